@@ -1,0 +1,48 @@
+import type { Context } from 'hono';
+import type * as z from 'zod';
+import { isJsonObject, type JsonObject } from '../core/json.ts';
+import { decodeText, parseJson } from '../protocol/codec.ts';
+import { SyncError } from '../protocol/errors.ts';
+import { LIMITS } from '../protocol/limits.ts';
+import { parseWith } from '../protocol/parse.ts';
+
+/**
+ * The text of a body, plain or `Content-Encoding: deflate`.
+ *
+ * @throws SyncError `too_large` (before it is read to the end), `unsupported_encoding`, `bad_json`
+ */
+export async function readText(c: Context): Promise<string> {
+  const encoding = (c.req.header('Content-Encoding') ?? 'identity').trim().toLowerCase();
+  return decodeText(await readBytes(c.req.raw), encoding, LIMITS.batchBytes);
+}
+
+/** @throws SyncError as {@link readText}, and `bad_json` or `bad_request` for what isn't a JSON object. */
+export async function readObject(c: Context): Promise<JsonObject> {
+  const value = parseJson(await readText(c));
+  if (!isJsonObject(value)) throw new SyncError('bad_request', 'the body has to be a JSON object');
+  return value;
+}
+
+/** @throws SyncError as {@link readText}, and `bad_request` with the issues. */
+export async function readMessage<T>(c: Context, schema: z.ZodType<T>): Promise<T> {
+  return parseWith(schema, parseJson(await readText(c)));
+}
+
+async function readBytes(request: Request): Promise<Uint8Array> {
+  const tooLarge = new SyncError('too_large', `a body may have ${LIMITS.bodyBytes} bytes`);
+  if (Number(request.headers.get('Content-Length') ?? 0) > LIMITS.bodyBytes) throw tooLarge;
+  const chunks: Uint8Array[] = [];
+  let total = 0;
+  for await (const chunk of request.body ?? []) {
+    total += chunk.byteLength;
+    if (total > LIMITS.bodyBytes) throw tooLarge;
+    chunks.push(chunk);
+  }
+  const bytes = new Uint8Array(total);
+  let offset = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, offset);
+    offset += chunk.byteLength;
+  }
+  return bytes;
+}

@@ -1,0 +1,111 @@
+import type { Context } from 'hono';
+import type { Priority } from '../core/change.ts';
+import { type ConsistencyLevel, type ReadDemand, toConsistencyLevel } from '../core/consistency.ts';
+import { type EntityId, type EntityType, type NodeId, toEntityId, toEntityType, toNodeId } from '../core/ids.ts';
+import { type Policy, policyFor } from '../core/policy.ts';
+import type { Precondition } from '../core/precondition.ts';
+import { EMPTY_CLOCK, type VectorClock } from '../core/vector-clock.ts';
+import { policies } from '../policies.ts';
+import { SyncError } from '../protocol/errors.ts';
+import { LIMITS } from '../protocol/limits.ts';
+import { priority } from '../protocol/messages.ts';
+import { verifyToken } from './causal-token.ts';
+import type { ApiEnv } from './env.ts';
+
+/** What a request's path and headers say, checked. Each throws a `SyncError` with its own code. `http.md`, section 2. */
+
+export function entityTypeOf(text: string): EntityType {
+  const type = toEntityType(text);
+  if (type === undefined) throw new SyncError('bad_name', 'an entity type is a letter or digit, then up to 127 of A-Za-z0-9._~:@-');
+  return type;
+}
+
+export function entityOf(type: string, id: string): { entityType: EntityType; entityId: EntityId } {
+  const entityId = toEntityId(id);
+  const entityType = entityTypeOf(type);
+  if (entityId === undefined) throw new SyncError('bad_name', 'an entity id is a letter or digit, then up to 127 of A-Za-z0-9._~:@-');
+  return { entityType, entityId };
+}
+
+/** The node that a path names; `nearest` is the node of the location that took the request. */
+export function nodeOf(c: Context<ApiEnv>, text: string): NodeId {
+  const nodeId = toNodeId(text === 'nearest' ? locationOf(c.req.raw) : text);
+  if (nodeId === undefined) throw new SyncError('bad_name', 'a node id is a letter or digit, then up to 63 of A-Za-z0-9._-, and not `cloud`');
+  return nodeId;
+}
+
+export function levelOf(c: Context<ApiEnv>, policy: Policy): ConsistencyLevel {
+  const text = c.req.header('X-Consistency');
+  if (text === undefined) return policy.consistency;
+  const level = toConsistencyLevel(text);
+  if (level === undefined) {
+    throw new SyncError('bad_consistency', 'X-Consistency is strong, eventual, causal or session');
+  }
+  return level;
+}
+
+export async function readDemandOf(c: Context<ApiEnv>, entityType: EntityType): Promise<ReadDemand> {
+  const policy = policyFor(policies, entityType);
+  return {
+    level: levelOf(c, policy),
+    maxStalenessMs: numberHeader(c, 'X-Max-Staleness-Ms', Number.MAX_SAFE_INTEGER) ?? policy.maxStalenessMs,
+    after: await afterOf(c),
+    waitMs: waitMsOf(c),
+  };
+}
+
+/** What the caller has seen: the token that it was last given. */
+export async function afterOf(c: Context<ApiEnv>): Promise<VectorClock> {
+  const token = c.req.header('X-Causal-Token');
+  if (token === undefined) return EMPTY_CLOCK;
+  return await verifyToken(token, c.var.grant.space, c.env.CAUSEWAY_SECRET ?? '');
+}
+
+export function waitMsOf(c: Context<ApiEnv>): number {
+  return numberHeader(c, 'X-Wait-Ms', LIMITS.maxWaitMs) ?? LIMITS.waitMs;
+}
+
+export function preconditionOf(c: Context<ApiEnv>): Precondition {
+  return { ifMatch: entityTag(c.req.header('If-Match')), ifNoneMatch: entityTag(c.req.header('If-None-Match')) };
+}
+
+export function priorityOf(c: Context<ApiEnv>): Priority | undefined {
+  const text = c.req.header('X-Priority');
+  if (text === undefined) return undefined;
+  const parsed = priority.safeParse(text);
+  if (!parsed.success) throw new SyncError('bad_request', 'X-Priority is critical, high or normal');
+  return parsed.data;
+}
+
+export function limitOf(c: Context<ApiEnv>): number {
+  const text = c.req.query('limit');
+  if (text === undefined) return LIMITS.listItemsDefault;
+  const limit = Number(text);
+  if (!Number.isInteger(limit) || limit < 1 || limit > LIMITS.listItems) {
+    throw new SyncError('bad_request', `limit is a number from 1 to ${LIMITS.listItems}`);
+  }
+  return limit;
+}
+
+/** The version of an entity tag, with or without its quotes. */
+function entityTag(text: string | undefined): string | undefined {
+  return text?.trim().replace(/^(?:W\/)?"(.*)"$/, '$1');
+}
+
+function numberHeader(c: Context<ApiEnv>, name: string, max: number): number | undefined {
+  const text = c.req.header(name);
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 0 || value > max || text.trim() === '') {
+    throw new SyncError('bad_request', `${name} is a number from 0 to ${max}`);
+  }
+  return value;
+}
+
+/** The Cloudflare location, in small letters; `local` where there is none. */
+function locationOf(request: Request): string {
+  const { hostname } = new URL(request.url);
+  if (hostname === 'localhost' || hostname === '127.0.0.1' || hostname === '[::1]') return 'local';
+  const colo: unknown = request.cf?.['colo'];
+  return typeof colo === 'string' && /^[A-Za-z]{3}$/.test(colo) ? colo.toLowerCase() : 'local';
+}

@@ -1,0 +1,188 @@
+import { DurableObject } from 'cloudflare:workers';
+import type { EntityVersion } from '../core/entity.ts';
+import { type EntityKey, type NodeId, toSpaceId } from '../core/ids.ts';
+import type { VectorClock } from '../core/vector-clock.ts';
+import { policies } from '../policies.ts';
+import { parseJson } from '../protocol/codec.ts';
+import { type Result, toResult } from '../protocol/errors.ts';
+import { LIMITS } from '../protocol/limits.ts';
+import { batch, connectRequest, handshakeRequest } from '../protocol/messages.ts';
+import { parseWith } from '../protocol/parse.ts';
+import { d1Projection } from '../store/d1-projection.ts';
+import { durableObjectSqlite } from '../store/do-sqlite.ts';
+import { SqlCloudStore } from '../store/sql-cloud-store.ts';
+import { backoffMs } from '../sync/backoff.ts';
+import { readFeed } from '../sync/feed.ts';
+import type { Clock, ConflictFilter, ConflictRecord, Entropy } from '../sync/ports.ts';
+import { Projection } from '../sync/projection.ts';
+import type { Write, Written } from '../sync/replica.ts';
+import { type Caller, Responder } from '../sync/responder.ts';
+import { Sequencer } from '../sync/sequencer.ts';
+import type { PokeTarget, RpcCaller, SyncRpc } from '../transport/rpc.ts';
+import { PokeBoard } from './poke-board.ts';
+
+/** What the cloud object of a space needs of its deployment. */
+export interface CloudEnv {
+  readonly DB: D1Database;
+  readonly EDGE: { getByName(name: string): PokeTarget };
+}
+
+/** A page of an export. */
+export interface ExportPage {
+  readonly entities: readonly EntityVersion[];
+  readonly cursor: number;
+  readonly more: boolean;
+}
+
+/** How far the projection is behind. */
+export interface ProjectionLag {
+  readonly asOfMs: number;
+  readonly lagMs: number;
+}
+
+/**
+ * The primary database of one space: a Durable Object whose SQLite is the truth. It sequences what comes in, feeds all
+ * who read, and keeps D1 up. This class is glue; what happens is in `src/sync`.
+ */
+export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
+  readonly #store: SqlCloudStore;
+  readonly #sequencer: Sequencer;
+  readonly #responder: Responder;
+  readonly #projection: Projection;
+  readonly #pokes: PokeBoard;
+  #alarmAtMs: number | null = null;
+  #projectionFailures = 0;
+
+  constructor(ctx: DurableObjectState, env: CloudEnv) {
+    super(ctx, env);
+    const space = toSpaceId(ctx.id.name ?? '');
+    if (space === undefined) throw new Error('invariant broken: a cloud object is named by its space');
+    this.#store = new SqlCloudStore(durableObjectSqlite(ctx.storage));
+    const parts = { store: this.#store, policies, clock, entropy };
+    this.#sequencer = new Sequencer(parts);
+    this.#responder = new Responder({ ...parts, sequencer: this.#sequencer });
+    this.#projection = new Projection(this.#store, this.#sequencer, d1Projection(env.DB, space), clock);
+    this.#pokes = new PokeBoard((nodeId, head) => env.EDGE.getByName(`${space}/${nodeId}`).poke(head));
+    void ctx.blockConcurrencyWhile(async () => {
+      this.#alarmAtMs = await ctx.storage.getAlarm();
+      this.#scheduleProjection(PROJECTION_DELAY_MS);
+    });
+  }
+
+  // --- the sync protocol ---
+
+  syncConnect(request: string): Promise<Result<string>> {
+    return answer(() => this.#responder.connect(parseWith(connectRequest, parseJson(request))));
+  }
+
+  syncHandshake(sessionId: string, request: string, caller: Caller): Promise<Result<string>> {
+    return answer(() => this.#responder.handshake(sessionId, parseWith(handshakeRequest, parseJson(request)), caller));
+  }
+
+  syncExchange(sessionId: string, text: string, caller: Caller | RpcCaller): Promise<Result<string>> {
+    return answer(() => {
+      const incoming = parseWith(batch, parseJson(text));
+      const before = this.#sequencer.meta.seq;
+      const answered = this.#responder.exchange(sessionId, incoming, caller);
+      if ('isEdge' in caller) this.#pokes.see(caller.nodeId, incoming.live === true, clock.nowMs());
+      this.#spread(before, incoming.sourceNodeId);
+      return answered;
+    });
+  }
+
+  syncDisconnect(sessionId: string, caller: Caller): Promise<Result<string>> {
+    return answer(() => {
+      this.#responder.disconnect(sessionId, caller);
+      return {};
+    });
+  }
+
+  // --- data ---
+
+  /** The current version; a strong read. */
+  read(key: EntityKey): { entity: EntityVersion | null; clock: VectorClock } {
+    return { entity: this.#store.readEntity(key) ?? null, clock: this.#clock() };
+  }
+
+  async write(write: Write): Promise<{ result: Result<Written>; clock: VectorClock }> {
+    const before = this.#sequencer.meta.seq;
+    const result = await toResult(() => this.#sequencer.commit((commit) => commit.write(write)));
+    this.#spread(before, undefined);
+    return { result, clock: this.#clock() };
+  }
+
+  /** All live entities, in order of seq. What changes meanwhile moves to a later page. */
+  exportPage(cursor: number): ExportPage {
+    return readFeed(this.#store, this.#sequencer.meta.seq, cursor, LIMITS.pageChanges, ({ data }) => data === null);
+  }
+
+  conflicts(filter: ConflictFilter): ConflictRecord[] {
+    return this.#store.listConflicts(filter);
+  }
+
+  conflict(id: string): ConflictRecord | null {
+    return this.#store.readConflict(id) ?? null;
+  }
+
+  // --- the projection ---
+
+  lag(): ProjectionLag {
+    const { projected, changedAtMs } = this.#sequencer.meta;
+    const nowMs = clock.nowMs();
+    if (!this.#projection.isBehind) return { asOfMs: nowMs, lagMs: 0 };
+    const asOfMs = projected.atMs;
+    return { asOfMs, lagMs: Math.max(0, nowMs - Math.max(asOfMs, asOfMs === 0 ? changedAtMs : asOfMs)) };
+  }
+
+  override async alarm(): Promise<void> {
+    this.#alarmAtMs = null;
+    try {
+      await this.#projection.catchUp(PAGES_PER_ALARM);
+      this.#projectionFailures = 0;
+    } catch (error) {
+      // D1 may be away for minutes; nothing else waits for it.
+      this.#projectionFailures += 1;
+      console.info(JSON.stringify({ event: 'projection_failed', error: String(error) }));
+    }
+    const pauseMs = backoffMs(this.#projectionFailures, entropy.fraction());
+    this.#scheduleProjection(this.#projectionFailures === 0 ? 0 : PROJECTION_DELAY_MS + pauseMs);
+  }
+
+  /** After the history grew: tells those who are live, and has D1 brought up. */
+  #spread(before: number, source: NodeId | undefined): void {
+    const head = this.#sequencer.meta.seq;
+    if (head === before) return;
+    this.#scheduleProjection(PROJECTION_DELAY_MS);
+    this.ctx.waitUntil(this.#pokes.pokeAll(head, source, clock.nowMs()));
+  }
+
+  #scheduleProjection(delayMs: number): void {
+    if (!this.#projection.isBehind || this.#alarmAtMs !== null) return;
+    this.#alarmAtMs = clock.nowMs() + delayMs;
+    void this.ctx.storage.setAlarm(this.#alarmAtMs);
+  }
+
+  #clock(): VectorClock {
+    return { cloud: this.#sequencer.meta.seq };
+  }
+}
+
+/** Long enough to gather a burst into one batch, short enough for a person who waits. */
+const PROJECTION_DELAY_MS = 300;
+/** Pages that one alarm writes; more go to the next one, well within the 15 minutes that an alarm may take. */
+const PAGES_PER_ALARM = 50;
+
+const clock: Clock = {
+  nowMs: () => Date.now(),
+  sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+};
+
+const entropy: Entropy = {
+  id: () => crypto.randomUUID().replaceAll('-', ''),
+  fraction: () => Math.random(),
+};
+
+/** A message's text, or the failure as data: what RPC carries whole. */
+async function answer(body: () => unknown): Promise<Result<string>> {
+  return await toResult(() => JSON.stringify(body()));
+}

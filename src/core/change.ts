@@ -1,0 +1,62 @@
+import { canonicalText, hashHex } from './canonical.ts';
+import type { Operation } from './delta.ts';
+import { type Dot, parseDot } from './dot.ts';
+import type { Stamp } from './hlc.ts';
+import type { EntityId, EntityType } from './ids.ts';
+import type { JsonObject } from './json.ts';
+import type { Precondition } from './precondition.ts';
+import type { VectorClock } from './vector-clock.ts';
+
+/**
+ * One create, update or delete of one entity, identified for ever by its dot. This is its shape on the wire too
+ * (`http.md`, section 5).
+ */
+export type Change = ChangeHeader & ChangeContent;
+
+export type Priority = 'critical' | 'high' | 'normal';
+
+/** A precondition holds for the version that the change meets in the cloud. */
+export interface ChangeHeader extends Precondition {
+  /** The dot, `<nodeId>:<counter>`. */
+  readonly id: string;
+  /** Counters of the same node that this change stands for as well, inclusive intervals. */
+  readonly covers?: readonly (readonly [from: number, to: number])[] | undefined;
+  readonly entityType: EntityType;
+  readonly entityId: EntityId;
+  /** What the writer had seen of this space. */
+  readonly base: VectorClock;
+  readonly stamp: Stamp;
+  /** The writer's wall clock, ms since 1970; for people, never for decisions. */
+  readonly timestamp: number;
+  readonly nodeId: string;
+  readonly checksum?: string | undefined;
+  readonly transaction?: string | undefined;
+  readonly priority?: Priority | undefined;
+  /** `strong`: somebody waits for it, so it takes effect at the moment the cloud sequences it. */
+  readonly consistency?: 'strong' | undefined;
+}
+
+export type ChangeContent =
+  | { readonly operation: 'create' | 'update'; readonly data: JsonObject; readonly operations?: undefined }
+  | { readonly operation: 'update'; readonly operations: readonly Operation[]; readonly data?: undefined }
+  | { readonly operation: 'delete'; readonly data?: undefined; readonly operations?: undefined };
+
+/** The dot of a change whose id has been checked at the boundary. */
+export function dotOf(change: { readonly id: string }): Dot {
+  const dot = parseDot(change.id);
+  if (dot === undefined) throw new Error(`invariant broken: ${change.id} is no dot`);
+  return dot;
+}
+
+/**
+ * What a dot is bound to: a hash of what the change does, without when and on what it was written. Equal for a change
+ * that is sent again, different for another one under the same dot.
+ *
+ * @returns 8 hex digits.
+ */
+export function contentHash(change: Change): string {
+  const { entityType, entityId, operation, data, operations } = change;
+  return hashHex(
+    canonicalText({ entityType, entityId, operation, data: data ?? null, operations: operations ?? null }),
+  ).slice(0, 8);
+}

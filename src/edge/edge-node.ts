@@ -1,0 +1,296 @@
+import { DurableObject } from 'cloudflare:workers';
+import type { ReadDemand } from '../core/consistency.ts';
+import { digestTotal } from '../core/digest.ts';
+import { parseStamp, type Stamp } from '../core/hlc.ts';
+import { type EntityId, type EntityType, entityKey, type NodeId, toNodeId, toSpaceId } from '../core/ids.ts';
+import type { JsonObject } from '../core/json.ts';
+import { policyWarnings } from '../core/policy.ts';
+import { merge, type VectorClock } from '../core/vector-clock.ts';
+import { policies } from '../policies.ts';
+import { type Result, toResult } from '../protocol/errors.ts';
+import { durableObjectSqlite } from '../store/do-sqlite.ts';
+import { SqlReplicaStore } from '../store/sql-replica-store.ts';
+import { Access, type Served, type StrongWritten } from '../sync/access.ts';
+import { Link, type SyncSummary } from '../sync/link.ts';
+import type { LinkState } from '../sync/machine.ts';
+import type { QueueStats } from '../sync/offline-queue.ts';
+import { type NetworkReport, type Plan, planFor } from '../sync/plan.ts';
+import type { Clock, Entropy } from '../sync/ports.ts';
+import { Replica, type View, type Write } from '../sync/replica.ts';
+import type { PokeTarget } from '../transport/rpc.ts';
+import { type UpstreamEnv, upstreamFor } from './upstream.ts';
+
+export type EdgeEnv = UpstreamEnv;
+
+/** What a caller gets with every answer: what it has seen now. */
+export interface EdgeAnswer<T> {
+  readonly result: Result<T>;
+  /** The whole clock of the node. */
+  readonly vectorClock: VectorClock;
+  /** What the caller has to show at its next request, here or elsewhere. */
+  readonly causalClock: VectorClock;
+}
+
+export interface EdgeRecord {
+  readonly entityId: EntityId;
+  readonly data: JsonObject;
+  readonly version: string;
+  readonly updatedAt: number;
+  readonly synced: boolean;
+}
+
+export interface EdgeRead extends Served {
+  /** Null: there is no such entity. */
+  readonly record: EdgeRecord | null;
+}
+
+export interface EdgeList extends Served {
+  readonly items: readonly EdgeRecord[];
+  readonly next: string | null;
+}
+
+export interface EdgeWritten extends StrongWritten {
+  readonly synced: boolean;
+}
+
+export interface EdgeStatus {
+  readonly nodeId: NodeId;
+  readonly state: LinkState;
+  readonly online: boolean;
+  readonly vectorClock: VectorClock;
+  readonly cursor: number;
+  readonly epoch: string | null;
+  readonly queue: QueueStats;
+  readonly asOf: number | null;
+  readonly stalenessMs: number | null;
+  readonly network: NetworkReport;
+  readonly plan: Plan;
+  readonly lastSync: number | null;
+  readonly lastSyncResult: SyncSummary | null;
+  readonly nextAttemptAt: number | null;
+  readonly digest: string;
+  readonly digestMismatches: number;
+  readonly traffic: Traffic;
+  readonly policyWarnings: readonly string[];
+}
+
+/** Bytes since this object was last started. */
+export interface Traffic {
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+}
+
+/** What a caller says of the link. */
+export interface NetworkChange extends NetworkReport {
+  readonly online?: boolean | undefined;
+}
+
+/**
+ * An edge node: a Durable Object with a replica, which takes reads and writes at once, and a link to the cloud. This
+ * class is glue; what happens is in `src/sync`.
+ */
+export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
+  readonly #replica: Replica;
+  readonly #link: Link;
+  readonly #access: Access;
+  #network: NetworkChange;
+  #lastUsedAtMs = 0;
+  #alarmAtMs: number | null = null;
+
+  constructor(ctx: DurableObjectState, env: EdgeEnv) {
+    super(ctx, env);
+    const [space, nodeId] = identityOf(ctx);
+    this.#network = ctx.storage.kv.get<NetworkChange>(NETWORK_KEY) ?? {};
+    this.#replica = new Replica({
+      store: new SqlReplicaStore(durableObjectSqlite(ctx.storage)),
+      nodeId,
+      policies,
+      clock,
+    });
+    this.#link = new Link({
+      replica: this.#replica,
+      upstream: upstreamFor(env, space, nodeId),
+      clock,
+      entropy,
+      isLive: () => this.#isLive(),
+      batchSize: () => this.#plan().batchSize,
+    });
+    this.#access = new Access(this.#replica, this.#link, clock);
+    if (this.#network.online === false) this.#link.setOnline(false);
+    void ctx.blockConcurrencyWhile(async () => {
+      this.#alarmAtMs = await ctx.storage.getAlarm();
+      // Something may have kept an alarm from being set, or used it up: what waits goes without anyone's help.
+      this.#schedule();
+    });
+  }
+
+  // --- data ---
+
+  write(write: Write, after: VectorClock, waitMs: number): Promise<EdgeAnswer<EdgeWritten>> {
+    return this.#answer(after, async () => ({ ...(await this.#access.write(write, after, waitMs)), synced: false }));
+  }
+
+  writeStrong(write: Write, after: VectorClock, waitMs: number): Promise<EdgeAnswer<EdgeWritten>> {
+    return this.#answer(after, async () => ({
+      ...(await this.#access.writeStrong(write, after, waitMs)),
+      synced: true,
+    }));
+  }
+
+  read(entity: { entityType: EntityType; entityId: EntityId }, demand: ReadDemand): Promise<EdgeAnswer<EdgeRead>> {
+    return this.#answer(demand.after, async () => {
+      const served = await this.#access.satisfy(demand);
+      const view = this.#replica.read(entityKey(entity));
+      return { ...served, record: view === undefined ? null : recordOf(entity.entityId, view) };
+    });
+  }
+
+  list(type: EntityType, after: string, limit: number, demand: ReadDemand): Promise<EdgeAnswer<EdgeList>> {
+    return this.#answer(demand.after, async () => {
+      const served = await this.#access.satisfy(demand);
+      const { items, next } = this.#replica.list(type, after, limit);
+      return { ...served, items: items.map((item) => recordOf(item.entityId, item)), next: next ?? null };
+    });
+  }
+
+  // --- the node ---
+
+  status(): EdgeStatus {
+    this.#use();
+    const { cursor, epoch, asOfMs, lastSyncMs, digest, digestMismatches } = this.#replica.meta;
+    const nowMs = this.#replica.nowMs();
+    const { online: _, ...network } = this.#network;
+    return {
+      nodeId: this.#replica.nodeId,
+      state: this.#link.state,
+      online: this.#link.online,
+      vectorClock: this.#replica.vectorClock(),
+      cursor,
+      epoch,
+      queue: this.#replica.queueStats(),
+      asOf: asOfMs === 0 ? null : asOfMs,
+      stalenessMs: asOfMs === 0 ? null : Math.max(0, nowMs - asOfMs),
+      network,
+      plan: this.#plan(),
+      lastSync: lastSyncMs === 0 ? null : lastSyncMs,
+      lastSyncResult: this.#link.lastSummary,
+      nextAttemptAt: this.#link.nextAttemptAtMs,
+      digest: digestTotal(digest),
+      digestMismatches,
+      traffic: this.#link.traffic,
+      policyWarnings: policyWarnings(policies),
+    };
+  }
+
+  async sync(): Promise<SyncSummary> {
+    this.#use();
+    const { summary } = await this.#link.sync();
+    this.#schedule();
+    return summary;
+  }
+
+  /** Notes what the link is like; `online: false` cuts the node off until it is set again. */
+  setNetwork(change: NetworkChange): void {
+    this.#use();
+    const wasOnline = this.#link.online;
+    this.#network = { ...this.#network, ...change };
+    this.ctx.storage.kv.put(NETWORK_KEY, this.#network);
+    if (change.online !== undefined) this.#link.setOnline(change.online);
+    if (this.#link.online && !wasOnline) this.#syncSoon();
+    this.#schedule();
+  }
+
+  /** The cloud has news. Answers at once; the pull goes on behind. */
+  async poke(head: number): Promise<void> {
+    if (head > this.#replica.meta.cursor && this.#link.online) this.#syncSoon();
+  }
+
+  override async alarm(): Promise<void> {
+    this.#alarmAtMs = null;
+    // `sync` never throws: an alarm that does is tried six times and then forgotten.
+    if (this.#link.online) await this.#link.sync();
+    this.#schedule();
+  }
+
+  async #answer<T>(after: VectorClock, body: () => Promise<T>): Promise<EdgeAnswer<T>> {
+    this.#use();
+    const result = await toResult(body);
+    this.#schedule();
+    return {
+      result,
+      vectorClock: this.#replica.vectorClock(),
+      causalClock: this.#replica.covers(after)
+        ? this.#replica.causalClock()
+        : merge(after, this.#replica.causalClock()),
+    };
+  }
+
+  #syncSoon(): void {
+    this.ctx.waitUntil(this.#link.sync().then(() => this.#schedule()));
+  }
+
+  /** Sets the alarm that is needed, in the turn of what needs it: so the two are durable together. */
+  #schedule(): void {
+    const wantedMs = this.#wantedAlarmMs();
+    if (wantedMs === null || (this.#alarmAtMs !== null && this.#alarmAtMs <= wantedMs)) return;
+    this.#alarmAtMs = wantedMs;
+    void this.ctx.storage.setAlarm(wantedMs);
+  }
+
+  /** No alarm without a reason: something waits to be sent, or somebody is there who wants news. */
+  #wantedAlarmMs(): number | null {
+    if (!this.#link.online) return null;
+    const nowMs = clock.nowMs();
+    if (this.#replica.hasUnsent()) return Math.max(nowMs + SYNC_DELAY_MS, this.#link.nextAttemptAtMs ?? 0);
+    return this.#isLive() ? nowMs + PULL_EVERY_MS : null;
+  }
+
+  #use(): void {
+    this.#lastUsedAtMs = clock.nowMs();
+  }
+
+  #isLive(): boolean {
+    return clock.nowMs() - this.#lastUsedAtMs < LIVE_MS;
+  }
+
+  #plan(): Plan {
+    return planFor(this.#network);
+  }
+}
+
+/** After a write, the first of a burst waits so long for the others. */
+const SYNC_DELAY_MS = 1_000;
+/** A node that somebody uses asks for news so often, beside being poked. */
+const PULL_EVERY_MS = 30_000;
+/** So long after the last request somebody is taken to be there. */
+const LIVE_MS = 60_000;
+const NETWORK_KEY = 'network';
+
+const clock: Clock = {
+  nowMs: () => Date.now(),
+  sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+};
+
+const entropy: Entropy = {
+  id: () => crypto.randomUUID().replaceAll('-', ''),
+  fraction: () => Math.random(),
+};
+
+/** An edge object is named `<space>/<node>`. */
+function identityOf(ctx: DurableObjectState) {
+  const [first = '', second = ''] = (ctx.id.name ?? '').split('/');
+  const space = toSpaceId(first);
+  const nodeId = toNodeId(second);
+  if (space === undefined || nodeId === undefined) {
+    throw new Error('invariant broken: an edge object is named by its space and node');
+  }
+  return [space, nodeId] as const;
+}
+
+function recordOf(entityId: EntityId, { data, version, stamp, synced }: View): EdgeRecord {
+  return { entityId, data, version, updatedAt: writtenAtMs(stamp), synced };
+}
+
+function writtenAtMs(stamp: Stamp): number {
+  return parseStamp(stamp)?.wallMs ?? 0;
+}

@@ -1,0 +1,57 @@
+import { MAX_DEPTH, MAX_OPERATIONS } from '../core/delta.ts';
+
+/** Every bound of the system, with its source or its reason. */
+export const LIMITS = {
+  /** One record as JSON, in UTF-8 bytes. `http.md`, section 2. */
+  recordBytes: 256 * 1024,
+  /** Nesting of a record; the record itself is 1. `http.md`, section 2. */
+  recordDepth: MAX_DEPTH,
+  /** Operations in one PATCH or change. `http.md`, section 2. */
+  operations: MAX_OPERATIONS,
+  /** One path of an operation, in characters: longer than any honest field. */
+  pathChars: 1_024,
+  /** An HTTP body as it arrives. `http.md`, section 2. */
+  bodyBytes: 1024 * 1024,
+  /** Changes in one batch that the cloud takes; nodes send fewer by their plan. */
+  batchChanges: 500,
+  /** A batch as JSON, after inflation: a row holds at most 2 MB, and its answer has to fit in one. */
+  batchBytes: 1024 * 1024,
+  /** A page of the feed as JSON: small enough to be kept in a row beside its batch's results. */
+  pageBytes: 256 * 1024,
+  /** Entities in one page of the feed. */
+  pageChanges: 1_000,
+  /** Entries in a vector clock that somebody sends. A replica's own has two; a relay's a few more. */
+  clockEntries: 256,
+  /** Intervals in a list of counters. */
+  intervals: 1_000,
+  /** Items in one page of a list. */
+  listItems: 1_000,
+  listItemsDefault: 100,
+  /** Bytes of one page of a list. */
+  listBytes: 512 * 1024,
+  /** Conditions in one query, and characters of one. */
+  queryConditions: 10,
+  queryConditionChars: 1_024,
+  /** How far a stamp may be ahead of the cloud's clock. `design.md`, section 3. */
+  maxClockDriftMs: 60_000,
+  /** How long a session lives. */
+  sessionMs: 24 * 3600_000,
+  /** Sessions of one node that live at the same time; the oldest gives way. */
+  sessionsPerNode: 8,
+  /** Answers kept for each node, newest first, and their bytes beyond the newest. */
+  answersPerNode: 8,
+  answersBytes: 64 * 1024,
+  /** Counters, back from the newest, whose content is remembered, to tell a copy of a node from a repetition. */
+  dotHashes: 1_024,
+  /** Changes that wait at one node, in bytes. `design.md`, section 6. */
+  queueBytes: 16 * 1024 * 1024,
+  /** How long a caller may wait. `http.md`, section 2. */
+  waitMs: 5_000,
+  maxWaitMs: 30_000,
+  /** An answer that takes longer is none. */
+  exchangeTimeoutMs: 20_000,
+  /** Exchanges in one sync: 200,000 entities in pages of 1,000, and room. More go to the next alarm. */
+  exchangesPerSync: 1_000,
+  /** A causal token, in characters. */
+  tokenChars: 4_096,
+} as const;

@@ -1,0 +1,215 @@
+import * as z from 'zod';
+import type { Change } from '../core/change.ts';
+import type { Operation } from '../core/delta.ts';
+import { formatDot, parseDot } from '../core/dot.ts';
+import { type Stamp, toStamp } from '../core/hlc.ts';
+import { CLOUD, type EntityId, type EntityType, type NodeId, toEntityId, toEntityType, toNodeId } from '../core/ids.ts';
+import { isJsonObject, type JsonObject, type JsonValue } from '../core/json.ts';
+import type { VectorClock } from '../core/vector-clock.ts';
+import { type ErrorCode, isErrorCode } from './errors.ts';
+import { LIMITS } from './limits.ts';
+
+/** The messages of the sync protocol, version 1 (`http.md`, section 5). Unknown fields are let pass and ignored. */
+
+const text = (maxChars: number) => z.string().min(1).max(maxChars);
+const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+
+const nodeId = z.custom<NodeId>((value) => typeof value === 'string' && toNodeId(value) !== undefined, 'a node id');
+const entityType = z.custom<EntityType>(
+  (value) => typeof value === 'string' && toEntityType(value) !== undefined,
+  'an entity type',
+);
+const entityId = z.custom<EntityId>(
+  (value) => typeof value === 'string' && toEntityId(value) !== undefined,
+  'an entity id',
+);
+const stamp = z.custom<Stamp>((value) => typeof value === 'string' && toStamp(value) !== undefined, 'a stamp');
+const dot = z.string().refine((value) => parseDot(value) !== undefined, 'a change id, <nodeId>:<counter>');
+/** Not looked into: what a record may hold is checked where its type is known. */
+const record = z.custom<JsonObject>(isJsonObject, 'a JSON object');
+const json = z.custom<JsonValue>((value) => value !== undefined, 'a JSON value');
+
+export const vectorClock: z.ZodType<VectorClock> = z
+  .record(
+    z.string().refine((name) => name === CLOUD || toNodeId(name) !== undefined, 'a node id'),
+    count,
+  )
+  .refine((clock) => Object.keys(clock).length <= LIMITS.clockEntries, `at most ${LIMITS.clockEntries} entries`);
+
+const intervals = z
+  .array(
+    z
+      .tuple([count.min(1), count.min(1)])
+      .refine(([from, to]) => from <= to, 'an interval [from, to]'),
+  )
+  .max(LIMITS.intervals);
+
+const path = z.string().max(LIMITS.pathChars);
+export const operation: z.ZodType<Operation> = z.discriminatedUnion('op', [
+  z.object({ op: z.literal('set'), path, value: json }),
+  z.object({ op: z.literal('unset'), path }),
+  z.object({ op: z.literal('increment'), path, value: z.number() }),
+  z.object({ op: z.literal('push'), path, value: json }),
+  z.object({ op: z.literal('pull'), path, value: json }),
+]);
+export const operations = z.array(operation).min(1).max(LIMITS.operations);
+
+export const priority = z.enum(['critical', 'high', 'normal']);
+
+const changeHeader = {
+  id: dot,
+  covers: intervals.optional(),
+  entityType,
+  entityId,
+  base: vectorClock,
+  stamp,
+  timestamp: count,
+  nodeId,
+  checksum: z.string().max(128).optional(),
+  transaction: z.string().max(128).optional(),
+  priority: priority.optional(),
+  consistency: z.literal('strong').optional(),
+  ifMatch: z.string().max(128).optional(),
+  ifNoneMatch: z.string().max(128).optional(),
+};
+
+export const change: z.ZodType<Change> = z
+  .union([
+    z.object({ ...changeHeader, operation: z.literal('delete'), data: z.undefined().optional() }),
+    z.object({ ...changeHeader, operation: z.enum(['create', 'update']), data: record }),
+    z.object({ ...changeHeader, operation: z.literal('update'), operations }),
+  ])
+  .refine((value) => value.id.startsWith(`${value.nodeId}:`), "the id is not of the change's nodeId");
+
+/** What of a change has to be right for the rest to be answered for: who made it, and which one it is. */
+export const changeEnvelope = z
+  .looseObject({ id: dot, nodeId })
+  .refine((value) => value.id === formatDot({ node: value.nodeId, counter: parseDot(value.id)?.counter ?? 0 }), {
+    message: "the id is not of the change's nodeId",
+  });
+
+export const connectRequest = z.object({
+  nodeId,
+  protocol: z.number().int(),
+  capabilities: z.array(text(64)).max(64).default([]),
+  filter: z.object({ entityTypes: z.array(entityType).max(100) }).optional(),
+});
+export type ConnectRequest = z.input<typeof connectRequest>;
+
+export const connectAnswer = z.object({
+  sessionId: text(256),
+  protocol: z.number().int(),
+  capabilities: z.array(z.string()),
+  expiresAt: count,
+  limits: z.object({ maxBatchChanges: count.min(1), maxBatchBytes: count.min(1) }),
+});
+export type ConnectAnswer = z.infer<typeof connectAnswer>;
+
+const received = z.object({ upTo: count, extra: intervals });
+
+export const handshakeRequest = z.object({
+  vectorClock,
+  cursor: count,
+  /** Null: the node has never heard of one. */
+  epoch: text(64).nullish(),
+  lastSyncTimestamp: count.nullish(),
+  pendingChangesCount: count.optional(),
+  digest: z.string().max(64).nullish(),
+});
+export type HandshakeRequest = z.infer<typeof handshakeRequest>;
+
+export const handshakeAnswer = z.object({
+  /** `snapshot`: what the node holds is not a prefix of this history; it pulls from 0. */
+  mode: z.enum(['incremental', 'snapshot']),
+  vectorClock,
+  cursor: count,
+  epoch: text(64),
+  received,
+  serverTime: count,
+  policies: json,
+});
+export type HandshakeAnswer = z.infer<typeof handshakeAnswer>;
+
+export const batch = z.object({
+  batchId: text(128),
+  sourceNodeId: nodeId,
+  targetNodeId: z.literal(CLOUD),
+  cursor: count,
+  lastSyncTimestamp: count.nullish(),
+  changes: z.array(changeEnvelope).max(LIMITS.batchChanges),
+  void: intervals.optional(),
+  limit: count.min(1).max(LIMITS.pageChanges).optional(),
+  checksum: z.string().max(128).optional(),
+  /** The answer's `covered` tells whether the cloud has all of this. */
+  requires: vectorClock.optional(),
+  /** Whether somebody is there to be told of what comes next, by a poke. */
+  live: z.boolean().optional(),
+  /** How many changes wait at the node, this batch's not counted. */
+  pending: count.optional(),
+});
+/** As it arrives: its changes are looked at one by one. */
+export type IncomingBatch = z.infer<typeof batch>;
+/** As a node makes it. */
+export type Batch = Omit<IncomingBatch, 'changes' | 'void'> & {
+  readonly changes: readonly Change[];
+  readonly void?: readonly (readonly [from: number, to: number])[] | undefined;
+};
+
+export const changeResult = z.object({
+  id: z.string(),
+  status: z.enum([
+    'applied',
+    'merged',
+    'superseded',
+    'renamed',
+    'duplicate',
+    'rejected',
+    'needs-full',
+    'conflict',
+  ]),
+  seq: count.optional(),
+  version: z.string().optional(),
+  conflictId: z.string().optional(),
+  code: z.custom<ErrorCode>((value) => typeof value === 'string' && isErrorCode(value), 'an error code').optional(),
+  detail: z.string().optional(),
+  /** Of `code` `invalid_data`. */
+  issues: z.array(z.object({ path: z.string(), message: z.string() })).readonly().optional(),
+  /** Of `code` `precondition_failed`: the version that is there. */
+  current: z.string().optional(),
+  data: record.nullish(),
+  entityId: z.string().optional(),
+  /** Of a strong change: whether the entity wasn't there before. */
+  created: z.boolean().optional(),
+  /** The stamp that the cloud gave it, where that isn't the change's own: the node's clock was too far ahead. */
+  stamp: stamp.optional(),
+});
+export type ChangeResult = z.infer<typeof changeResult>;
+
+/** The last state of one entity. */
+export const remoteChange = z.object({
+  entityType,
+  entityId,
+  operation: z.enum(['create', 'update', 'delete']),
+  seq: count.min(1),
+  data: record.optional(),
+  version: dot,
+  stamp,
+  /** The node whose write it is. */
+  origin: z.string(),
+});
+export type RemoteChange = z.infer<typeof remoteChange>;
+
+export const batchAnswer = z.object({
+  batchId: z.string(),
+  results: z.array(changeResult),
+  changes: z.array(remoteChange),
+  /** Up to where `changes` goes. */
+  cursor: count,
+  more: z.boolean(),
+  vectorClock,
+  serverTime: count,
+  /** Of the cloud's whole state, when `more` is false. */
+  digest: z.string().optional(),
+  covered: z.boolean().optional(),
+});
+export type BatchAnswer = z.infer<typeof batchAnswer>;

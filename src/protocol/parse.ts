@@ -1,0 +1,18 @@
+import type * as z from 'zod';
+import { SyncError } from './errors.ts';
+
+/**
+ * What a schema makes of something that came from outside.
+ *
+ * @throws SyncError `bad_request` with the issues.
+ */
+export function parseWith<T>(schema: z.ZodType<T>, value: unknown): T {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const issues = parsed.error.issues.slice(0, MAX_ISSUES).map(({ path, message }) => ({ path: path.join('.'), message }));
+  const [first] = issues;
+  throw new SyncError('bad_request', `${first?.path || 'the body'}: ${first?.message ?? 'malformed'}`, { issues });
+}
+
+/** Of a body that is wrong all over, the first few say enough. */
+const MAX_ISSUES = 20;

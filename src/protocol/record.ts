@@ -1,0 +1,45 @@
+import { exceedsDepth } from '../core/delta.ts';
+import type { JsonObject } from '../core/json.ts';
+import { type Policy, schemaIssues } from '../core/policy.ts';
+import { type ErrorCode, SyncError } from './errors.ts';
+import { LIMITS } from './limits.ts';
+
+/** Why something was refused, in the words of the error table. */
+export interface Refusal {
+  readonly code: ErrorCode;
+  readonly detail: string;
+  readonly issues?: readonly { readonly path: string; readonly message: string }[] | undefined;
+  /** The version that was there, where another one was wanted. */
+  readonly current?: string | undefined;
+}
+
+/**
+ * Why a record may not be stored: nested too deeply (`too_deep`), too large (`too_large`), or not what its type's
+ * schema wants (`invalid_data`, with `issues`); undefined: it may. Cost: one pass, and one serialization.
+ */
+export function recordProblem(data: JsonObject, policy: Policy): Refusal | undefined {
+  if (exceedsDepth(data, LIMITS.recordDepth)) {
+    return { code: 'too_deep', detail: `a record may be nested ${LIMITS.recordDepth} levels deep` };
+  }
+  const bytes = utf8Bytes(JSON.stringify(data));
+  if (bytes > LIMITS.recordBytes) {
+    return { code: 'too_large', detail: `the record has ${bytes} bytes, and may have ${LIMITS.recordBytes}` };
+  }
+  const issues = schemaIssues(policy, data);
+  return issues.length === 0 ? undefined : { code: 'invalid_data', detail: 'the record does not fit its schema', issues };
+}
+
+/** As {@link recordProblem}, thrown as a `SyncError`. */
+export function checkRecord(data: JsonObject, policy: Policy): void {
+  const problem = recordProblem(data, policy);
+  if (problem !== undefined) throw refusalError(problem);
+}
+
+export function refusalError({ code, detail, issues, current }: Refusal): SyncError {
+  return new SyncError(code, detail, { issues, current });
+}
+
+/** The length of a text in UTF-8. */
+export function utf8Bytes(text: string): number {
+  return new TextEncoder().encode(text).byteLength;
+}

@@ -1,0 +1,86 @@
+import type { EntityVersion } from '../core/entity.ts';
+import { type EntityKey, entityKey, type NodeId } from '../core/ids.ts';
+import type { Refusal } from '../protocol/record.ts';
+import type { CloudMeta, CloudStore, ConflictFilter, ConflictRecord, NodeRecord } from '../sync/ports.ts';
+import { Journal, MemoryTable } from './memory-replica-store.ts';
+
+/** The cloud in memory. */
+export class MemoryCloudStore implements CloudStore {
+  readonly #journal = new Journal();
+  readonly #meta = new MemoryTable<1, CloudMeta>(this.#journal);
+  readonly #entities = new MemoryTable<EntityKey, EntityVersion>(this.#journal);
+  readonly #feed = new MemoryTable<number, EntityKey>(this.#journal);
+  readonly #nodes = new MemoryTable<NodeId, NodeRecord>(this.#journal);
+  readonly #refusals = new MemoryTable<string, Refusal>(this.#journal);
+  readonly #conflicts = new MemoryTable<string, ConflictRecord>(this.#journal);
+
+  transaction<T>(body: () => T): T {
+    return this.#journal.transaction(body);
+  }
+
+  readMeta(): CloudMeta | undefined {
+    return this.#meta.get(1);
+  }
+
+  writeMeta(meta: CloudMeta): void {
+    this.#meta.set(1, meta);
+  }
+
+  readEntity(key: EntityKey): EntityVersion | undefined {
+    return this.#entities.get(key);
+  }
+
+  writeEntity(entity: EntityVersion): void {
+    const key = entityKey(entity);
+    const holder = this.#feed.get(entity.seq);
+    if (holder !== undefined && holder !== key) {
+      throw new Error(`invariant broken: ${holder} has seq ${entity.seq} already`);
+    }
+    const before = this.#entities.get(key);
+    if (before !== undefined) this.#feed.delete(before.seq);
+    this.#feed.set(entity.seq, key);
+    this.#entities.set(key, entity);
+  }
+
+  readAfter(seq: number, limit: number): EntityVersion[] {
+    const seqs = this.#feed.keys().filter((other) => other > seq);
+    return this.#entities.getAll(this.#feed.getAll(seqs.sort((a, b) => a - b).slice(0, limit)));
+  }
+
+  readNode(nodeId: NodeId): NodeRecord | undefined {
+    return this.#nodes.get(nodeId);
+  }
+
+  writeNode(node: NodeRecord): void {
+    this.#nodes.set(node.nodeId, node);
+  }
+
+  listNodes(after: string, limit: number): NodeRecord[] {
+    const ids = this.#nodes.keys().filter((id) => id > after);
+    return this.#nodes.getAll(ids.sort().slice(0, limit));
+  }
+
+  readRefusal(changeId: string): Refusal | undefined {
+    return this.#refusals.get(changeId);
+  }
+
+  writeRefusal(changeId: string, refusal: Refusal): void {
+    if (this.#refusals.get(changeId) === undefined) this.#refusals.set(changeId, refusal);
+  }
+
+  readConflict(id: string): ConflictRecord | undefined {
+    return this.#conflicts.get(id);
+  }
+
+  writeConflict(conflict: ConflictRecord): void {
+    this.#conflicts.set(conflict.id, conflict);
+  }
+
+  listConflicts({ status, entityType, after, limit }: ConflictFilter): ConflictRecord[] {
+    const ids = this.#conflicts.keys().filter((id) => id > after);
+    const isWanted = (conflict: ConflictRecord) =>
+      (status === 'all' || conflict.status === status) &&
+      (entityType === undefined || conflict.entityType === entityType);
+    return this.#conflicts.getAll(ids.sort()).filter(isWanted).slice(0, limit);
+  }
+}

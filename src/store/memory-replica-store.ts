@@ -1,0 +1,149 @@
+import { dotOf } from '../core/change.ts';
+import type { EntityVersion } from '../core/entity.ts';
+import { type EntityKey, type EntityType, entityKey } from '../core/ids.ts';
+import type { QueuedChange, ReplicaMeta, ReplicaStore, StagedPage } from '../sync/ports.ts';
+import { refusePromise } from './do-sqlite.ts';
+
+/** A replica in memory. A new `Replica` over the same store is one that was started again. */
+export class MemoryReplicaStore implements ReplicaStore {
+  readonly #journal = new Journal();
+  readonly #meta = new MemoryTable<1, ReplicaMeta>(this.#journal);
+  readonly #records = new MemoryTable<EntityKey, EntityVersion>(this.#journal);
+  readonly #queue = new MemoryTable<number, QueuedChange>(this.#journal);
+  readonly #staged = new MemoryTable<number, StagedPage>(this.#journal);
+
+  transaction<T>(body: () => T): T {
+    return this.#journal.transaction(body);
+  }
+
+  readMeta(): ReplicaMeta | undefined {
+    return this.#meta.get(1);
+  }
+
+  writeMeta(meta: ReplicaMeta): void {
+    this.#meta.set(1, meta);
+  }
+
+  readRecord(key: EntityKey): EntityVersion | undefined {
+    return this.#records.get(key);
+  }
+
+  listRecords(type: EntityType, after: string, limit: number): EntityVersion[] {
+    // Keys of one type sort as its ids do, since all of them begin alike.
+    const prefix = `${type}/`;
+    const keys = this.#records.keys().filter((key) => key.startsWith(prefix) && key.slice(prefix.length) > after);
+    return this.#records.getAll(keys.sort().slice(0, limit));
+  }
+
+  recordKeys(): EntityKey[] {
+    return this.#records.keys();
+  }
+
+  countRecords(): number {
+    return this.#records.keys().length;
+  }
+
+  writeRecord(record: EntityVersion): void {
+    this.#records.set(entityKey(record), record);
+  }
+
+  removeRecord(key: EntityKey): void {
+    this.#records.delete(key);
+  }
+
+  readQueue(): QueuedChange[] {
+    return this.#queue.getAll(this.#queue.keys().sort((a, b) => a - b));
+  }
+
+  writeQueued(queued: QueuedChange): void {
+    this.#queue.set(dotOf(queued.change).counter, queued);
+  }
+
+  removeQueued(id: string): void {
+    this.#queue.delete(dotOf({ id }).counter);
+  }
+
+  *readStaged(): Generator<StagedPage> {
+    for (let index = 0; ; index += 1) {
+      const page = this.#staged.get(index);
+      if (page === undefined) return;
+      yield page;
+    }
+  }
+
+  writeStaged(index: number, page: StagedPage): void {
+    if (this.#staged.get(index) !== undefined) throw new Error(`invariant broken: page ${index} is staged already`);
+    this.#staged.set(index, page);
+  }
+
+  clearStaged(): void {
+    for (const index of this.#staged.keys()) this.#staged.delete(index);
+  }
+}
+
+/** How to take back what the transactions under way have done, newest last. */
+export class Journal {
+  readonly #undo: (() => void)[] = [];
+  #depth = 0;
+
+  transaction<T>(body: () => T): T {
+    const start = this.#undo.length;
+    this.#depth += 1;
+    try {
+      return refusePromise(body());
+    } catch (error) {
+      for (const undo of this.#undo.splice(start).reverse()) undo();
+      throw error;
+    } finally {
+      this.#depth -= 1;
+      if (this.#depth === 0) this.#undo.length = 0;
+    }
+  }
+
+  record(undo: () => void): void {
+    if (this.#depth > 0) this.#undo.push(undo);
+  }
+}
+
+/** Values by key, kept as JSON texts as SQLite keeps them: what goes in or comes out is nobody else's. */
+export class MemoryTable<Key, Value> {
+  readonly #rows = new Map<Key, string>();
+  readonly #journal: Journal;
+
+  constructor(journal: Journal) {
+    this.#journal = journal;
+  }
+
+  get(key: Key): Value | undefined {
+    const text = this.#rows.get(key);
+    return text === undefined ? undefined : JSON.parse(text);
+  }
+
+  getAll(keys: readonly Key[]): Value[] {
+    return keys.flatMap((key) => this.get(key) ?? []);
+  }
+
+  /** A copy: rows may come and go while a caller walks through it. */
+  keys(): Key[] {
+    return [...this.#rows.keys()];
+  }
+
+  set(key: Key, value: Value): void {
+    this.#put(key, JSON.stringify(value));
+  }
+
+  delete(key: Key): void {
+    this.#put(key, undefined);
+  }
+
+  #put(key: Key, text: string | undefined): void {
+    const before = this.#rows.get(key);
+    this.#journal.record(() => this.#replace(key, before));
+    this.#replace(key, text);
+  }
+
+  #replace(key: Key, text: string | undefined): void {
+    if (text === undefined) this.#rows.delete(key);
+    else this.#rows.set(key, text);
+  }
+}

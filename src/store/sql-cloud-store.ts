@@ -1,0 +1,121 @@
+import type { EntityVersion } from '../core/entity.ts';
+import { type EntityKey, type NodeId, splitKey } from '../core/ids.ts';
+import type { Refusal } from '../protocol/record.ts';
+import type { CloudMeta, CloudStore, ConflictFilter, ConflictRecord, NodeRecord } from '../sync/ports.ts';
+import { ENTITY_COLUMNS, ENTITY_TABLE, entityFromRow, entityToRow, upsertEntity } from './entity-rows.ts';
+import { applySchema, type SqlDatabase, type SqlValue, textOf } from './sql-database.ts';
+
+/**
+ * The cloud in SQLite. Rows written: a change 2 (the entity and its place in the feed), an exchange 2 (the node and
+ * `meta`), a conflict and a refusal 1 more.
+ */
+export class SqlCloudStore implements CloudStore {
+  readonly #db: SqlDatabase;
+
+  constructor(db: SqlDatabase) {
+    this.#db = db;
+    applySchema(db, SCHEMA);
+  }
+
+  transaction<T>(body: () => T): T {
+    return this.#db.transaction(body);
+  }
+
+  readMeta(): CloudMeta | undefined {
+    return this.#readJson('SELECT value FROM meta WHERE id = ?', 1);
+  }
+
+  writeMeta(meta: CloudMeta): void {
+    this.#db.all(
+      'INSERT INTO meta (id, value) VALUES (1, ?) ON CONFLICT DO UPDATE SET value = excluded.value',
+      JSON.stringify(meta),
+    );
+  }
+
+  readEntity(key: EntityKey): EntityVersion | undefined {
+    const { entityType, entityId } = splitKey(key);
+    const sql = `SELECT ${ENTITY_COLUMNS} FROM entities WHERE entity_type = ? AND entity_id = ?`;
+    const row = this.#db.all(sql, entityType, entityId)[0];
+    return row && entityFromRow(row);
+  }
+
+  writeEntity(entity: EntityVersion): void {
+    this.#db.all(upsertEntity('entities'), ...entityToRow(entity));
+  }
+
+  readAfter(seq: number, limit: number): EntityVersion[] {
+    const sql = `SELECT ${ENTITY_COLUMNS} FROM entities WHERE seq > ? ORDER BY seq LIMIT ?`;
+    return this.#db.all(sql, seq, limit).map(entityFromRow);
+  }
+
+  readNode(nodeId: NodeId): NodeRecord | undefined {
+    return this.#readJson('SELECT value FROM nodes WHERE node_id = ?', nodeId);
+  }
+
+  writeNode(node: NodeRecord): void {
+    this.#db.all(
+      'INSERT INTO nodes (node_id, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value',
+      node.nodeId,
+      JSON.stringify(node),
+    );
+  }
+
+  listNodes(after: string, limit: number): NodeRecord[] {
+    return this.#listJson('SELECT value FROM nodes WHERE node_id > ? ORDER BY node_id LIMIT ?', after, limit);
+  }
+
+  readRefusal(changeId: string): Refusal | undefined {
+    return this.#readJson('SELECT value FROM refusals WHERE change_id = ?', changeId);
+  }
+
+  writeRefusal(changeId: string, refusal: Refusal): void {
+    this.#db.all(
+      'INSERT INTO refusals (change_id, value) VALUES (?, ?) ON CONFLICT DO NOTHING',
+      changeId,
+      JSON.stringify(refusal),
+    );
+  }
+
+  readConflict(id: string): ConflictRecord | undefined {
+    return this.#readJson('SELECT value FROM conflicts WHERE id = ?', id);
+  }
+
+  writeConflict(conflict: ConflictRecord): void {
+    this.#db.all(
+      'INSERT INTO conflicts (id, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value',
+      conflict.id,
+      JSON.stringify(conflict),
+    );
+  }
+
+  listConflicts({ status, entityType, after, limit }: ConflictFilter): ConflictRecord[] {
+    return this.#listJson(
+      `SELECT value FROM conflicts WHERE id > ?
+         AND (? = 'all' OR value ->> 'status' = ?) AND (? IS NULL OR value ->> 'entityType' = ?)
+       ORDER BY id LIMIT ?`,
+      after,
+      status,
+      status,
+      entityType ?? null,
+      entityType ?? null,
+      limit,
+    );
+  }
+
+  #readJson<T>(sql: string, ...params: SqlValue[]): T | undefined {
+    return this.#listJson<T>(sql, ...params)[0];
+  }
+
+  #listJson<T>(sql: string, ...params: SqlValue[]): T[] {
+    return this.#db.all(sql, ...params).map((row) => JSON.parse(textOf(row, 'value')));
+  }
+}
+
+const SCHEMA = [
+  'CREATE TABLE meta (id INTEGER PRIMARY KEY CHECK (id = 1), value TEXT NOT NULL) STRICT',
+  `CREATE TABLE entities ${ENTITY_TABLE}`,
+  'CREATE UNIQUE INDEX feed ON entities (seq)',
+  'CREATE TABLE nodes (node_id TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID',
+  'CREATE TABLE refusals (change_id TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID',
+  'CREATE TABLE conflicts (id TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID',
+];

@@ -1,0 +1,106 @@
+import { dotOf } from '../core/change.ts';
+import type { EntityVersion } from '../core/entity.ts';
+import { type EntityId, type EntityKey, type EntityType, entityKey, splitKey } from '../core/ids.ts';
+import type { QueuedChange, ReplicaMeta, ReplicaStore, StagedPage } from '../sync/ports.ts';
+import { ENTITY_COLUMNS, ENTITY_TABLE, entityFromRow, entityToRow, upsertEntity } from './entity-rows.ts';
+import { applySchema, type SqlDatabase, textOf } from './sql-database.ts';
+
+/**
+ * A replica in SQLite. Rows written: a local write 1, a confirmed entity 1 and the end of its queue row 1, an exchange
+ * 1 for all that is in `meta`.
+ */
+export class SqlReplicaStore implements ReplicaStore {
+  readonly #db: SqlDatabase;
+
+  constructor(db: SqlDatabase) {
+    this.#db = db;
+    applySchema(db, SCHEMA);
+  }
+
+  transaction<T>(body: () => T): T {
+    return this.#db.transaction(body);
+  }
+
+  readMeta(): ReplicaMeta | undefined {
+    const row = this.#db.all('SELECT value FROM meta WHERE id = 1')[0];
+    return row && JSON.parse(textOf(row, 'value'));
+  }
+
+  writeMeta(meta: ReplicaMeta): void {
+    this.#db.all(
+      'INSERT INTO meta (id, value) VALUES (1, ?) ON CONFLICT DO UPDATE SET value = excluded.value',
+      JSON.stringify(meta),
+    );
+  }
+
+  readRecord(key: EntityKey): EntityVersion | undefined {
+    const { entityType, entityId } = splitKey(key);
+    const sql = `SELECT ${ENTITY_COLUMNS} FROM records WHERE entity_type = ? AND entity_id = ?`;
+    const row = this.#db.all(sql, entityType, entityId)[0];
+    return row && entityFromRow(row);
+  }
+
+  listRecords(type: EntityType, after: string, limit: number): EntityVersion[] {
+    const sql = `SELECT ${ENTITY_COLUMNS} FROM records
+      WHERE entity_type = ? AND entity_id > ? ORDER BY entity_id LIMIT ?`;
+    return this.#db.all(sql, type, after, limit).map(entityFromRow);
+  }
+
+  recordKeys(): EntityKey[] {
+    return this.#db.all('SELECT entity_type, entity_id FROM records').map((row) => {
+      return entityKey({ entityType: textOf(row, 'entity_type') as EntityType, entityId: textOf(row, 'entity_id') as EntityId });
+    });
+  }
+
+  countRecords(): number {
+    return Number(this.#db.all('SELECT count(*) AS count FROM records')[0]?.['count'] ?? 0);
+  }
+
+  writeRecord(record: EntityVersion): void {
+    this.#db.all(upsertEntity('records'), ...entityToRow(record));
+  }
+
+  removeRecord(key: EntityKey): void {
+    const { entityType, entityId } = splitKey(key);
+    this.#db.all('DELETE FROM records WHERE entity_type = ? AND entity_id = ?', entityType, entityId);
+  }
+
+  readQueue(): QueuedChange[] {
+    return this.#db.all('SELECT value FROM queue ORDER BY counter').map((row) => JSON.parse(textOf(row, 'value')));
+  }
+
+  writeQueued(queued: QueuedChange): void {
+    this.#db.all(
+      'INSERT INTO queue (counter, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value',
+      dotOf(queued.change).counter,
+      JSON.stringify(queued),
+    );
+  }
+
+  removeQueued(id: string): void {
+    this.#db.all('DELETE FROM queue WHERE counter = ?', dotOf({ id }).counter);
+  }
+
+  *readStaged(): Generator<StagedPage> {
+    for (let index = 0; ; index += 1) {
+      const row = this.#db.all('SELECT value FROM staged WHERE page = ?', index)[0];
+      if (row === undefined) return;
+      yield JSON.parse(textOf(row, 'value'));
+    }
+  }
+
+  writeStaged(index: number, page: StagedPage): void {
+    this.#db.all('INSERT INTO staged (page, value) VALUES (?, ?)', index, JSON.stringify(page));
+  }
+
+  clearStaged(): void {
+    this.#db.all('DELETE FROM staged');
+  }
+}
+
+const SCHEMA = [
+  'CREATE TABLE meta (id INTEGER PRIMARY KEY CHECK (id = 1), value TEXT NOT NULL) STRICT',
+  `CREATE TABLE records ${ENTITY_TABLE}`,
+  'CREATE TABLE queue (counter INTEGER PRIMARY KEY, value TEXT NOT NULL) STRICT',
+  'CREATE TABLE staged (page INTEGER PRIMARY KEY, value TEXT NOT NULL) STRICT',
+];

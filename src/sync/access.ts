@@ -1,0 +1,156 @@
+import { assertNever } from '../core/assert.ts';
+import type { ReadDemand } from '../core/consistency.ts';
+import type { VectorClock } from '../core/vector-clock.ts';
+import { type ErrorCode, SyncError } from '../protocol/errors.ts';
+import type { ChangeResult } from '../protocol/messages.ts';
+import { refusalError } from '../protocol/record.ts';
+import type { Link, SyncRun } from './link.ts';
+import type { Clock } from './ports.ts';
+import type { Replica, Write, Written } from './replica.ts';
+
+/** Where what is served now comes from, and how old it may be. */
+export interface Served {
+  readonly source: 'edge' | 'cloud';
+  readonly stalenessMs: number;
+}
+
+export interface StrongWritten extends Written {
+  /** Set where the write met one that it had not seen. */
+  readonly conflictId?: string | undefined;
+}
+
+/**
+ * Brings a replica to where a caller's consistency level allows to read it, and writes at the level that is asked for.
+ * `design.md`, section 8.
+ */
+export class Access {
+  readonly #replica: Replica;
+  readonly #link: Link;
+  readonly #clock: Clock;
+
+  constructor(replica: Replica, link: Link, clock: Clock) {
+    this.#replica = replica;
+    this.#link = link;
+    this.#clock = clock;
+  }
+
+  /**
+   * Waits until the replica may be read at a level.
+   *
+   * @throws SyncError `cloud_unavailable` for a strong read that the cloud doesn't answer in time;
+   *   `causality_timeout` where what the caller has seen does not arrive in time.
+   */
+  async satisfy(demand: ReadDemand): Promise<Served> {
+    switch (demand.level) {
+      case 'strong':
+        return await this.#satisfyStrong(demand);
+      case 'causal':
+      case 'session':
+        return await this.#satisfyCausal(demand);
+      case 'eventual':
+        return await this.#satisfyEventual(demand);
+      default:
+        return assertNever(demand.level);
+    }
+  }
+
+  /**
+   * Writes at this replica: acknowledged when it is in the queue. What the writer has seen elsewhere is pulled first,
+   * if the cloud can be reached; if not, the change carries it as its base, and the cloud sorts it out.
+   */
+  async write(write: Write, after: VectorClock, waitMs: number): Promise<Written> {
+    if (!this.#replica.covers(after)) await this.#within(waitMs, this.#link.sync({ requires: after }));
+    const written = this.#replica.write(write, after);
+    this.#link.noteLocalChange();
+    return written;
+  }
+
+  /**
+   * Writes in the cloud, behind what this replica has queued for the same entity, and answers when the cloud has it.
+   *
+   * @throws SyncError `cloud_unavailable`: it did not happen; `outcome_unknown`: it may have happened, and if it has
+   *   not by now, it never will. Or as a local write does. Nothing stays in the queue.
+   */
+  async writeStrong(write: Write, after: VectorClock, waitMs: number): Promise<StrongWritten> {
+    if (!this.#link.online) throw new SyncError('cloud_unavailable', 'the node is cut off from the cloud');
+    const change = this.#replica.beginStrong(write, after);
+    try {
+      const run = await this.#within(waitMs, this.#link.sync({ strong: change }));
+      const result = run?.results.get(change.id);
+      if (result !== undefined) return this.#strongWritten(result);
+      const isUnknown = run === undefined ? !this.#link.withdraw(change) : run.unanswered.has(change.id);
+      if (isUnknown) throw new SyncError('outcome_unknown', 'the cloud did not answer; the write may have happened');
+      throw unavailable(run);
+    } finally {
+      this.#replica.endStrong(change);
+    }
+  }
+
+  /** After an exchange that began after the request, and pushed what is queued here, the replica is the cloud's state. */
+  async #satisfyStrong({ waitMs }: ReadDemand): Promise<Served> {
+    if (!this.#link.online) throw new SyncError('cloud_unavailable', 'the node is cut off from the cloud');
+    const run = await this.#within(waitMs, this.#link.sync());
+    if (run?.summary.success !== true) throw unavailable(run);
+    return { source: 'cloud', stalenessMs: 0 };
+  }
+
+  async #satisfyCausal({ after, waitMs }: ReadDemand): Promise<Served> {
+    const deadlineMs = this.#clock.nowMs() + waitMs;
+    for (let pauseMs = FIRST_PAUSE_MS; !this.#replica.covers(after); pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
+      const leftMs = deadlineMs - this.#clock.nowMs();
+      if (leftMs <= 0) {
+        throw new SyncError('causality_timeout', 'what the token has seen has not arrived here', {
+          retryAfterMs: LONGEST_PAUSE_MS,
+        });
+      }
+      const run = await this.#within(leftMs, this.#link.sync({ requires: after }));
+      // At the head of a cloud that has it all, the replica has it too.
+      if (run?.summary.success && run.covered) break;
+      await this.#clock.sleep(Math.min(pauseMs, Math.max(0, deadlineMs - this.#clock.nowMs())));
+    }
+    return this.#fromReplica();
+  }
+
+  async #satisfyEventual({ maxStalenessMs, waitMs }: ReadDemand): Promise<Served> {
+    const hasNeverSynced = this.#replica.meta.asOfMs === 0;
+    const isTooOld = maxStalenessMs !== undefined && this.#fromReplica().stalenessMs > maxStalenessMs;
+    // Out of reach of the cloud, what is here is served all the same; the answer says how old it may be.
+    if (this.#link.online && (hasNeverSynced || isTooOld)) await this.#within(waitMs, this.#link.sync());
+    return this.#fromReplica();
+  }
+
+  #fromReplica(): Served {
+    return { source: 'edge', stalenessMs: Math.max(0, this.#replica.nowMs() - this.#replica.meta.asOfMs) };
+  }
+
+  #strongWritten(result: ChangeResult): StrongWritten {
+    if (result.status === 'rejected') {
+      throw refusalError({ ...result, code: result.code ?? 'bad_request', detail: result.detail ?? '' });
+    }
+    if (result.status === 'duplicate') {
+      throw new SyncError('outcome_unknown', 'the write came too late, and was not done');
+    }
+    return {
+      changeId: result.id,
+      version: result.version ?? result.id,
+      created: result.created ?? false,
+      data: result.data ?? null,
+      conflictId: result.conflictId,
+    };
+  }
+
+  /** The sync's end, or undefined when the caller's patience ends first. */
+  async #within(waitMs: number, run: Promise<SyncRun>): Promise<SyncRun | undefined> {
+    return await Promise.race([run, this.#clock.sleep(waitMs).then(() => undefined)]);
+  }
+}
+
+const FIRST_PAUSE_MS = 50;
+const LONGEST_PAUSE_MS = 1_000;
+
+/** What a strong caller is told when the cloud was not reached: the link's own failure, where that says more. */
+function unavailable(run: SyncRun | undefined): SyncError {
+  const error = run?.summary.error;
+  const told: ErrorCode = error?.code === 'overloaded' || error?.code === 'rate_limited' ? error.code : 'cloud_unavailable';
+  return new SyncError(told, error?.detail ?? 'the cloud did not answer in time', { retryAfterMs: 1_000 });
+}

@@ -1,0 +1,62 @@
+import { type EntityVersion, writtenBy } from '../core/entity.ts';
+import { type EntityKey, entityKey } from '../core/ids.ts';
+import { LIMITS } from '../protocol/limits.ts';
+import type { RemoteChange } from '../protocol/messages.ts';
+import type { CloudStore } from './ports.ts';
+
+export interface FeedPage {
+  readonly entities: readonly EntityVersion[];
+  /** Up to where the page goes; the head, where nothing follows. */
+  readonly cursor: number;
+  readonly more: boolean;
+}
+
+/**
+ * A page of the feed: the last state of each entity that changed after `cursor`, in order of seq. All who keep up with
+ * the cloud read it, each with its own cursor: nodes, the projection, exports. At most `limit` entities and
+ * `LIMITS.pageBytes`, but always one.
+ *
+ * @param isLeftOut entities that the reader has already; they take no room.
+ */
+export function readFeed(
+  store: CloudStore,
+  head: number,
+  cursor: number,
+  limit: number = LIMITS.pageChanges,
+  isLeftOut: (entity: EntityVersion) => boolean = () => false,
+): FeedPage {
+  const entities: EntityVersion[] = [];
+  let bytes = 0;
+  let end = cursor;
+  for (;;) {
+    const chunk = store.readAfter(end, CHUNK);
+    for (const entity of chunk) {
+      if (!isLeftOut(entity)) {
+        bytes += JSON.stringify(entity.data).length + ENVELOPE_BYTES;
+        const isFull = entities.length === limit || (entities.length > 0 && bytes > LIMITS.pageBytes);
+        if (isFull) return { entities, cursor: end, more: true };
+        entities.push(entity);
+      }
+      end = entity.seq;
+    }
+    if (chunk.length < CHUNK) return { entities, cursor: head, more: false };
+  }
+}
+
+/** Rows read at a time: as many of the largest records fit in memory. */
+const CHUNK = 32;
+/** About what a change takes beside its data. */
+const ENVELOPE_BYTES = 200;
+
+/** An entity as a reader of the feed gets it. */
+export function toRemoteChange(entity: EntityVersion): RemoteChange {
+  const { entityType, entityId, seq, version, stamp, data } = entity;
+  const { origin } = writtenBy(entity);
+  const header = { entityType, entityId, seq, version, stamp, origin };
+  return data === null ? { ...header, operation: 'delete' } : { ...header, operation: 'update', data };
+}
+
+/** Whether the reader had `applied` taken as it was, and so has the entity as it is here. */
+export function isEcho(applied: ReadonlyMap<EntityKey, string>): (entity: EntityVersion) => boolean {
+  return (entity) => applied.get(entityKey(entity)) === entity.version;
+}

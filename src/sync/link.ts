@@ -1,0 +1,317 @@
+import type { Change } from '../core/change.ts';
+import { EMPTY_CLOCK, merge, type VectorClock } from '../core/vector-clock.ts';
+import { ERRORS, type ErrorCode, SyncError } from '../protocol/errors.ts';
+import { LIMITS } from '../protocol/limits.ts';
+import type { BatchAnswer, ChangeResult } from '../protocol/messages.ts';
+import { CAPABILITIES, PROTOCOL_VERSION } from '../protocol/version.ts';
+import { backoffMs } from './backoff.ts';
+import { type LinkEvent, type LinkState, step } from './machine.ts';
+import type { Clock, Entropy, Metered, Session, Upstream } from './ports.ts';
+import type { Replica } from './replica.ts';
+
+export interface LinkOptions {
+  readonly replica: Replica;
+  readonly upstream: Upstream;
+  readonly clock: Clock;
+  readonly entropy: Entropy;
+  /** Whether somebody uses this node, and so wants to be told of news. */
+  readonly isLive: () => boolean;
+  /** Changes in a batch at most. */
+  readonly batchSize: () => number;
+}
+
+/** What one sync did. Also the answer of `POST .../sync`. */
+export interface SyncSummary {
+  readonly success: boolean;
+  readonly uploaded: number;
+  readonly downloaded: number;
+  readonly conflicts: number;
+  readonly superseded: number;
+  readonly rejected: number;
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+  readonly error?: { readonly code: ErrorCode; readonly detail: string } | undefined;
+}
+
+export interface SyncRun {
+  readonly summary: SyncSummary;
+  /** By change id, of what was demanded. */
+  readonly results: ReadonlyMap<string, ChangeResult>;
+  /** Demanded changes that left and were not answered: the cloud may have them, or not. */
+  readonly unanswered: ReadonlySet<string>;
+  /** Whether the cloud said that it has all that was required; undefined: it wasn't asked. */
+  readonly covered?: boolean | undefined;
+}
+
+/** What the next sync has to do beside its usual work. */
+export interface Demand {
+  /** A change that somebody waits for. */
+  readonly strong?: Change | undefined;
+  /** What the cloud must have before the replica can be said to. */
+  readonly requires?: VectorClock | undefined;
+}
+
+/**
+ * Talks to the tier above: one sync at a time, and what is asked for while one runs goes together into the next.
+ * `design.md`, section 7.
+ *
+ * A sync that answers began after it was asked for; so what was confirmed before the asking is in what it brings.
+ */
+export class Link {
+  readonly #options: LinkOptions;
+  #state: LinkState = 'idle';
+  #online = true;
+  #running: Promise<unknown> = Promise.resolve();
+  #next: { readonly strong: Map<string, Change>; requires: VectorClock; readonly run: Promise<SyncRun> } | undefined;
+  #failures = 0;
+  #nextAttemptAtMs: number | null = null;
+  #last: SyncSummary | null = null;
+  #traffic = { bytesUp: 0, bytesDown: 0 };
+
+  constructor(options: LinkOptions) {
+    this.#options = options;
+  }
+
+  get state(): LinkState {
+    return this.#state;
+  }
+
+  get online(): boolean {
+    return this.#online;
+  }
+
+  get lastSummary(): SyncSummary | null {
+    return this.#last;
+  }
+
+  /** Bytes since this link was made. */
+  get traffic(): { readonly bytesUp: number; readonly bytesDown: number } {
+    return this.#traffic;
+  }
+
+  /** When the wait after a failure ends, ms since 1970; null: there was none. */
+  get nextAttemptAtMs(): number | null {
+    return this.#nextAttemptAtMs;
+  }
+
+  /** Cuts the link, or restores it; either ends the wait after a failure. */
+  setOnline(online: boolean): void {
+    this.#online = online;
+    this.#failures = 0;
+    this.#nextAttemptAtMs = null;
+    if (!online) this.#cut();
+  }
+
+  noteLocalChange(): void {
+    this.#on('local_change');
+    this.#on('change_queued');
+  }
+
+  /** Syncs once, beginning after this call, with all others that ask before it begins. Never throws. */
+  sync(demand: Demand = {}): Promise<SyncRun> {
+    const next = this.#next ?? this.#enqueue();
+    if (demand.strong !== undefined) next.strong.set(demand.strong.id, demand.strong);
+    if (demand.requires !== undefined) next.requires = merge(next.requires, demand.requires);
+    return next.run;
+  }
+
+  /** Takes a change back that nobody waits for any more. @returns false: too late, it is under way. */
+  withdraw(change: Change): boolean {
+    return this.#next?.strong.delete(change.id) ?? false;
+  }
+
+  #enqueue() {
+    const strong = new Map<string, Change>();
+    const run = this.#running.then(() => {
+      const requires = this.#next?.requires ?? EMPTY_CLOCK;
+      this.#next = undefined;
+      return this.#run([...strong.values()], requires);
+    });
+    this.#running = run;
+    this.#next = { strong, requires: EMPTY_CLOCK, run };
+    return this.#next;
+  }
+
+  async #run(strong: readonly Change[], requires: VectorClock): Promise<SyncRun> {
+    const tally = new Tally();
+    this.#on(this.#state === 'offline' ? 'retry' : 'sync_trigger');
+    try {
+      if (!this.#online) throw new SyncError('cloud_unavailable', 'the node is cut off from the cloud');
+      await this.#exchangeAll(tally, strong, requires);
+      this.#failures = 0;
+      this.#nextAttemptAtMs = null;
+      this.#on(tally.conflicts > 0 ? 'conflicts_detected' : 'no_conflicts');
+      this.#on('conflicts_resolved');
+      this.#on('sync_complete');
+    } catch (error) {
+      this.#options.replica.releaseBatch();
+      tally.error = asSyncError(error);
+      this.#failed();
+    }
+    this.#last = tally.summary();
+    this.#traffic = {
+      bytesUp: this.#traffic.bytesUp + this.#last.bytesUp,
+      bytesDown: this.#traffic.bytesDown + this.#last.bytesDown,
+    };
+    return { summary: this.#last, results: tally.results, unanswered: tally.unanswered, covered: tally.covered };
+  }
+
+  /** Exchanges until the head is reached and nothing that can be sent waits. */
+  async #exchangeAll(tally: Tally, strong: readonly Change[], requires: VectorClock): Promise<void> {
+    let waiting = strong;
+    let mended = false;
+    for (let exchanges = 0; exchanges < LIMITS.exchangesPerSync; exchanges += 1) {
+      const { replica, clock } = this.#options;
+      const askedAtMs = replica.nowMs();
+      const { batch, answer } = await this.#exchange(tally, waiting, requires);
+      waiting = [];
+      const confirmation = replica.confirm(batch, answer, askedAtMs);
+      tally.add(answer, confirmation?.downloaded ?? 0);
+      if (answer.more) continue;
+      if (confirmation?.digestMismatch && !mended) {
+        mended = true;
+        continue;
+      }
+      const moved = answer.results.some(({ status }) => status !== 'needs-full' && status !== 'conflict');
+      if (!replica.hasUnsent() || !(moved || batch.changes.length === 0)) return;
+      // What came in while the batch was away goes in the next one; a pause lets it come.
+      await clock.sleep(0);
+    }
+  }
+
+  /** One round trip, within a session; a new one where the old has ended. */
+  async #exchange(tally: Tally, strong: readonly Change[], requires: VectorClock) {
+    const { replica, upstream, entropy } = this.#options;
+    for (let renewals = 0; ; renewals += 1) {
+      const session = await this.#session(tally);
+      const bounds = {
+        maxChanges: Math.min(this.#options.batchSize(), session.maxBatchChanges),
+        // The rest of the batch takes room too.
+        maxBytes: Math.floor(session.maxBatchBytes * 0.9),
+      };
+      const batch = {
+        ...replica.nextBatch(entropy.id(), bounds, strong),
+        ...(this.#options.isLive() ? { live: true } : {}),
+        ...(Object.keys(requires).length > 0 ? { requires } : {}),
+      };
+      for (const { id } of strong) tally.unanswered.add(id);
+      try {
+        return { batch, answer: tally.metered(await upstream.exchange(session.id, batch)) };
+      } catch (error) {
+        replica.releaseBatch();
+        if (isRefusal(error)) tally.unanswered.clear();
+        const isOver = error instanceof SyncError && ERRORS[error.code].retry === 'session';
+        if (!isOver || renewals >= MAX_RENEWALS) throw error;
+        replica.saveSession(null);
+      }
+    }
+  }
+
+  /** The session that is there, or connect and handshake. */
+  async #session(tally: Tally): Promise<Session> {
+    const { replica, upstream, clock } = this.#options;
+    const known = replica.meta.session;
+    this.#on('connected');
+    if (known !== null && known.expiresAtMs > replica.nowMs() + LIMITS.exchangeTimeoutMs) {
+      this.#on('handshake_complete');
+      return known;
+    }
+    const connected = tally.metered(
+      await upstream.connect({
+        nodeId: replica.nodeId,
+        protocol: PROTOCOL_VERSION,
+        capabilities: [...CAPABILITIES],
+      }),
+    );
+    const sentAtMs = clock.nowMs();
+    const shaken = tally.metered(await upstream.handshake(connected.sessionId, replica.handshakeRequest()));
+    replica.adopt(shaken, sentAtMs, clock.nowMs());
+    const session: Session = {
+      id: connected.sessionId,
+      expiresAtMs: connected.expiresAt,
+      maxBatchChanges: connected.limits.maxBatchChanges,
+      maxBatchBytes: connected.limits.maxBatchBytes,
+    };
+    replica.saveSession(session);
+    this.#on('handshake_complete');
+    return session;
+  }
+
+  #failed(): void {
+    this.#cut();
+    this.#failures += 1;
+    this.#nextAttemptAtMs =
+      this.#options.clock.nowMs() + backoffMs(this.#failures, this.#options.entropy.fraction());
+  }
+
+  #cut(): void {
+    this.#on(this.#state === 'connecting' ? 'connection_failed' : 'connection_lost');
+    this.#on('sync_failed');
+  }
+
+  #on(event: LinkEvent): void {
+    this.#state = step(this.#state, event);
+  }
+}
+
+/** Sessions renewed in one exchange; one that ends at once again is a failure. */
+const MAX_RENEWALS = 2;
+
+/** Counts what a sync does. */
+class Tally {
+  readonly results = new Map<string, ChangeResult>();
+  readonly unanswered = new Set<string>();
+  covered: boolean | undefined;
+  conflicts = 0;
+  error: SyncError | undefined;
+  #uploaded = 0;
+  #downloaded = 0;
+  #superseded = 0;
+  #rejected = 0;
+  #bytesUp = 0;
+  #bytesDown = 0;
+
+  metered<T>(answer: Metered<T>): T {
+    this.#bytesUp += answer.bytesUp;
+    this.#bytesDown += answer.bytesDown;
+    return answer.value;
+  }
+
+  add(answer: BatchAnswer, downloaded: number): void {
+    this.#downloaded += downloaded;
+    if (!answer.more && answer.covered !== undefined) this.covered = answer.covered;
+    for (const result of answer.results) {
+      this.results.set(result.id, result);
+      this.unanswered.delete(result.id);
+      if (result.conflictId !== undefined) this.conflicts += 1;
+      if (result.status === 'superseded') this.#superseded += 1;
+      if (result.status === 'rejected') this.#rejected += 1;
+      if (result.status !== 'rejected' && result.status !== 'needs-full') this.#uploaded += 1;
+    }
+  }
+
+  summary(): SyncSummary {
+    return {
+      success: this.error === undefined,
+      uploaded: this.#uploaded,
+      downloaded: this.#downloaded,
+      conflicts: this.conflicts,
+      superseded: this.#superseded,
+      rejected: this.#rejected,
+      bytesUp: this.#bytesUp,
+      bytesDown: this.#bytesDown,
+      ...(this.error === undefined ? {} : { error: { code: this.error.code, detail: this.error.message } }),
+    };
+  }
+}
+
+/** Whether the cloud itself said no, to all of it. Otherwise nobody knows what it did. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof SyncError && error.code !== 'cloud_unavailable' && error.code !== 'internal';
+}
+
+/** A failure without a code is one of the link; a broken invariant is one of ours, and says so. */
+function asSyncError(error: unknown): SyncError {
+  if (error instanceof SyncError) return error;
+  return new SyncError('internal', error instanceof Error ? error.message : String(error));
+}

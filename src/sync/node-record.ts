@@ -1,0 +1,64 @@
+import { type Change, contentHash, dotOf } from '../core/change.ts';
+import { add, EMPTY_DOT_SET } from '../core/dot-set.ts';
+import type { NodeId } from '../core/ids.ts';
+import { LIMITS } from '../protocol/limits.ts';
+import type { BatchAnswer } from '../protocol/messages.ts';
+import type { NodeRecord } from './ports.ts';
+
+/** What the cloud remembers of a node: pure steps from one record to the next. */
+
+export function freshNode(nodeId: NodeId): NodeRecord {
+  return {
+    nodeId,
+    received: EMPTY_DOT_SET,
+    hashes: [],
+    sessions: [],
+    answers: [],
+    cursor: 0,
+    lastSeenAtMs: 0,
+    pending: 0,
+  };
+}
+
+/** The change, and all that it covers, is known from now on. */
+export function withChange(node: NodeRecord, change: Change): NodeRecord {
+  const { counter } = dotOf(change);
+  let received = add(node.received, counter);
+  for (const [from, to] of change.covers ?? []) received = add(received, from, to);
+  const hashes = [...node.hashes, [counter, contentHash(change)] as const];
+  return { ...node, received, hashes: hashes.slice(-LIMITS.dotHashes) };
+}
+
+export function withVoid(node: NodeRecord, [from, to]: readonly [number, number]): NodeRecord {
+  return { ...node, received: add(node.received, from, to) };
+}
+
+/** Whether a change that arrives under a known dot is another one than the first; undefined: too long ago to tell. */
+export function isForked(node: NodeRecord, change: Change): boolean | undefined {
+  const { counter } = dotOf(change);
+  const known = node.hashes.findLast(([other]) => other === counter);
+  return known && known[1] !== contentHash(change);
+}
+
+export function withSession(
+  node: NodeRecord,
+  session: NodeRecord['sessions'][number],
+  nowMs: number,
+): NodeRecord {
+  const alive = node.sessions.filter(({ expiresAtMs }) => expiresAtMs > nowMs);
+  return { ...node, sessions: [...alive, session].slice(-LIMITS.sessionsPerNode) };
+}
+
+export function withoutSession(node: NodeRecord, id: string): NodeRecord {
+  return { ...node, sessions: node.sessions.filter((session) => session.id !== id) };
+}
+
+/** Keeps the answer, to be given again word for word, and the older ones as far as there is room. */
+export function withAnswer(node: NodeRecord, batchId: string, hash: string, answer: BatchAnswer): NodeRecord {
+  let bytes = 0;
+  const older = node.answers.slice(0, LIMITS.answersPerNode - 1).filter((kept) => {
+    bytes += JSON.stringify(kept).length;
+    return bytes <= LIMITS.answersBytes;
+  });
+  return { ...node, answers: [{ batchId, hash, answer }, ...older] };
+}

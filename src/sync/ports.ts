@@ -1,0 +1,219 @@
+import type { Change } from '../core/change.ts';
+import type { Resolution } from '../core/conflict.ts';
+import type { Digest } from '../core/digest.ts';
+import type { DotSet } from '../core/dot-set.ts';
+import type { EntityVersion } from '../core/entity.ts';
+import type { HlcState } from '../core/hlc.ts';
+import type { EntityKey, EntityType, NodeId } from '../core/ids.ts';
+import type {
+  Batch,
+  BatchAnswer,
+  ConnectAnswer,
+  ConnectRequest,
+  HandshakeAnswer,
+  HandshakeRequest,
+} from '../protocol/messages.ts';
+import type { Refusal } from '../protocol/record.ts';
+
+/** What the engine is given. It never reads time, randomness, storage or network by itself. */
+
+export interface Clock {
+  /** Milliseconds since 1970; may jump either way. */
+  nowMs(): number;
+  sleep(ms: number): Promise<void>;
+}
+
+export interface Entropy {
+  /** A name that nobody guesses or makes again: 128 bits, in characters that fit a header. */
+  id(): string;
+  /** Uniform in [0, 1). */
+  fraction(): number;
+}
+
+/**
+ * Storage of one object. Everything is synchronous, and what `transaction` ran is there as a whole or not at all; a
+ * transaction within a transaction is part of it. What is acknowledged is durable: either at once, or because the
+ * answer is held back until it is (a Durable Object's output gate).
+ */
+export interface Transactional {
+  transaction<T>(body: () => T): T;
+}
+
+/** A replica's storage: what the cloud confirmed, what it hasn't yet, and the rest in one row. */
+export interface ReplicaStore extends Transactional {
+  readMeta(): ReplicaMeta | undefined;
+  writeMeta(meta: ReplicaMeta): void;
+
+  readRecord(key: EntityKey): EntityVersion | undefined;
+  /** Of one type, in the order of their ids (code units), beginning behind `after`. */
+  listRecords(type: EntityType, after: string, limit: number): EntityVersion[];
+  recordKeys(): Iterable<EntityKey>;
+  countRecords(): number;
+  writeRecord(record: EntityVersion): void;
+  removeRecord(key: EntityKey): void;
+
+  /** In order of their counters. */
+  readQueue(): QueuedChange[];
+  writeQueued(queued: QueuedChange): void;
+  removeQueued(id: string): void;
+
+  /** Pages of a pull that has not reached the head yet, in order. */
+  readStaged(): Iterable<StagedPage>;
+  writeStaged(index: number, page: StagedPage): void;
+  clearStaged(): void;
+}
+
+export interface ReplicaMeta {
+  readonly nodeId: NodeId;
+  readonly epoch: string | null;
+  /** Everything up to here is confirmed, nothing else. */
+  readonly cursor: number;
+  /** The counter of the last change made here that is no longer in the queue, at least. */
+  readonly counter: number;
+  /** Counters that the cloud has to be told will never come. */
+  readonly voids: readonly (readonly [number, number])[];
+  /** What the cloud has of this node, as far as it is known. */
+  readonly received: DotSet;
+  readonly digest: Digest;
+  readonly hlc: HlcState;
+  /** What to add to the own clock to have the cloud's, ms. */
+  readonly clockOffsetMs: number;
+  /** When this replica last knew that it had everything; 0: never. */
+  readonly asOfMs: number;
+  readonly lastSyncMs: number;
+  readonly session: Session | null;
+  /** How often state and cloud didn't agree at the same cursor, and were mended. */
+  readonly digestMismatches: number;
+}
+
+export interface Session {
+  readonly id: string;
+  readonly expiresAtMs: number;
+  readonly maxBatchChanges: number;
+  readonly maxBatchBytes: number;
+}
+
+/** A change of this node, from the moment it was acknowledged until the cloud's word on it has arrived. */
+export interface QueuedChange {
+  readonly change: Change;
+  readonly queuedAtMs: number;
+  readonly bytes: number;
+  readonly retryCount: number;
+  readonly lastAttemptMs: number | null;
+  /** Set: the change is dead, and this is why. */
+  readonly error: { readonly code: string; readonly detail: string } | null;
+}
+
+export interface StagedPage {
+  readonly batch: Batch;
+  readonly answer: BatchAnswer;
+}
+
+/** The cloud's storage. */
+export interface CloudStore extends Transactional {
+  readMeta(): CloudMeta | undefined;
+  writeMeta(meta: CloudMeta): void;
+
+  readEntity(key: EntityKey): EntityVersion | undefined;
+  writeEntity(entity: EntityVersion): void;
+  /** The feed: the last state of each entity that changed after `seq`, in order of `seq`, tombstones included. */
+  readAfter(seq: number, limit: number): EntityVersion[];
+
+  readNode(nodeId: NodeId): NodeRecord | undefined;
+  writeNode(node: NodeRecord): void;
+  listNodes(after: string, limit: number): NodeRecord[];
+
+  /** What was said of a change that was refused, so that it can be said again. */
+  readRefusal(changeId: string): Refusal | undefined;
+  writeRefusal(changeId: string, refusal: Refusal): void;
+
+  readConflict(id: string): ConflictRecord | undefined;
+  writeConflict(conflict: ConflictRecord): void;
+  listConflicts(filter: ConflictFilter): ConflictRecord[];
+}
+
+export interface CloudMeta {
+  readonly epoch: string;
+  /** Sequence number of the last change. */
+  readonly seq: number;
+  /** When it was made, ms. */
+  readonly changedAtMs: number;
+  readonly digest: Digest;
+  readonly hlc: HlcState;
+  /** How many conflicts there have been; the last one's number. */
+  readonly conflicts: number;
+  /** How far the projection has come, as the cloud last heard. */
+  readonly projected: { readonly seq: number; readonly atMs: number };
+}
+
+export interface NodeRecord {
+  readonly nodeId: NodeId;
+  readonly received: DotSet;
+  /** Content hashes of its newest counters. */
+  readonly hashes: readonly (readonly [counter: number, hash: string])[];
+  readonly sessions: readonly { readonly id: string; readonly expiresAtMs: number; readonly capabilities: string[] }[];
+  /** Newest first. */
+  readonly answers: readonly { readonly batchId: string; readonly hash: string; readonly answer: BatchAnswer }[];
+  readonly cursor: number;
+  readonly lastSeenAtMs: number;
+  readonly pending: number;
+}
+
+export interface ConflictRecord {
+  readonly id: string;
+  readonly type: string;
+  readonly entityType: EntityType;
+  readonly entityId: string;
+  /** The version that the incoming change was made on, where it is known. */
+  readonly base: EntityVersion | null;
+  readonly local: ConflictSide;
+  readonly remote: ConflictSide;
+  readonly resolution: Resolution;
+  readonly status: 'open' | 'resolved';
+  readonly atMs: number;
+  /** The entity's seq after the decision. */
+  readonly seq: number;
+}
+
+export interface ConflictSide {
+  readonly version: string;
+  readonly stamp: string;
+  readonly data: EntityVersion['data'];
+}
+
+export interface ConflictFilter {
+  readonly status: 'open' | 'resolved' | 'all';
+  readonly entityType?: string | undefined;
+  readonly after: string;
+  readonly limit: number;
+}
+
+/** The way to the tier above. Each call is one round trip; it answers, or throws a `SyncError`. */
+export interface Upstream {
+  connect(request: ConnectRequest): Promise<Metered<ConnectAnswer>>;
+  handshake(sessionId: string, request: HandshakeRequest): Promise<Metered<HandshakeAnswer>>;
+  exchange(sessionId: string, batch: Batch): Promise<Metered<BatchAnswer>>;
+}
+
+/** An answer, and what it and its request took on the wire. */
+export interface Metered<T> {
+  readonly value: T;
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+}
+
+/** Where the projection writes. Applying the same page again changes nothing. */
+export interface ProjectionSink {
+  /** The cursor and epoch of what is there. */
+  position(): Promise<{ epoch: string | null; seq: number }>;
+  apply(page: ProjectionPage): Promise<void>;
+}
+
+export interface ProjectionPage {
+  readonly epoch: string;
+  readonly entities: readonly EntityVersion[];
+  /** Where the page ends. */
+  readonly seq: number;
+  /** When the cloud had this as its head, ms; undefined: it had more by then. */
+  readonly asOfMs: number | undefined;
+}

@@ -1,0 +1,203 @@
+import { checksum } from '../core/canonical.ts';
+import { digestTotal } from '../core/digest.ts';
+import { CLOUD, type NodeId, toNodeId } from '../core/ids.ts';
+import { describePolicies, type Policies } from '../core/policy.ts';
+import type { VectorClock } from '../core/vector-clock.ts';
+import { SyncError } from '../protocol/errors.ts';
+import { LIMITS } from '../protocol/limits.ts';
+import type {
+  BatchAnswer,
+  ConnectAnswer,
+  ConnectRequest,
+  HandshakeAnswer,
+  HandshakeRequest,
+  IncomingBatch,
+} from '../protocol/messages.ts';
+import { CAPABILITIES, PROTOCOL_VERSION, SUPPORTED_PROTOCOLS } from '../protocol/version.ts';
+import { isEcho, readFeed, toRemoteChange } from './feed.ts';
+import { freshNode, withAnswer, withoutSession, withSession, withVoid } from './node-record.ts';
+import type { Clock, CloudStore, Entropy, NodeRecord } from './ports.ts';
+import type { Author, Commit, Sequencer } from './sequencer.ts';
+
+export interface ResponderOptions {
+  readonly store: CloudStore;
+  readonly sequencer: Sequencer;
+  readonly policies: Policies;
+  readonly clock: Clock;
+  readonly entropy: Entropy;
+}
+
+/** Who calls: the node that the caller may speak as, and as whom its changes count. */
+export type Caller = Author;
+
+/** Serves the sync protocol to the nodes below. `http.md`, section 5. */
+export class Responder {
+  readonly #store: CloudStore;
+  readonly #sequencer: Sequencer;
+  readonly #policies: Policies;
+  readonly #clock: Clock;
+  readonly #entropy: Entropy;
+  /** The last answer to each node that changed nothing: it is given again too, but not at the price of a row. */
+  readonly #readOnlyAnswers = new Map<NodeId, NodeRecord['answers'][number]>();
+
+  constructor(options: ResponderOptions) {
+    this.#store = options.store;
+    this.#sequencer = options.sequencer;
+    this.#policies = options.policies;
+    this.#clock = options.clock;
+    this.#entropy = options.entropy;
+  }
+
+  /** @throws SyncError `protocol_unsupported` */
+  connect(request: ConnectRequest): ConnectAnswer {
+    if (!SUPPORTED_PROTOCOLS.includes(request.protocol)) {
+      throw new SyncError('protocol_unsupported', `protocol ${request.protocol} is not spoken here`, {
+        supported: SUPPORTED_PROTOCOLS,
+      });
+    }
+    const nowMs = this.#clock.nowMs();
+    const capabilities = CAPABILITIES.filter((capability) => request.capabilities?.includes(capability));
+    // The node's name in front tells whose record to look into.
+    const session = {
+      id: `${request.nodeId}.${this.#entropy.id()}`,
+      expiresAtMs: nowMs + LIMITS.sessionMs,
+      capabilities,
+    };
+    this.#sequencer.commit((commit) => commit.keepNode(withSession(this.#seen(commit, request.nodeId), session, nowMs)));
+    return {
+      sessionId: session.id,
+      protocol: PROTOCOL_VERSION,
+      capabilities,
+      expiresAt: session.expiresAtMs,
+      limits: { maxBatchChanges: LIMITS.batchChanges, maxBatchBytes: LIMITS.batchBytes },
+    };
+  }
+
+  /** @throws SyncError `session_expired`, `session_mismatch` */
+  handshake(sessionId: string, request: HandshakeRequest, caller: Caller): HandshakeAnswer {
+    const node = this.#node(sessionId, caller);
+    const { epoch, seq } = this.#sequencer.meta;
+    // Another history, or a part of this one that was lost: what the node holds can't be continued.
+    const isPrefix = request.cursor > 0 && request.cursor <= seq && (request.epoch ?? epoch) === epoch;
+    return {
+      mode: isPrefix ? 'incremental' : 'snapshot',
+      vectorClock: clockFor(node, seq),
+      cursor: isPrefix ? request.cursor : 0,
+      epoch,
+      received: { upTo: node.received.upTo, extra: node.received.extra.map(([from, to]) => [from, to]) },
+      serverTime: this.#clock.nowMs(),
+      policies: describePolicies(this.#policies),
+    };
+  }
+
+  /**
+   * One exchange: takes the batch, and answers each change and the first page of what the node hasn't got.
+   *
+   * @throws SyncError `session_expired`, `session_mismatch`, `batch_reused`, `forbidden`, `node_forked`. Nothing has
+   *   happened then.
+   */
+  exchange(sessionId: string, batch: IncomingBatch, caller: Caller): BatchAnswer {
+    const node = this.#node(sessionId, caller);
+    if (batch.sourceNodeId !== node.nodeId) {
+      throw new SyncError('session_mismatch', `the session is of ${node.nodeId}, the batch of ${batch.sourceNodeId}`);
+    }
+    const hash = checksum({ cursor: batch.cursor, changes: batch.changes, void: batch.void ?? [] });
+    const repeated = this.#answered(node, batch.batchId, hash);
+    if (repeated !== undefined) return repeated;
+    if (batch.cursor > this.#sequencer.meta.seq) {
+      throw new SyncError('session_expired', `the cursor ${batch.cursor} is not of this history`);
+    }
+    return this.#sequencer.commit((commit) => this.#exchange(commit, batch, caller, hash));
+  }
+
+  disconnect(sessionId: string, caller: Caller): void {
+    const node = this.#node(sessionId, caller);
+    this.#sequencer.commit((commit) => commit.keepNode(withoutSession(commit.node(node.nodeId), sessionId)));
+  }
+
+  #exchange(commit: Commit, batch: IncomingBatch, caller: Caller, hash: string): BatchAnswer {
+    for (const interval of batch.void ?? []) commit.keepNode(withVoid(commit.node(batch.sourceNodeId), interval));
+    const { results, applied } = commit.sequence(batch.changes, caller);
+
+    const page = readFeed(this.#store, commit.head, batch.cursor, batch.limit, (entity) => {
+      return isEcho(applied)(entity) || (batch.cursor === 0 && entity.data === null);
+    });
+    const node = this.#seen(commit, batch.sourceNodeId);
+    const answer: BatchAnswer = {
+      batchId: batch.batchId,
+      results,
+      changes: page.entities.map(toRemoteChange),
+      cursor: page.cursor,
+      more: page.more,
+      vectorClock: clockFor(node, commit.head),
+      serverTime: this.#clock.nowMs(),
+      ...(page.more ? {} : { digest: digestTotal(commit.digest) }),
+      ...(batch.requires === undefined ? {} : { covered: this.#covers(commit, batch.requires) }),
+    };
+
+    const isReadOnly = batch.changes.length === 0 && batch.void === undefined;
+    const noted = { ...node, cursor: batch.cursor, pending: batch.pending ?? node.pending };
+    if (!isReadOnly) {
+      commit.keepNode(withAnswer(noted, batch.batchId, hash, answer));
+    } else {
+      this.#rememberReadOnly(node.nodeId, { batchId: batch.batchId, hash, answer });
+      if (isWorthARow(noted, commit.node(node.nodeId))) commit.keepNode(noted);
+    }
+    return answer;
+  }
+
+  /** Whether all that `clock` names is in the history. */
+  #covers(commit: Commit, clock: VectorClock): boolean {
+    return Object.entries(clock).every(([name, counter]) => {
+      const nodeId = toNodeId(name);
+      return nodeId === undefined ? commit.head >= counter : commit.node(nodeId).received.upTo >= counter;
+    });
+  }
+
+  #seen(commit: Commit, nodeId: NodeId): NodeRecord {
+    return { ...commit.node(nodeId), lastSeenAtMs: this.#clock.nowMs() };
+  }
+
+  /** The node whose session it is, checked against who calls. */
+  #node(sessionId: string, caller: Caller): NodeRecord {
+    const nodeId = toNodeId(sessionId.slice(0, Math.max(0, sessionId.lastIndexOf('.'))));
+    const node = nodeId === undefined ? undefined : (this.#store.readNode(nodeId) ?? freshNode(nodeId));
+    const session = node?.sessions.find(({ id }) => id === sessionId);
+    if (node === undefined || session === undefined || session.expiresAtMs <= this.#clock.nowMs()) {
+      throw new SyncError('session_expired', 'there is no such session, or no longer; connect again');
+    }
+    if (node.nodeId !== caller.nodeId) {
+      throw new SyncError('session_mismatch', `the session is of another node than ${caller.nodeId}`);
+    }
+    return node;
+  }
+
+  #answered(node: NodeRecord, batchId: string, hash: string): BatchAnswer | undefined {
+    const readOnly = this.#readOnlyAnswers.get(node.nodeId);
+    const kept = [...(readOnly === undefined ? [] : [readOnly]), ...node.answers].find((one) => one.batchId === batchId);
+    if (kept === undefined) return undefined;
+    if (kept.hash !== hash) throw new SyncError('batch_reused', `batch ${batchId} was another one`);
+    return kept.answer;
+  }
+
+  #rememberReadOnly(nodeId: NodeId, answer: NodeRecord['answers'][number]): void {
+    this.#readOnlyAnswers.delete(nodeId);
+    this.#readOnlyAnswers.set(nodeId, answer);
+    const [oldest] = this.#readOnlyAnswers.keys();
+    if (this.#readOnlyAnswers.size > READ_ONLY_ANSWERS && oldest !== undefined) this.#readOnlyAnswers.delete(oldest);
+  }
+}
+
+/** Answers to reads that are kept in memory, of that many nodes: with pages of at most 256 KiB, 16 MiB. */
+const READ_ONLY_ANSWERS = 64;
+
+/** A node that only reads costs a row once in a while. */
+const SEEN_ROW_MS = 60_000;
+
+function isWorthARow(next: NodeRecord, stored: NodeRecord): boolean {
+  return next.lastSeenAtMs - stored.lastSeenAtMs >= SEEN_ROW_MS;
+}
+
+function clockFor(node: NodeRecord, head: number): VectorClock {
+  return { [CLOUD]: head, ...(node.received.upTo > 0 ? { [node.nodeId]: node.received.upTo } : {}) };
+}

@@ -1,0 +1,31 @@
+import { runInDurableObject } from 'cloudflare:test';
+import { env } from 'cloudflare:workers';
+import { durableObjectSqlite } from '../../src/store/do-sqlite.ts';
+import { SqlCloudStore } from '../../src/store/sql-cloud-store.ts';
+import type { SqlDatabase } from '../../src/store/sql-database.ts';
+import { SqlReplicaStore } from '../../src/store/sql-replica-store.ts';
+import { cloudStoreContract } from '../contract/cloud-store.ts';
+import { replicaStoreContract, type WithStore } from '../contract/replica-store.ts';
+
+/** Only the storage of the objects is used, each of which holds tables of the same kind; every check has its own. */
+const open = { edge: (db: SqlDatabase) => new SqlReplicaStore(db), cloud: (db: SqlDatabase) => new SqlCloudStore(db) };
+
+replicaStoreContract('SQLite of a Durable Object', (check) => {
+  return runInDurableObject(env.EDGE.getByName(freshName()), (_, { storage }) => check(within(storage, open.edge)));
+});
+
+cloudStoreContract('SQLite of a Durable Object', (check) => {
+  return runInDurableObject(env.CLOUD.getByName(freshName()), (_, { storage }) => check(within(storage, open.cloud)));
+});
+
+function within<Store>(
+  storage: DurableObjectStorage,
+  openStore: (db: SqlDatabase) => Store,
+): Parameters<Parameters<WithStore<Store>>[0]>[0] {
+  const reopen = () => openStore(durableObjectSqlite(storage));
+  return { store: reopen(), reopen };
+}
+
+function freshName(): string {
+  return `contract-${crypto.randomUUID()}`;
+}
