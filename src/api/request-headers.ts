@@ -87,6 +87,14 @@ export function limitOf(c: Context<ApiEnv>): number {
   return limit;
 }
 
+/** One replica holds every write and answers every read; more can't be asked for here. */
+export function refuseQuorum(c: Context<ApiEnv>): void {
+  for (const name of ['X-Write-Quorum', 'X-Read-Quorum']) {
+    const text = c.req.header(name);
+    if (text !== undefined && text !== '1') throw new SyncError('bad_request', `${name} can only be 1 here`);
+  }
+}
+
 /** The version of an entity tag, with or without its quotes. */
 function entityTag(text: string | undefined): string | undefined {
   return text?.trim().replace(/^(?:W\/)?"(.*)"$/, '$1');

@@ -17,7 +17,7 @@ import { CAPABILITIES, PROTOCOL_VERSION, SUPPORTED_PROTOCOLS } from '../protocol
 import { isEcho, readFeed, toRemoteChange } from './feed.ts';
 import { freshNode, withAnswer, withoutSession, withSession, withVoid } from './node-record.ts';
 import type { Clock, CloudStore, Entropy, NodeRecord } from './ports.ts';
-import type { Author, Commit, Sequencer } from './sequencer.ts';
+import type { Commit, Sequencer } from './sequencer.ts';
 
 export interface ResponderOptions {
   readonly store: CloudStore;
@@ -27,8 +27,16 @@ export interface ResponderOptions {
   readonly entropy: Entropy;
 }
 
-/** Who calls: the node that the caller may speak as, and as whom its changes count. */
-export type Caller = Author;
+/** Who calls, and what the token allows. */
+export interface Caller {
+  /** The node that the caller may speak as; undefined: any. */
+  readonly nodeId?: NodeId | undefined;
+  /** May it carry the changes of nodes below it? */
+  readonly relay: boolean;
+  /** Entity types; undefined: all. */
+  readonly readTypes?: readonly string[] | undefined;
+  readonly writeTypes?: readonly string[] | undefined;
+}
 
 /** Serves the sync protocol to the nodes below. `http.md`, section 5. */
 export class Responder {
@@ -117,10 +125,11 @@ export class Responder {
 
   #exchange(commit: Commit, batch: IncomingBatch, caller: Caller, hash: string): BatchAnswer {
     for (const interval of batch.void ?? []) commit.keepNode(withVoid(commit.node(batch.sourceNodeId), interval));
-    const { results, applied } = commit.sequence(batch.changes, caller);
+    const { results, applied } = commit.sequence(batch.changes, { ...caller, nodeId: batch.sourceNodeId });
 
     const page = readFeed(this.#store, commit.head, batch.cursor, batch.limit, (entity) => {
-      return isEcho(applied)(entity) || (batch.cursor === 0 && entity.data === null);
+      const isHidden = caller.readTypes !== undefined && !caller.readTypes.includes(entity.entityType);
+      return isHidden || isEcho(applied)(entity) || (batch.cursor === 0 && entity.data === null);
     });
     const node = this.#seen(commit, batch.sourceNodeId);
     const answer: BatchAnswer = {
@@ -131,7 +140,7 @@ export class Responder {
       more: page.more,
       vectorClock: clockFor(node, commit.head),
       serverTime: this.#clock.nowMs(),
-      ...(page.more ? {} : { digest: digestTotal(commit.digest) }),
+      ...(page.more || caller.readTypes !== undefined ? {} : { digest: digestTotal(commit.digest) }),
       ...(batch.requires === undefined ? {} : { covered: this.#covers(commit, batch.requires) }),
     };
 
@@ -166,7 +175,7 @@ export class Responder {
     if (node === undefined || session === undefined || session.expiresAtMs <= this.#clock.nowMs()) {
       throw new SyncError('session_expired', 'there is no such session, or no longer; connect again');
     }
-    if (node.nodeId !== caller.nodeId) {
+    if (caller.nodeId !== undefined && node.nodeId !== caller.nodeId) {
       throw new SyncError('session_mismatch', `the session is of another node than ${caller.nodeId}`);
     }
     return node;

@@ -1,0 +1,29 @@
+import { Hono } from 'hono';
+import { SyncError } from '../protocol/errors.ts';
+import { authenticate } from './auth.ts';
+import { cloudRoutes } from './cloud-routes.ts';
+import { edgeRoutes } from './edge-routes.ts';
+import type { ApiEnv } from './env.ts';
+import { problemResponse } from './problem.ts';
+import { syncRoutes } from './sync-routes.ts';
+
+export const VERSION = '0.1.0';
+
+/** The HTTP API. `http.md` is its contract. */
+export const app = new Hono<ApiEnv>()
+  .get('/health', (c) => {
+    const isConfigured = Boolean(c.env.CAUSEWAY_SECRET);
+    return c.json({ status: isConfigured ? 'ok' : 'not_configured', version: VERSION }, isConfigured ? 200 : 503);
+  })
+  .use('/v1/*', authenticate)
+  .use('/v1/*', async (c, next) => {
+    await next();
+    c.res.headers.set('Cache-Control', 'no-store');
+  })
+  .route('/v1/edge', edgeRoutes)
+  .route('/v1/sync', syncRoutes)
+  .route('/v1', cloudRoutes)
+  .notFound(() => problemResponse(new SyncError('not_found', 'there is no such path')))
+  .onError((error) => problemResponse(error));
+
+export type AppType = typeof app;

@@ -1,0 +1,168 @@
+import { type Context, Hono } from 'hono';
+import * as z from 'zod';
+import type { ConsistencyLevel } from '../core/consistency.ts';
+import type { EntityId, EntityType, NodeId } from '../core/ids.ts';
+import { policyFor } from '../core/policy.ts';
+import type { EdgeAnswer, EdgeRecord, EdgeWritten } from '../edge/edge-node.ts';
+import { policies } from '../policies.ts';
+import { fromResult, SyncError } from '../protocol/errors.ts';
+import { operations } from '../protocol/messages.ts';
+import type { Served } from '../sync/access.ts';
+import type { Write, WriteContent } from '../sync/replica.ts';
+import { requireNode, requireRead, requireWrite } from './auth.ts';
+import { readMessage, readObject } from './body.ts';
+import { signToken } from './causal-token.ts';
+import type { ApiEnv } from './env.ts';
+import { problemResponse } from './problem.ts';
+import {
+  afterOf,
+  entityOf,
+  entityTypeOf,
+  levelOf,
+  limitOf,
+  nodeOf,
+  preconditionOf,
+  priorityOf,
+  readDemandOf,
+  refuseQuorum,
+  waitMsOf,
+} from './request-headers.ts';
+
+type C = Context<ApiEnv>;
+
+/** `/v1/edge/{node}`: data at an edge node, and the node itself. `http.md`, sections 2 and 3. */
+export const edgeRoutes = new Hono<ApiEnv>()
+  .put('/:node/data/:type/:id', async (c) => write(c, { kind: 'put', data: await readObject(c) }))
+
+  .patch('/:node/data/:type/:id', async (c) => write(c, await patchOf(c)))
+
+  .delete('/:node/data/:type/:id', async (c) => write(c, { kind: 'delete' }))
+
+  .get('/:node/data/:type/:id', async (c) => {
+    const entity = entityOf(c.req.param('type'), c.req.param('id'));
+    requireRead(c.var.grant, entity.entityType);
+    refuseQuorum(c);
+    const demand = await readDemandOf(c, entity.entityType);
+    const { ifNoneMatch } = preconditionOf(c);
+    const answer = await stub(c, allowedNode(c)).read(entity, demand);
+    return await withToken(c, answer, ({ record, ...served }) => {
+      if (record === null) throw new SyncError('not_found', `there is no ${entity.entityType}/${entity.entityId}`);
+      const headers = { ETag: `"${record.version}"` };
+      if (ifNoneMatch === '*' || ifNoneMatch === record.version) return c.body(null, 304, headers);
+      return c.json(
+        { entityType: entity.entityType, ...recordBody(record, answer, served, demand.level) },
+        200,
+        headers,
+      );
+    });
+  })
+
+  .get('/:node/data/:type', async (c) => {
+    const entityType = entityTypeOf(c.req.param('type'));
+    requireRead(c.var.grant, entityType);
+    refuseQuorum(c);
+    const demand = await readDemandOf(c, entityType);
+    const after = c.req.query('after') ?? '';
+    const answer = await stub(c, allowedNode(c)).list(entityType, after, limitOf(c), demand);
+    return await withToken(c, answer, ({ items, next, ...served }) =>
+      c.json({
+        items: items.map((record) => ({ entityType, ...recordBody(record, answer, served, demand.level) })),
+        next,
+      }),
+    );
+  })
+
+  .get('/:node/status', async (c) => c.json(await stub(c, allowedNode(c)).status()))
+
+  .post('/:node/sync', async (c) => c.json(await stub(c, allowedNode(c)).sync()))
+
+  .put('/:node/network', async (c) => {
+    const change = await readMessage(c, networkChange);
+    if (change.online !== undefined && c.var.grant.role === 'client') {
+      throw new SyncError('forbidden', 'a client may report what the link is like, and not cut it');
+    }
+    const node = stub(c, allowedNode(c));
+    await node.setNetwork(change);
+    return c.json(await node.status());
+  });
+
+const networkChange = z.strictObject({
+  online: z.boolean().optional(),
+  effectiveType: z.enum(['4g', '3g', '2g', 'slow-2g']).optional(),
+  saveData: z.boolean().optional(),
+  rttMs: z.number().min(0).max(3_600_000).optional(),
+});
+
+const patchBody = z.strictObject({ operations });
+
+/** A PATCH body: a merge patch where its content type says so, else a list of operations. */
+export async function patchOf(c: C): Promise<WriteContent> {
+  const type = (c.req.header('Content-Type') ?? '').split(';')[0]?.trim().toLowerCase();
+  if (type === 'application/merge-patch+json') return { kind: 'merge-patch', patch: await readObject(c) };
+  return { kind: 'patch', operations: (await readMessage(c, patchBody)).operations };
+}
+
+/** What a write answers, at an edge and at the cloud. `http.md`, section 2. */
+export function writtenBody(
+  entity: { entityType: EntityType; entityId: EntityId },
+  written: Omit<EdgeWritten, 'created'>,
+  vectorClock: EdgeAnswer<unknown>['vectorClock'],
+) {
+  return {
+    success: true,
+    ...entity,
+    version: written.version,
+    vectorClock,
+    synced: written.synced,
+    changeId: written.changeId,
+    data: written.data,
+    ...(written.conflictId === undefined ? {} : { conflict: { id: written.conflictId } }),
+  };
+}
+
+async function write(c: C, content: WriteContent): Promise<Response> {
+  const entity = entityOf(c.req.param('type') ?? '', c.req.param('id') ?? '');
+  requireWrite(c.var.grant, entity.entityType);
+  refuseQuorum(c);
+  const level = levelOf(c, policyFor(policies, entity.entityType));
+  const demanded: Write = { ...entity, ...content, ...preconditionOf(c), priority: priorityOf(c) };
+  const node = stub(c, allowedNode(c));
+  const after = await afterOf(c);
+  const answer =
+    level === 'strong'
+      ? await node.writeStrong(demanded, after, waitMsOf(c))
+      : await node.write(demanded, after, waitMsOf(c));
+  return await withToken(c, answer, (written) =>
+    c.json(writtenBody(entity, written, answer.vectorClock), written.created ? 201 : 200, {
+      ETag: `"${written.version}"`,
+    }),
+  );
+}
+
+function recordBody(record: EdgeRecord, answer: EdgeAnswer<unknown>, served: Served, consistency: ConsistencyLevel) {
+  const { entityId, data, version, updatedAt, synced } = record;
+  return { entityId, data, version, vectorClock: answer.vectorClock, updatedAt, synced, ...served, consistency };
+}
+
+/** Every data answer carries the token, failures too: a caller that was told "not found" has seen that. */
+async function withToken<T>(c: C, answer: EdgeAnswer<T>, respond: (value: T) => Response): Promise<Response> {
+  const token = await signToken(answer.causalClock, c.var.grant.space, c.env.CAUSEWAY_SECRET ?? '');
+  let response: Response;
+  try {
+    response = respond(fromResult(answer.result));
+  } catch (error) {
+    response = problemResponse(error);
+  }
+  response.headers.set('X-Causal-Token', token);
+  return response;
+}
+
+function allowedNode(c: C): NodeId {
+  const node = nodeOf(c, c.req.param('node') ?? '');
+  requireNode(c.var.grant, node);
+  return node;
+}
+
+function stub(c: C, node: NodeId) {
+  return c.env.EDGE.getByName(`${c.var.grant.space}/${node}`);
+}
