@@ -16,10 +16,20 @@ const entityId = z.custom<EntityId>(
 );
 const next = z.string().nullish();
 
-export const problem = z.object({ status: z.number(), code: z.string(), detail: z.string().default(''), retryAfterMs: z.number().optional() });
+export const problem = z.object({
+  status: z.number(),
+  code: z.string(),
+  detail: z.string().default(''),
+  retryAfterMs: z.number().optional(),
+});
 
 /** `data` is null where the write was a delete. */
-export const written = z.object({ success: z.literal(true), version: z.string(), changeId: z.string(), data: record.nullable() });
+export const written = z.object({
+  success: z.literal(true),
+  version: z.string(),
+  changeId: z.string(),
+  data: record.nullable(),
+});
 export type Written = z.infer<typeof written>;
 
 export const readAnswer = z.object({

@@ -152,7 +152,8 @@ function bodyOf(write: Write): { type?: string; body: string | null } {
     case 'PUT':
       return { type: 'application/json', body: JSON.stringify(write.data) };
     case 'PATCH': {
-      if (write.as === 'merge-patch') return { type: 'application/merge-patch+json', body: JSON.stringify(write.fields) };
+      if (write.as === 'merge-patch')
+        return { type: 'application/merge-patch+json', body: JSON.stringify(write.fields) };
       const operations = Object.entries(write.fields).map(([path, value]) => ({ op: 'set', path, value }));
       return { type: 'application/json', body: JSON.stringify({ operations }) };
     }

@@ -36,7 +36,8 @@ export class Narrator {
       });
     } finally {
       this.stop();
-      if (bar === undefined) this.say(`${label}: ${formatCount(total)} in ${formatSeconds(performance.now() - startedAtMs)}`);
+      if (bar === undefined)
+        this.say(`${label}: ${formatCount(total)} in ${formatSeconds(performance.now() - startedAtMs)}`);
     }
   }
 

@@ -32,7 +32,9 @@ const MISTAKES = 3;
 export function makePlan({ seattleDays, newYorkDays, seattleHours }: Dataset): Plan {
   const half = Math.ceil(seattleHours.length / 2);
   // In turn one day of each city, so that both are in either group.
-  const contested = seattleDays.flatMap((day, index) => [day, ...newYorkDays.slice(index, index + 1)]).slice(0, CONTESTED);
+  const contested = seattleDays
+    .flatMap((day, index) => [day, ...newYorkDays.slice(index, index + 1)])
+    .slice(0, CONTESTED);
   const firstFree = Math.ceil(CONTESTED / 2);
   return {
     seattleBefore: [...seattleDays, ...seattleHours.slice(0, half)],

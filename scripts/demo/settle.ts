@@ -44,7 +44,8 @@ async function syncUntilSettled(api: ApiClient, nodes: readonly string[]): Promi
     const states = await Promise.all(nodes.map((node) => api.status(node)));
     const isAtHead = states.every(({ queue, cursor }) => queue.total === 0 && cursor === states[0]?.cursor);
     if (isAtHead && summaries.every(({ success }) => success)) return;
-    if (Date.now() > deadline) throw new Error(`The nodes did not come together:\n${describe(nodes, states, summaries)}`);
+    if (Date.now() > deadline)
+      throw new Error(`The nodes did not come together:\n${describe(nodes, states, summaries)}`);
     await sleep(POLL_MS);
   }
 }

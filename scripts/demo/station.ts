@@ -45,7 +45,9 @@ export class Station {
   async #send(key: Key, write: Write, expected: JsonObject | null): Promise<void> {
     const { data } = await this.#api.write(this.node, key, write);
     if (!jsonEqual(data, expected)) {
-      throw new Error(`${this.node} acknowledged ${nameOf(key)} as ${JSON.stringify(data)}, not as ${JSON.stringify(expected)}`);
+      throw new Error(
+        `${this.node} acknowledged ${nameOf(key)} as ${JSON.stringify(data)}, not as ${JSON.stringify(expected)}`,
+      );
     }
     this.#ledger.add(key, { node: this.node, data: expected });
   }

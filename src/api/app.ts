@@ -7,7 +7,7 @@ import type { ApiEnv } from './env.ts';
 import { problemResponse } from './problem.ts';
 import { syncRoutes } from './sync-routes.ts';
 
-export const VERSION = '0.1.0';
+const VERSION = '0.1.0';
 
 /** The HTTP API. `http.md` is its contract. */
 export const app = new Hono<ApiEnv>()
@@ -26,4 +26,9 @@ export const app = new Hono<ApiEnv>()
   .notFound(() => problemResponse(new SyncError('not_found', 'there is no such path')))
   .onError((error) => problemResponse(error));
 
+/**
+ * For Hono's typed client, `hc<AppType>`.
+ *
+ * @public
+ */
 export type AppType = typeof app;

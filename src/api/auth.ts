@@ -4,17 +4,7 @@ import * as z from 'zod';
 import { type NodeId, type SpaceId, toNodeId, toSpaceId } from '../core/ids.ts';
 import { SyncError } from '../protocol/errors.ts';
 import type { ApiBindings, ApiEnv } from './env.ts';
-
-/** What a bearer token allows. Identity comes from here, and from nowhere else. `http.md`, section 1. */
-export interface Grant {
-  readonly space: SpaceId;
-  readonly role: 'client' | 'node' | 'admin';
-  /** Set: only this node. */
-  readonly node?: NodeId | undefined;
-  readonly relay: boolean;
-  /** Entity types; undefined: all. */
-  readonly types?: { readonly read?: readonly string[] | undefined; readonly write?: readonly string[] | undefined };
-}
+import type { Grant } from './grant.ts';
 
 /** Lets in who has a valid token, and notes what it allows; else 401, or 503 where there is nothing to check by. */
 export const authenticate: MiddlewareHandler<ApiEnv> = async (c, next) => {
@@ -25,7 +15,7 @@ export const authenticate: MiddlewareHandler<ApiEnv> = async (c, next) => {
 };
 
 /** @throws SyncError `not_configured`, `unauthenticated` */
-export async function grantOf(token: string | undefined, env: ApiBindings): Promise<Grant> {
+async function grantOf(token: string | undefined, env: ApiBindings): Promise<Grant> {
   const secret = env.CAUSEWAY_SECRET;
   if (!secret) throw new SyncError('not_configured', 'CAUSEWAY_SECRET is not set');
   if (token === undefined) throw new SyncError('unauthenticated', 'send Authorization: Bearer <token>');
@@ -60,29 +50,4 @@ async function verifiedClaims(token: string, secret: string, jwksUrl: string | u
   } catch {
     throw new SyncError('unauthenticated', 'the token is not valid here, or no longer');
   }
-}
-
-export function isAllowed(types: readonly string[] | undefined, entityType: string): boolean {
-  return types === undefined || types.includes(entityType);
-}
-
-export function requireRead(grant: Grant, entityType: string): void {
-  if (isAllowed(grant.types?.read, entityType)) return;
-  throw new SyncError('forbidden', `the token may not read ${entityType}`);
-}
-
-export function requireWrite(grant: Grant, entityType: string): void {
-  if (isAllowed(grant.types?.write, entityType)) return;
-  throw new SyncError('forbidden', `the token may not write ${entityType}`);
-}
-
-export function requireRole(grant: Grant, ...roles: readonly Grant['role'][]): void {
-  if (roles.includes(grant.role)) return;
-  throw new SyncError('forbidden', `this is not for the role ${grant.role}`);
-}
-
-/** A token for one node is for no other. */
-export function requireNode(grant: Grant, node: NodeId): void {
-  if (grant.node === undefined || grant.node === node) return;
-  throw new SyncError('forbidden', `the token is for the node ${grant.node}`);
 }

@@ -1,15 +1,15 @@
 import { type Context, Hono } from 'hono';
 import { type EntityVersion, writtenBy } from '../core/entity.ts';
-import type { VectorClock } from '../core/vector-clock.ts';
 import { entityKey } from '../core/ids.ts';
+import type { VectorClock } from '../core/vector-clock.ts';
 import { fromResult, SyncError } from '../protocol/errors.ts';
 import type { ConflictFilter, ConflictRecord } from '../sync/ports.ts';
 import type { WriteContent } from '../sync/replica.ts';
-import { isAllowed, requireRead, requireRole, requireWrite } from './auth.ts';
 import { readObject } from './body.ts';
 import { signToken } from './causal-token.ts';
 import { patchOf, writtenBody } from './edge-routes.ts';
 import type { ApiEnv } from './env.ts';
+import { isAllowed, requireRead, requireRole, requireWrite } from './grant.ts';
 import { problemResponse } from './problem.ts';
 import { afterOf as cursorBehind, type QueryRow, querySql } from './query.ts';
 import { afterOf, entityOf, entityTypeOf, limitOf, preconditionOf, refuseQuorum } from './request-headers.ts';

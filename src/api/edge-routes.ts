@@ -9,10 +9,10 @@ import { fromResult, SyncError } from '../protocol/errors.ts';
 import { operations } from '../protocol/messages.ts';
 import type { Served } from '../sync/access.ts';
 import type { Write, WriteContent } from '../sync/replica.ts';
-import { requireNode, requireRead, requireWrite } from './auth.ts';
 import { readMessage, readObject } from './body.ts';
 import { signToken } from './causal-token.ts';
 import type { ApiEnv } from './env.ts';
+import { requireNode, requireRead, requireWrite } from './grant.ts';
 import { problemResponse } from './problem.ts';
 import {
   afterOf,

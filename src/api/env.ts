@@ -1,6 +1,6 @@
 import type { CloudSpace } from '../cloud/cloud-space.ts';
 import type { EdgeNode } from '../edge/edge-node.ts';
-import type { Grant } from './auth.ts';
+import type { Grant } from './grant.ts';
 
 /** The methods of a Durable Object as its stub has them: each call is a round trip. */
 type Stub<T> = {

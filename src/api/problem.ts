@@ -21,6 +21,8 @@ export function problemResponse(error: unknown): Response {
 }
 
 function internal(error: unknown): SyncError {
-  console.error(JSON.stringify({ event: 'internal_error', error: error instanceof Error ? error.stack : String(error) }));
+  console.error(
+    JSON.stringify({ event: 'internal_error', error: error instanceof Error ? error.stack : String(error) }),
+  );
   return new SyncError('internal', 'the request failed here; nothing is known of its effect');
 }

@@ -16,21 +16,24 @@ import type { ApiEnv } from './env.ts';
 
 export function entityTypeOf(text: string): EntityType {
   const type = toEntityType(text);
-  if (type === undefined) throw new SyncError('bad_name', 'an entity type is a letter or digit, then up to 127 of A-Za-z0-9._~:@-');
+  if (type === undefined)
+    throw new SyncError('bad_name', 'an entity type is a letter or digit, then up to 127 of A-Za-z0-9._~:@-');
   return type;
 }
 
 export function entityOf(type: string, id: string): { entityType: EntityType; entityId: EntityId } {
   const entityId = toEntityId(id);
   const entityType = entityTypeOf(type);
-  if (entityId === undefined) throw new SyncError('bad_name', 'an entity id is a letter or digit, then up to 127 of A-Za-z0-9._~:@-');
+  if (entityId === undefined)
+    throw new SyncError('bad_name', 'an entity id is a letter or digit, then up to 127 of A-Za-z0-9._~:@-');
   return { entityType, entityId };
 }
 
 /** The node that a path names; `nearest` is the node of the location that took the request. */
 export function nodeOf(c: Context<ApiEnv>, text: string): NodeId {
   const nodeId = toNodeId(text === 'nearest' ? locationOf(c.req.raw) : text);
-  if (nodeId === undefined) throw new SyncError('bad_name', 'a node id is a letter or digit, then up to 63 of A-Za-z0-9._-, and not `cloud`');
+  if (nodeId === undefined)
+    throw new SyncError('bad_name', 'a node id is a letter or digit, then up to 63 of A-Za-z0-9._-, and not `cloud`');
   return nodeId;
 }
 

@@ -1,13 +1,13 @@
 import { type Context, Hono } from 'hono';
 import type { NodeId } from '../core/ids.ts';
+import { parseJson } from '../protocol/codec.ts';
 import { fromResult, type Result, SyncError } from '../protocol/errors.ts';
 import { connectRequest } from '../protocol/messages.ts';
-import { parseJson } from '../protocol/codec.ts';
 import { parseWith } from '../protocol/parse.ts';
 import type { Caller } from '../sync/responder.ts';
-import { requireNode, requireRole } from './auth.ts';
 import { readText } from './body.ts';
 import type { ApiEnv } from './env.ts';
+import { requireNode, requireRole } from './grant.ts';
 
 type C = Context<ApiEnv>;
 

@@ -65,13 +65,7 @@ function latest(local: Side, remote: Side, strategy: string): Resolution {
   return decided(winner, local, remote, strategy, `${later.stamp} is later than ${earlier.stamp}`);
 }
 
-function decided(
-  winner: 'local' | 'remote',
-  local: Side,
-  remote: Side,
-  strategy: string,
-  reason: string,
-): Resolution {
+function decided(winner: 'local' | 'remote', local: Side, remote: Side, strategy: string, reason: string): Resolution {
   return {
     winner,
     resolvedData: winner === 'local' ? local.data : remote.data,

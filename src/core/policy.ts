@@ -49,7 +49,7 @@ export function definePolicies(given: {
   return { types: Object.fromEntries(types), default: fallback };
 }
 
-export const DEFAULT_POLICY: Policy = {
+const DEFAULT_POLICY: Policy = {
   consistency: 'eventual',
   conflict: 'lww',
   onDelete: 'latest',

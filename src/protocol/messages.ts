@@ -37,11 +37,7 @@ export const vectorClock: z.ZodType<VectorClock> = z
   .refine((clock) => Object.keys(clock).length <= LIMITS.clockEntries, `at most ${LIMITS.clockEntries} entries`);
 
 const intervals = z
-  .array(
-    z
-      .tuple([count.min(1), count.min(1)])
-      .refine(([from, to]) => from <= to, 'an interval [from, to]'),
-  )
+  .array(z.tuple([count.min(1), count.min(1)]).refine(([from, to]) => from <= to, 'an interval [from, to]'))
   .max(LIMITS.intervals);
 
 const path = z.string().max(LIMITS.pathChars);
@@ -157,23 +153,17 @@ export type Batch = Omit<IncomingBatch, 'changes' | 'void'> & {
 
 export const changeResult = z.object({
   id: z.string(),
-  status: z.enum([
-    'applied',
-    'merged',
-    'superseded',
-    'renamed',
-    'duplicate',
-    'rejected',
-    'needs-full',
-    'conflict',
-  ]),
+  status: z.enum(['applied', 'merged', 'superseded', 'renamed', 'duplicate', 'rejected', 'needs-full', 'conflict']),
   seq: count.optional(),
   version: z.string().optional(),
   conflictId: z.string().optional(),
   code: z.custom<ErrorCode>((value) => typeof value === 'string' && isErrorCode(value), 'an error code').optional(),
   detail: z.string().optional(),
   /** Of `code` `invalid_data`. */
-  issues: z.array(z.object({ path: z.string(), message: z.string() })).readonly().optional(),
+  issues: z
+    .array(z.object({ path: z.string(), message: z.string() }))
+    .readonly()
+    .optional(),
   /** Of `code` `precondition_failed`: the version that is there. */
   current: z.string().optional(),
   data: record.nullish(),

@@ -26,7 +26,9 @@ export function recordProblem(data: JsonObject, policy: Policy): Refusal | undef
     return { code: 'too_large', detail: `the record has ${bytes} bytes, and may have ${LIMITS.recordBytes}` };
   }
   const issues = schemaIssues(policy, data);
-  return issues.length === 0 ? undefined : { code: 'invalid_data', detail: 'the record does not fit its schema', issues };
+  return issues.length === 0
+    ? undefined
+    : { code: 'invalid_data', detail: 'the record does not fit its schema', issues };
 }
 
 /** As {@link recordProblem}, thrown as a `SyncError`. */

@@ -36,5 +36,6 @@ export function entityToRow(entity: EntityVersion): SqlValue[] {
 /** Writes a whole row, new or not; one row written. */
 export function upsertEntity(table: string): string {
   return `INSERT INTO ${table} (${ENTITY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET data = excluded.data, seq = excluded.seq, version = excluded.version, stamp = excluded.stamp`;
+    ON CONFLICT (entity_type, entity_id) DO UPDATE SET
+      data = excluded.data, seq = excluded.seq, version = excluded.version, stamp = excluded.stamp`;
 }

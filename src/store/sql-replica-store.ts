@@ -48,7 +48,10 @@ export class SqlReplicaStore implements ReplicaStore {
 
   recordKeys(): EntityKey[] {
     return this.#db.all('SELECT entity_type, entity_id FROM records').map((row) => {
-      return entityKey({ entityType: textOf(row, 'entity_type') as EntityType, entityId: textOf(row, 'entity_id') as EntityId });
+      return entityKey({
+        entityType: textOf(row, 'entity_type') as EntityType,
+        entityId: textOf(row, 'entity_id') as EntityId,
+      });
     });
   }
 

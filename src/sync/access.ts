@@ -96,7 +96,11 @@ export class Access {
 
   async #satisfyCausal({ after, waitMs }: ReadDemand): Promise<Served> {
     const deadlineMs = this.#clock.nowMs() + waitMs;
-    for (let pauseMs = FIRST_PAUSE_MS; !this.#replica.covers(after); pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
+    for (
+      let pauseMs = FIRST_PAUSE_MS;
+      !this.#replica.covers(after);
+      pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)
+    ) {
       const leftMs = deadlineMs - this.#clock.nowMs();
       if (leftMs <= 0) {
         throw new SyncError('causality_timeout', 'what the token has seen has not arrived here', {
@@ -151,6 +155,7 @@ const LONGEST_PAUSE_MS = 1_000;
 /** What a strong caller is told when the cloud was not reached: the link's own failure, where that says more. */
 function unavailable(run: SyncRun | undefined): SyncError {
   const error = run?.summary.error;
-  const told: ErrorCode = error?.code === 'overloaded' || error?.code === 'rate_limited' ? error.code : 'cloud_unavailable';
+  const told: ErrorCode =
+    error?.code === 'overloaded' || error?.code === 'rate_limited' ? error.code : 'cloud_unavailable';
   return new SyncError(told, error?.detail ?? 'the cloud did not answer in time', { retryAfterMs: 1_000 });
 }

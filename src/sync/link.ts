@@ -240,8 +240,7 @@ export class Link {
   #failed(): void {
     this.#cut();
     this.#failures += 1;
-    this.#nextAttemptAtMs =
-      this.#options.clock.nowMs() + backoffMs(this.#failures, this.#options.entropy.fraction());
+    this.#nextAttemptAtMs = this.#options.clock.nowMs() + backoffMs(this.#failures, this.#options.entropy.fraction());
   }
 
   #cut(): void {

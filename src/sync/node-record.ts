@@ -40,11 +40,7 @@ export function isForked(node: NodeRecord, change: Change): boolean | undefined 
   return known && known[1] !== contentHash(change);
 }
 
-export function withSession(
-  node: NodeRecord,
-  session: NodeRecord['sessions'][number],
-  nowMs: number,
-): NodeRecord {
+export function withSession(node: NodeRecord, session: NodeRecord['sessions'][number], nowMs: number): NodeRecord {
   const alive = node.sessions.filter(({ expiresAtMs }) => expiresAtMs > nowMs);
   return { ...node, sessions: [...alive, session].slice(-LIMITS.sessionsPerNode) };
 }

@@ -386,7 +386,8 @@ export class Replica {
       }
       const upTo = entry(answer.vectorClock, this.nodeId);
       if (upTo > 0) received = add(received, 1, upTo);
-      for (const [first, to] of batch.void ?? []) for (let counter = first; counter <= to; counter += 1) told.add(counter);
+      for (const [first, to] of batch.void ?? [])
+        for (let counter = first; counter <= to; counter += 1) told.add(counter);
       const changes = new Map(batch.changes.map((change) => [change.id, change]));
       for (const result of answer.results) {
         const change = changes.get(result.id);

@@ -71,7 +71,9 @@ export class Responder {
       expiresAtMs: nowMs + LIMITS.sessionMs,
       capabilities,
     };
-    this.#sequencer.commit((commit) => commit.keepNode(withSession(this.#seen(commit, request.nodeId), session, nowMs)));
+    this.#sequencer.commit((commit) =>
+      commit.keepNode(withSession(this.#seen(commit, request.nodeId), session, nowMs)),
+    );
     return {
       sessionId: session.id,
       protocol: PROTOCOL_VERSION,
@@ -183,7 +185,9 @@ export class Responder {
 
   #answered(node: NodeRecord, batchId: string, hash: string): BatchAnswer | undefined {
     const readOnly = this.#readOnlyAnswers.get(node.nodeId);
-    const kept = [...(readOnly === undefined ? [] : [readOnly]), ...node.answers].find((one) => one.batchId === batchId);
+    const kept = [...(readOnly === undefined ? [] : [readOnly]), ...node.answers].find(
+      (one) => one.batchId === batchId,
+    );
     if (kept === undefined) return undefined;
     if (kept.hash !== hash) throw new SyncError('batch_reused', `batch ${batchId} was another one`);
     return kept.answer;

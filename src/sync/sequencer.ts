@@ -266,12 +266,7 @@ export class Commit {
     }
   }
 
-  #advance(
-    change: Change,
-    current: EntityVersion | undefined,
-    data: JsonObject | null,
-    policy: Policy,
-  ): ChangeResult {
+  #advance(change: Change, current: EntityVersion | undefined, data: JsonObject | null, policy: Policy): ChangeResult {
     const refusal = data === null ? undefined : recordProblem(data, policy);
     if (refusal !== undefined) return this.#refuse(change.id, refusal);
     const { seq } = this.#put(change, current, data, change.id);
@@ -290,8 +285,7 @@ export class Commit {
     policy: Policy,
   ): ChangeResult {
     const { resolution } = outcome;
-    const refusal =
-      resolution.resolvedData === null ? undefined : recordProblem(resolution.resolvedData, policy);
+    const refusal = resolution.resolvedData === null ? undefined : recordProblem(resolution.resolvedData, policy);
     if (refusal !== undefined) return this.#refuse(change.id, refusal);
     const conflictId = this.#record(change, current, outcome);
     if (resolution.winner === 'local') return { id: change.id, status: 'superseded', conflictId };

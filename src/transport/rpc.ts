@@ -72,7 +72,8 @@ async function call(result: Promise<Result<string>>): Promise<string> {
 
 /** What the runtime throws when an object is away, reset or swamped. */
 function fromRuntime(error: unknown): SyncError {
-  const isOverloaded = typeof error === 'object' && error !== null && 'overloaded' in error && error.overloaded === true;
+  const isOverloaded =
+    typeof error === 'object' && error !== null && 'overloaded' in error && error.overloaded === true;
   const detail = error instanceof Error ? error.message : 'the cloud object did not answer';
   return new SyncError(isOverloaded ? 'overloaded' : 'cloud_unavailable', detail);
 }

@@ -11,11 +11,15 @@ import { replicaStoreContract, type WithStore } from '../contract/replica-store.
 const open = { edge: (db: SqlDatabase) => new SqlReplicaStore(db), cloud: (db: SqlDatabase) => new SqlCloudStore(db) };
 
 replicaStoreContract('SQLite of a Durable Object', (check) => {
-  return runInDurableObject(env.EDGE.getByName(freshName()), (_, { storage }) => check(within(storage, open.edge)));
+  return runInDurableObject(env.EDGE.getByName(`contract/${crypto.randomUUID()}`), (_, { storage }) =>
+    check(within(storage, open.edge)),
+  );
 });
 
 cloudStoreContract('SQLite of a Durable Object', (check) => {
-  return runInDurableObject(env.CLOUD.getByName(freshName()), (_, { storage }) => check(within(storage, open.cloud)));
+  return runInDurableObject(env.CLOUD.getByName(`contract-${crypto.randomUUID()}`), (_, { storage }) =>
+    check(within(storage, open.cloud)),
+  );
 });
 
 function within<Store>(
@@ -24,8 +28,4 @@ function within<Store>(
 ): Parameters<Parameters<WithStore<Store>>[0]>[0] {
   const reopen = () => openStore(durableObjectSqlite(storage));
   return { store: reopen(), reopen };
-}
-
-function freshName(): string {
-  return `contract-${crypto.randomUUID()}`;
 }
