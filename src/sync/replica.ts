@@ -366,7 +366,8 @@ export class Replica {
     let received = union(this.#meta.received, this.#reported);
     let downloaded = 0;
     const now = this.nowMs();
-    const pulled = new Set<EntityKey>();
+    /** The seq at which each entity came. */
+    const pulled = new Map<EntityKey, number>();
     const told = new Set<number>();
     const answered: { change: Change; result: ChangeResult }[] = [];
     const put = (key: EntityKey, next: EntityVersion): void => {
@@ -381,7 +382,7 @@ export class Replica {
       downloaded += answer.changes.length;
       for (const remote of answer.changes) {
         hlc = observe(hlc, remote.stamp, now);
-        pulled.add(entityKey(remote));
+        pulled.set(entityKey(remote), remote.seq);
         put(entityKey(remote), versionOf(remote));
       }
       const upTo = entry(answer.vectorClock, this.nodeId);
@@ -395,13 +396,14 @@ export class Replica {
       }
     }
 
-    const kept = new Set(pulled);
+    const kept = new Set(pulled.keys());
     for (const { change, result } of answered) {
       if (isFinal(result)) {
         received = add(received, dotOf(change).counter);
         told.add(dotOf(change).counter);
       }
-      if (result.status !== 'applied' || pulled.has(entityKey(change))) continue;
+      // The entity may have come in an earlier page, before this change, or with it or something later.
+      if (result.status !== 'applied' || (pulled.get(entityKey(change)) ?? 0) >= (result.seq ?? 0)) continue;
       const version = this.#promoted(change, result);
       if (version !== undefined) put(entityKey(change), version);
       kept.add(entityKey(change));

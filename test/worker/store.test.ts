@@ -7,7 +7,10 @@ import { SqlReplicaStore } from '../../src/store/sql-replica-store.ts';
 import { cloudStoreContract } from '../contract/cloud-store.ts';
 import { replicaStoreContract, type WithStore } from '../contract/replica-store.ts';
 
-/** Only the storage of the objects is used, each of which holds tables of the same kind; every check has its own. */
+/**
+ * Only the storage of the objects is used, each of which holds tables of the same kind; every check has its own. An
+ * edge object is named by its space and node, a cloud object by its space.
+ */
 const open = { edge: (db: SqlDatabase) => new SqlReplicaStore(db), cloud: (db: SqlDatabase) => new SqlCloudStore(db) };
 
 replicaStoreContract('SQLite of a Durable Object', (check) => {

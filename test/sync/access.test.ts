@@ -1,0 +1,117 @@
+import { expect, test } from 'vitest';
+import { type EntityKey, entityKey } from '../../src/core/ids.ts';
+import type { WriteContent } from '../../src/sync/replica.ts';
+import { entityId, Node, TYPE, World } from './world.ts';
+
+const entity = { entityType: TYPE, entityId: entityId('x') };
+const key: EntityKey = entityKey(entity);
+const put = (value: number) => ({ ...entity, kind: 'put', data: { value } }) as const;
+const strongRead = { level: 'strong', after: {}, waitMs: 1_000 } as const;
+
+function pair() {
+  const world = new World();
+  return { world, a: new Node(world, 'a'), b: new Node(world, 'b') };
+}
+
+test('[I7] a strong write is in the cloud and at its node when it is answered, and read strongly everywhere', async () => {
+  const { world, a, b } = pair();
+  await b.link.sync();
+  const written = await a.access.writeStrong(put(1), {}, 1_000);
+  expect(written).toMatchObject({ created: true, data: { value: 1 } });
+  expect(world.cloudStore.readEntity(key)?.data).toEqual({ value: 1 });
+  expect(a.replica.queueStats().total).toBe(0);
+  expect(a.read('x')).toEqual({ value: 1 });
+  expect(await b.access.satisfy(strongRead)).toEqual({ source: 'cloud', stalenessMs: 0 });
+  expect(b.read('x')).toEqual({ value: 1 });
+});
+
+test('[I7] a strong write is not undone by a version with a later stamp', async () => {
+  const world = new World();
+  const slow = new Node(world, 'slow', -3_600_000);
+  const fast = new Node(world, 'fast', 50_000);
+  fast.put('x', { value: 1 });
+  await fast.link.sync();
+  // The slow node hasn't seen it: the two are concurrent, and its clock is an hour behind.
+  const written = await slow.access.writeStrong(put(2), {}, 1_000);
+  expect(written.conflictId).toBeDefined();
+  expect(world.cloudStore.readEntity(key)?.data).toEqual({ value: 2 });
+  await fast.link.sync();
+  expect(fast.read('x')).toEqual({ value: 2 });
+});
+
+test('what is queued for an entity goes before a strong write of it', async () => {
+  const { world, a } = pair();
+  for (let other = 0; other < 5; other += 1) a.put(`other${other}`, { other });
+  a.put('x', { value: 1 });
+  const increment: WriteContent = { kind: 'patch', operations: [{ op: 'increment', path: 'value', value: 1 }] };
+  const written = await a.access.writeStrong({ ...entity, ...increment }, {}, 1_000);
+  expect(written.data).toEqual({ value: 2 });
+  expect(world.cloudStore.readEntity(key)?.data).toEqual({ value: 2 });
+});
+
+test('a strong write at a node that is cut off is refused, and leaves nothing behind', async () => {
+  const { a } = pair();
+  a.link.setOnline(false);
+  await expect(a.access.writeStrong(put(1), {}, 1_000)).rejects.toMatchObject({ code: 'cloud_unavailable' });
+  await expect(a.access.satisfy(strongRead)).rejects.toMatchObject({ code: 'cloud_unavailable' });
+  expect(a.replica.queueStats().total).toBe(0);
+  expect(a.read('x')).toBeUndefined();
+});
+
+test('[I2] a strong write whose answer is lost is unknown; sent late, it takes no effect any more', async () => {
+  const { world, a, b } = pair();
+  await a.link.sync();
+  a.fault = 'answer-lost';
+  await expect(a.access.writeStrong(put(1), {}, 1_000)).rejects.toMatchObject({ code: 'outcome_unknown' });
+  expect(world.cloudStore.readEntity(key)?.data).toEqual({ value: 1 });
+  a.fault = 'request-lost';
+  await expect(a.access.writeStrong(put(2), {}, 1_000)).rejects.toMatchObject({ code: 'outcome_unknown' });
+  await a.link.sync();
+  // Both counters are known to the cloud now, one by its change and one as void: a prefix without holes.
+  expect(world.cloudStore.readNode(a.nodeId)?.received).toEqual({ upTo: 2, extra: [] });
+  expect(a.replica.meta.voids).toEqual([]);
+  await b.link.sync();
+  expect(b.read('x')).toEqual({ value: 1 });
+});
+
+test('a strong write of what is not there is not_found, and a condition that fails is precondition_failed', async () => {
+  const { a, b } = pair();
+  await expect(a.access.writeStrong({ ...entity, kind: 'delete' }, {}, 1_000)).rejects.toMatchObject({
+    code: 'not_found',
+  });
+  const { version } = await b.access.writeStrong(put(1), {}, 1_000);
+  await expect(a.access.writeStrong({ ...put(2), ifMatch: 'b:99' }, {}, 1_000)).rejects.toMatchObject({
+    code: 'precondition_failed',
+    details: { current: version },
+  });
+  await expect(a.access.writeStrong({ ...put(2), ifMatch: version }, {}, 1_000)).resolves.toMatchObject({
+    created: false,
+  });
+});
+
+test('[I5] a causal read with a token of another node waits for what that node wrote', async () => {
+  const { a, b } = pair();
+  a.put('x', { value: 1 });
+  const token = a.replica.causalClock();
+  const demand = { level: 'causal', after: token, waitMs: 0 } as const;
+  await expect(b.access.satisfy(demand)).rejects.toMatchObject({ code: 'causality_timeout' });
+  await a.link.sync();
+  expect(await b.access.satisfy({ ...demand, waitMs: 1_000 })).toMatchObject({ source: 'edge' });
+  expect(b.read('x')).toEqual({ value: 1 });
+});
+
+test('an eventual read pulls first where the replica is older than the caller allows, and serves it where it cannot', async () => {
+  const { world, a, b } = pair();
+  await b.link.sync();
+  a.put('x', { value: 1 });
+  await a.link.sync();
+  world.nowMs += 5_000;
+  const demand = { level: 'eventual', after: {}, waitMs: 1_000, maxStalenessMs: 10_000 } as const;
+  expect(await b.access.satisfy(demand)).toEqual({ source: 'edge', stalenessMs: 5_000 });
+  expect(b.read('x')).toBeUndefined();
+  b.link.setOnline(false);
+  expect(await b.access.satisfy({ ...demand, maxStalenessMs: 1_000 })).toEqual({ source: 'edge', stalenessMs: 5_000 });
+  b.link.setOnline(true);
+  expect(await b.access.satisfy({ ...demand, maxStalenessMs: 1_000 })).toEqual({ source: 'edge', stalenessMs: 0 });
+  expect(b.read('x')).toEqual({ value: 1 });
+});

@@ -1,0 +1,161 @@
+import { describe, expect, test } from 'vitest';
+import { backoffMs } from '../../src/sync/backoff.ts';
+import { type LinkEvent, type LinkState, step } from '../../src/sync/machine.ts';
+import { Node, World } from './world.ts';
+
+describe('a node without its storage', () => {
+  test('[I2] goes on behind the counters of its former life, also with what it wrote before it asked', async () => {
+    const world = new World();
+    const a = new Node(world, 'a');
+    a.put('x', { life: 1 });
+    a.put('y', { life: 1 });
+    await a.link.sync();
+    a.restartEmpty();
+    a.put('z', { life: 2 });
+    expect((await a.link.sync()).summary).toMatchObject({ success: true, uploaded: 1 });
+    expect(a.list()).toEqual({ x: { life: 1 }, y: { life: 1 }, z: { life: 2 } });
+    expect(world.cloudStore.readNode(a.nodeId)?.received).toEqual({ upTo: 3, extra: [] });
+  });
+});
+
+test('[I9] a copy of a node that goes on by itself is told so, and keeps its queue', async () => {
+  const world = new World();
+  const a = new Node(world, 'a');
+  await a.link.sync();
+  const copy = new Node(world, 'a');
+  await copy.link.sync();
+  a.put('x', { by: 'the one' });
+  await a.link.sync();
+  copy.put('x', { by: 'the other' });
+  expect((await copy.link.sync()).summary.error?.code).toBe('node_forked');
+  expect(copy.replica.queueStats().total).toBe(1);
+  expect(a.read('x')).toEqual({ by: 'the one' });
+});
+
+test('[I11] a change that the cloud refuses is dead at its node, and those behind it go on', async () => {
+  const world = new World();
+  const a = new Node(world, 'a');
+  const caller = { nodeId: a.nodeId, relay: false, writeTypes: ['note'] };
+  a.put('x', { n: 1 });
+  await a.link.sync();
+  const { sessionId } = world.responder.connect({ nodeId: a.nodeId, protocol: 1 });
+  const change = (counter: number, entityType: string) => ({
+    id: `a:${counter}`,
+    nodeId: a.nodeId,
+    entityType,
+    entityId: 'x',
+    operation: 'update',
+    data: { n: counter },
+    base: { cloud: 1, a: counter - 1 },
+    stamp: `0000000000ff-0000-a`,
+    timestamp: 1,
+  });
+  const answer = world.responder.exchange(
+    sessionId,
+    {
+      batchId: 'b1',
+      sourceNodeId: a.nodeId,
+      targetNodeId: 'cloud',
+      cursor: 1,
+      changes: [change(2, 'secret'), { ...change(3, 'note'), entityId: 'not/a/name' }, change(4, 'note')],
+    },
+    caller,
+  );
+  expect(answer.results).toMatchObject([
+    { id: 'a:2', status: 'rejected', code: 'forbidden' },
+    { id: 'a:3', status: 'rejected', code: 'bad_request' },
+    { id: 'a:4', status: 'applied', seq: 2 },
+  ]);
+});
+
+test('[I4] pages become visible together, at the head', async () => {
+  const world = new World();
+  const a = new Node(world, 'a');
+  const b = new Node(world, 'b');
+  for (let index = 0; index < 7; index += 1) a.put(`e${index}`, { index });
+  await a.link.sync();
+  world.pageLimit = 2;
+  const session = world.responder.connect({ nodeId: b.nodeId, protocol: 1 });
+  b.replica.adopt(
+    world.responder.handshake(session.sessionId, b.replica.handshakeRequest(), { nodeId: b.nodeId, relay: false }),
+    world.nowMs,
+    world.nowMs,
+  );
+  for (let pages = 1; ; pages += 1) {
+    const batch = b.replica.nextBatch(`b${pages}`, { maxChanges: 3, maxBytes: 1e6 }, []);
+    const answer = world.responder.exchange(
+      session.sessionId,
+      { ...batch, limit: 2, changes: [], void: undefined },
+      { nodeId: b.nodeId, relay: false },
+    );
+    b.replica.confirm(batch, answer, world.nowMs);
+    // Half of the pages survive a restart, and still nobody sees them.
+    if (pages === 2) b.restart();
+    if (!answer.more) break;
+    expect(b.list()).toEqual({});
+    expect(b.replica.meta.cursor).toBe(0);
+  }
+  expect(Object.keys(b.list())).toHaveLength(7);
+  expect(b.replica.meta.cursor).toBe(7);
+});
+
+test('[I4] a change that is applied while older pages are still staged is not undone by them', async () => {
+  const world = new World();
+  const a = new Node(world, 'a');
+  world.pageLimit = 1;
+  a.put('x', { n: 1 });
+  a.put('y', { n: 1 });
+  a.put('x', { n: 2 });
+  a.fault = 'answer-lost';
+  await a.link.sync();
+  a.put('y', { n: 2 });
+  await a.link.sync();
+  expect(a.list()).toEqual({ x: { n: 2 }, y: { n: 2 } });
+  expect(a.replica.meta.digestMismatches).toBe(0);
+});
+
+test('[I3] a state that is not the cloud’s is noticed at the next exchange, and mended', async () => {
+  const world = new World();
+  const a = new Node(world, 'a');
+  a.put('x', { n: 1 });
+  a.put('y', { n: 1 });
+  await a.link.sync();
+  const record = [...a.store.recordKeys()][0];
+  if (record === undefined) throw new Error('there is no record');
+  const { digest } = a.replica.meta;
+  a.store.writeMeta({ ...a.replica.meta, digest: { ...digest, note: 'f'.repeat(32) } });
+  a.store.removeRecord(record);
+  a.restart();
+  expect((await a.link.sync()).summary.success).toBe(true);
+  expect(a.replica.meta.digestMismatches).toBeGreaterThan(0);
+  expect(a.list()).toEqual({ x: { n: 1 }, y: { n: 1 } });
+});
+
+describe('the machine', () => {
+  const run = (...events: LinkEvent[]) => events.reduce<LinkState>(step, 'idle');
+
+  test('goes through a sync, with or without conflicts, and back to idle', () => {
+    const begin = ['sync_trigger', 'connected', 'handshake_complete'] as const;
+    expect(run(...begin)).toBe('syncing');
+    expect(run(...begin, 'no_conflicts', 'sync_complete')).toBe('idle');
+    expect(run(...begin, 'conflicts_detected')).toBe('resolving');
+    expect(run(...begin, 'conflicts_detected', 'conflicts_resolved', 'sync_failed')).toBe('idle');
+  });
+
+  test('is offline wherever the connection is lost, and queues there', () => {
+    expect(run('sync_trigger', 'connection_failed')).toBe('offline');
+    expect(run('sync_trigger', 'connected', 'connection_lost', 'local_change')).toBe('queuing');
+    expect(run('sync_trigger', 'connection_failed', 'local_change', 'change_queued', 'retry')).toBe('connecting');
+  });
+
+  test('is not moved by an event that its state does not know', () => {
+    expect(run('connected', 'sync_complete', 'connection_lost', 'retry')).toBe('idle');
+  });
+});
+
+test('the wait after failures doubles from one second to thirty, with full jitter', () => {
+  expect([1, 2, 3, 5, 6, 7, 1_000].map((failures) => backoffMs(failures, 0.999_999))).toEqual([
+    999, 1_999, 3_999, 15_999, 29_999, 29_999, 29_999,
+  ]);
+  expect(backoffMs(9, 0)).toBe(0);
+});
