@@ -15,6 +15,7 @@ export function applySchema(db: SqlDatabase, steps: readonly string[]): void {
   db.transaction(() => {
     db.all('CREATE TABLE IF NOT EXISTS schema_steps (step INTEGER PRIMARY KEY) STRICT');
     const done = Number(db.all('SELECT coalesce(max(step), 0) AS step FROM schema_steps')[0]?.['step'] ?? 0);
+    if (done > steps.length) throw new Error('the database was written by a newer version of this program');
     steps.slice(done).forEach((sql, index) => {
       db.all(sql);
       db.all('INSERT INTO schema_steps (step) VALUES (?)', done + index + 1);

@@ -9,7 +9,7 @@ const FAULTS: readonly Fault[] = ['none', 'none', 'request-lost', 'answer-lost',
 type Step =
   | { do: 'put' | 'delete' | 'patch'; node: number; entity: number; value: number }
   | { do: 'sync'; node: number; fault: Fault }
-  | { do: 'restart-node' | 'empty-node'; node: number }
+  | { do: 'restart-node'; node: number }
   | { do: 'restart-cloud' }
   | { do: 'pass-time'; ms: number };
 
@@ -43,7 +43,6 @@ async function play(steps: readonly Step[], pageLimit: number | undefined) {
     else if (one.do === 'pass-time') world.nowMs += one.ms;
     else if (actor === undefined) throw new Error('a step without a node');
     else if (one.do === 'restart-node') actor.restart();
-    else if (one.do === 'empty-node') actor.restartEmpty();
     else if (one.do === 'sync') {
       actor.fault = one.fault;
       const cursor = actor.replica.meta.cursor;

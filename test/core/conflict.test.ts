@@ -1,0 +1,142 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { Change } from '../../src/core/change.ts';
+import { resolve } from '../../src/core/conflict.ts';
+import { digestOf, digestTotal, EMPTY_DIGEST, replaceInDigest } from '../../src/core/digest.ts';
+import type { EntityVersion } from '../../src/core/entity.ts';
+import { formatStamp, type Stamp } from '../../src/core/hlc.ts';
+import { type NodeId, toEntityId, toEntityType, toNodeId } from '../../src/core/ids.ts';
+import type { JsonObject } from '../../src/core/json.ts';
+import { outcomeOf } from '../../src/core/outcome.ts';
+import { definePolicies, policyFor, schemaIssues } from '../../src/core/policy.ts';
+
+function made<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error('a bad name in a test');
+  return value;
+}
+
+const entityType = made(toEntityType('note'));
+const entityId = made(toEntityId('x'));
+const stampAt = (wallMs: number, node: string): Stamp =>
+  formatStamp({ wallMs, counter: 0, node: made(toNodeId(node)) as NodeId });
+
+const policies = definePolicies({
+  types: { kept: { onDelete: 'update-wins' }, gone: { onDelete: 'delete-wins' } },
+});
+const lww = policies.default;
+
+function version(over: Partial<EntityVersion>): EntityVersion {
+  return { entityType, entityId, data: { n: 0 }, seq: 5, version: 'b:1', stamp: stampAt(100, 'b'), ...over };
+}
+
+function change(over: Partial<Change>): Change {
+  const header = { id: 'a:1', entityType, entityId, base: {}, stamp: stampAt(200, 'a'), timestamp: 0, nodeId: 'a' };
+  return { ...header, operation: 'update', data: { n: 1 }, ...over } as Change;
+}
+
+describe('the later stamp wins', () => {
+  const side = fc.record({
+    data: fc.oneof(fc.constant(null), fc.record({ n: fc.nat(3) })),
+    stamp: fc.tuple(fc.nat(3), fc.constantFrom('a', 'b', 'c')).map(([wallMs, node]) => stampAt(wallMs, node)),
+  });
+
+  test('[I3] whichever side arrived first: swapping the sides swaps the winner and keeps the outcome', () => {
+    fc.assert(
+      fc.property(side, side, (one, other) => {
+        fc.pre(one.stamp !== other.stamp);
+        const kind = one.data === null || other.data === null ? 'delete-update' : 'update-update';
+        const there = resolve(kind, one, other, lww);
+        const back = resolve(kind, other, one, lww);
+        expect(there.resolvedData).toEqual(back.resolvedData);
+        expect(there.winner).not.toBe(back.winner);
+        expect(there.resolvedData).toEqual(one.stamp > other.stamp ? one.data : other.data);
+      }),
+    );
+  });
+
+  test('unless the policy says that deletes or updates win', () => {
+    const deleted = { data: null, stamp: stampAt(1, 'a') };
+    const updated = { data: { n: 1 }, stamp: stampAt(2, 'b') };
+    expect(resolve('delete-update', deleted, updated, policyFor(policies, 'gone')).resolvedData).toBeNull();
+    expect(resolve('delete-update', updated, deleted, policyFor(policies, 'gone')).winner).toBe('remote');
+    const late = { ...deleted, stamp: stampAt(9, 'a') };
+    expect(resolve('delete-update', late, updated, policyFor(policies, 'kept')).resolvedData).toEqual({ n: 1 });
+  });
+});
+
+describe('what becomes of a change', () => {
+  test('a successor advances, whatever its stamp', () => {
+    const late = version({ stamp: stampAt(999, 'b') });
+    expect(outcomeOf(late, change({ base: { cloud: 5 } }), lww)).toEqual({ kind: 'advance', data: { n: 1 } });
+    expect(outcomeOf(late, change({ base: { b: 1 } }), lww)).toEqual({ kind: 'advance', data: { n: 1 } });
+    expect(outcomeOf(undefined, change({}), lww)).toEqual({ kind: 'advance', data: { n: 1 } });
+  });
+
+  test('one that has not seen the version is in conflict with it, and loses to a later stamp', () => {
+    const outcome = outcomeOf(version({ stamp: stampAt(999, 'b') }), change({ base: { cloud: 4 } }), lww);
+    expect(outcome).toMatchObject({ kind: 'conflict', conflict: 'update-update', resolution: { winner: 'local' } });
+  });
+
+  test('two that write the same agree, and nobody loses', () => {
+    expect(outcomeOf(version({ data: { n: 1 } }), change({}), lww)).toMatchObject({ kind: 'agreement' });
+  });
+
+  test('two deletes are no conflict, and a delete of nothing does nothing', () => {
+    const gone = change({ operation: 'delete', data: undefined } as Partial<Change>);
+    expect(outcomeOf(version({ data: null }), gone, lww)).toEqual({ kind: 'no-op' });
+    expect(outcomeOf(undefined, gone, lww)).toEqual({ kind: 'no-op' });
+    expect(outcomeOf(undefined, { ...gone, consistency: 'strong' }, lww)).toMatchObject({ code: 'not_found' });
+  });
+
+  test('[I12] an update that has not seen the delete does not bring the record back, unless it is later', () => {
+    const tombstone = version({ data: null, stamp: stampAt(300, 'b') });
+    expect(outcomeOf(tombstone, change({}), lww)).toMatchObject({ kind: 'conflict', resolution: { winner: 'local' } });
+    const later = change({ stamp: stampAt(301, 'a') });
+    expect(outcomeOf(tombstone, later, lww)).toMatchObject({ kind: 'conflict', resolution: { winner: 'remote' } });
+  });
+
+  test('operations without their base need the whole record, and those on nothing are refused', () => {
+    const operations = { operation: 'update', data: undefined, operations: [{ op: 'unset', path: 'n' }] };
+    expect(outcomeOf(version({}), change(operations as Partial<Change>), lww)).toEqual({ kind: 'needs-full' });
+    expect(outcomeOf(undefined, change(operations as Partial<Change>), lww)).toMatchObject({ code: 'not_found' });
+  });
+
+  test('a condition that does not hold refuses it', () => {
+    expect(outcomeOf(version({}), change({ ifMatch: 'b:2', base: { cloud: 5 } }), lww)).toMatchObject({
+      code: 'precondition_failed',
+    });
+    expect(outcomeOf(version({}), change({ ifNoneMatch: '*', base: { cloud: 5 } }), lww).kind).toBe('refused');
+    expect(outcomeOf(version({}), change({ ifMatch: 'b:1', base: { cloud: 5 } }), lww).kind).toBe('advance');
+  });
+});
+
+test('[I3] the digest kept step by step is that of the whole, in any order, and sees every difference', () => {
+  const entity = fc.record({
+    entityId: fc.constantFrom('x', 'y', 'z').map((id) => made(toEntityId(id))),
+    data: fc.oneof(fc.constant(null), fc.record({ n: fc.nat(2) })) as fc.Arbitrary<JsonObject | null>,
+    version: fc.constantFrom('a:1', 'b:2'),
+  });
+  fc.assert(
+    fc.property(fc.array(entity, { maxLength: 20 }), (writes) => {
+      const state = new Map<string, EntityVersion>();
+      let digest = EMPTY_DIGEST;
+      for (const write of writes) {
+        const next = version(write);
+        digest = replaceInDigest(digest, state.get(next.entityId), next);
+        state.set(next.entityId, next);
+      }
+      expect(digest).toEqual(digestOf([...state.values()].reverse()));
+      const [some] = [...state.values()].filter(({ data }) => data !== null);
+      if (some === undefined) return;
+      const other = replaceInDigest(digest, some, { ...some, data: { n: 99 } });
+      expect(digestTotal(other)).not.toBe(digestTotal(digest));
+    }),
+  );
+});
+
+test('a policy is found by its own name only, and a schema tells where a record is wrong', () => {
+  expect(policyFor(policies, 'constructor')).toBe(policies.default);
+  expect(policyFor(policies, 'gone').onDelete).toBe('delete-wins');
+  const schema = { '~standard': { validate: () => ({ issues: [{ message: 'no', path: ['a', { key: 'b' }] }] }) } };
+  expect(schemaIssues({ ...lww, schema }, {})).toEqual([{ path: 'a.b', message: 'no' }]);
+});

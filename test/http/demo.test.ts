@@ -1,0 +1,38 @@
+import { execFile } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { expect, onTestFinished, test } from 'vitest';
+
+const DEMO = path.resolve(import.meta.dirname, '../../scripts/demo.ts');
+const run = promisify(execFile);
+
+test('the demo plays to its end: all replicas agree, and no write is lost', { timeout: 120_000 }, async () => {
+  const temporary = mkdtempSync(path.join(tmpdir(), 'causeway-test-'));
+  onTestFinished(() => rmSync(temporary, { recursive: true }));
+  const env = { ...process.env, TMPDIR: temporary };
+  // Rejects where the exit code isn't 0, with all that was printed.
+  const { stdout, stderr } = await run(process.execPath, [DEMO, '--rows', '200'], { env });
+
+  expect(stderr).toBe('');
+  const digests = ['station-seattle', 'station-newyork', 'reader', 'cloud', 'D1'].map(
+    (replica) => new RegExp(`│ ${replica} +│ +390 │[^│]+│ ([0-9a-f]{32}) │`).exec(stdout)?.[1],
+  );
+  expect(digests[0]).toMatch(/^[0-9a-f]{32}$/);
+  expect(new Set(digests).size).toBe(1);
+  expect(stdout).toContain('503 cloud_unavailable');
+  expect(stdout).toContain('Conflicts: 25. station-seattle won 12, station-newyork won 13.');
+  expect(stdout).toContain('none of the 476 acknowledged writes was lost');
+  expect(stdout).not.toContain('FAILED');
+  expect(readdirSync(temporary).filter((name) => name.startsWith('causeway'))).toEqual([]);
+});
+
+test.each([
+  ['--rows 10', '--rows must be a number from 100 on'],
+  ['--url http://localhost:1', '--url and --token go together'],
+  ['--bogus', "Unknown option '--bogus'"],
+])('%s: exit 1 and a line that says why', async (line, message) => {
+  const failure: unknown = await run(process.execPath, [DEMO, ...line.split(' ')]).catch((error: unknown) => error);
+  expect(failure).toMatchObject({ code: 1, stdout: '', stderr: expect.stringContaining(message) });
+});

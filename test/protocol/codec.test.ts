@@ -1,0 +1,44 @@
+import fc from 'fast-check';
+import { deflate } from 'pako';
+import { expect, test } from 'vitest';
+import { decodeText, encodeText } from '../../src/protocol/codec.ts';
+import { ERRORS, fromResult, SyncError, toResult } from '../../src/protocol/errors.ts';
+
+test('a text comes back as it was, compressed where that pays', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'grapheme', maxLength: 4_000 }), fc.nat(40), (text, times) => {
+      const long = text.repeat(times);
+      const { bytes, encoding } = encodeText(long);
+      expect(decodeText(bytes, encoding, 10_000_000)).toBe(long);
+    }),
+    { numRuns: 50 },
+  );
+  expect(encodeText('a'.repeat(5_000)).encoding).toBe('deflate');
+  expect(encodeText('a'.repeat(1_000)).encoding).toBe('identity');
+});
+
+test('[I10] what would inflate beyond the limit is refused before it has', () => {
+  const bomb = deflate(new Uint8Array(200_000_000));
+  expect(bomb.byteLength).toBeLessThan(1_000_000);
+  expect(() => decodeText(bomb, 'deflate', 1_000_000)).toThrow(expect.objectContaining({ code: 'too_large' }));
+});
+
+test('what is no zlib, no UTF-8 or in another encoding has its code', () => {
+  const bytes = new Uint8Array([0xff, 0xfe, 0x00]);
+  expect(() => decodeText(bytes, 'deflate', 100)).toThrow(expect.objectContaining({ code: 'bad_json' }));
+  expect(() => decodeText(bytes, 'identity', 100)).toThrow(expect.objectContaining({ code: 'bad_json' }));
+  expect(() => decodeText(bytes, 'br', 100)).toThrow(expect.objectContaining({ code: 'unsupported_encoding' }));
+  expect(() => decodeText(bytes, 'identity', 2)).toThrow(expect.objectContaining({ code: 'too_large' }));
+});
+
+test('a failure crosses a boundary as data, with its code and details; a bug does not', async () => {
+  const failure = new SyncError('precondition_failed', 'no', { current: 'a:1' });
+  const crossed = structuredClone(await toResult(() => Promise.reject(failure)));
+  expect(() => fromResult(crossed)).toThrow(expect.objectContaining({ code: failure.code, details: failure.details }));
+  expect(fromResult(await toResult(() => 7))).toBe(7);
+  await expect(toResult(() => Promise.reject(new TypeError('a bug')))).rejects.toThrow(TypeError);
+});
+
+test('every code has a status that HTTP knows as a failure', () => {
+  for (const { status } of Object.values(ERRORS)) expect(status).toSatisfy((code: number) => code >= 400 && code < 600);
+});
