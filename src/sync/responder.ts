@@ -127,7 +127,11 @@ export class Responder {
 
   #exchange(commit: Commit, batch: IncomingBatch, caller: Caller, hash: string): BatchAnswer {
     for (const interval of batch.void ?? []) commit.keepNode(withVoid(commit.node(batch.sourceNodeId), interval));
-    const { results, applied } = commit.sequence(batch.changes, { ...caller, nodeId: batch.sourceNodeId });
+    const { results, applied } = commit.sequence(batch.changes, {
+      ...caller,
+      nodeId: batch.sourceNodeId,
+      cursor: batch.cursor,
+    });
 
     const page = readFeed(this.#store, commit.head, batch.cursor, batch.limit, (entity) => {
       const isHidden = caller.readTypes !== undefined && !caller.readTypes.includes(entity.entityType);

@@ -21,6 +21,8 @@ import type { Write, Written } from './replica.ts';
 /** Who sends a batch, and what the token allows. */
 export interface Author {
   readonly nodeId: NodeId;
+  /** Up to where it has the history; 0, if it isn't known. */
+  readonly cursor: number;
   /** May it carry the changes of nodes below it? */
   readonly relay: boolean;
   /** The entity types that it may write; undefined: all. */
@@ -37,7 +39,7 @@ export interface SequencerOptions {
 /** What a batch did. */
 export interface Sequenced {
   readonly results: ChangeResult[];
-  /** Entities that are now as their writer sent them, with the version that it gave them. */
+  /** Entities that the author can tell the state of by itself, with the version that it gave them. */
   readonly applied: ReadonlyMap<EntityKey, string>;
 }
 
@@ -91,6 +93,8 @@ export class Commit {
   readonly #nowMs: number;
   readonly #nodes = new Map<NodeId, NodeRecord>();
   readonly #applied = new Map<EntityKey, string>();
+  /** The author's. */
+  #cursor = 0;
   #seq: number;
   #conflicts: number;
   #digest: CloudMeta['digest'];
@@ -136,6 +140,7 @@ export class Commit {
         throw new SyncError('forbidden', `${author.nodeId} may not send changes of ${nodeId}`);
       }
     }
+    this.#cursor = author.cursor;
     const results = changes.map((envelope) => this.#take(envelope, author));
     return { results, applied: this.#applied };
   }
@@ -274,7 +279,11 @@ export class Commit {
       const created = current === undefined || current.data === null;
       return { id: change.id, status: 'applied', seq, version: change.id, created, data };
     }
-    this.#applied.set(entityKey(change), change.id);
+    // Whoever hasn't got what a change was applied to can't tell what came of it.
+    const key = entityKey(change);
+    const hadIt = current === undefined || current.seq <= this.#cursor || this.#applied.get(key) === current.version;
+    if (hadIt) this.#applied.set(key, change.id);
+    else this.#applied.delete(key);
     return { id: change.id, status: 'applied', seq };
   }
 

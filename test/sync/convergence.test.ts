@@ -75,7 +75,9 @@ async function play(steps: readonly Step[], pageLimit: number | undefined) {
   return { world, nodes, acknowledged };
 }
 
-test('[I1] [I2] [I3] whatever is lost, sent twice or restarted, all replicas end as the cloud, and nothing is lost', async () => {
+test('[I1] [I2] [I3] whatever is lost, sent twice or restarted, all replicas end as the cloud, and nothing is lost', {
+  timeout: 120_000,
+}, async () => {
   let conflicts = 0;
   await fc.assert(
     fc.asyncProperty(
@@ -102,7 +104,7 @@ test('[I1] [I2] [I3] whatever is lost, sent twice or restarted, all replicas end
   expect(conflicts, 'the stories had conflicts').toBeGreaterThan(100);
 });
 
-test('[I3] the digest that the cloud keeps is that of what it holds', async () => {
+test('[I3] the digest that the cloud keeps is that of what it holds', { timeout: 120_000 }, async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40, size: 'max' }), async (steps) => {
       const { world, nodes } = await play(steps, undefined);

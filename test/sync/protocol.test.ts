@@ -114,6 +114,20 @@ test('[I4] a change that is applied while older pages are still staged is not un
   expect(a.replica.meta.digestMismatches).toBe(0);
 });
 
+test('[I4] what was applied to a version that its writer never got the answer of is sent back to it', async () => {
+  const world = new World();
+  const a = new Node(world, 'a');
+  a.put('x', { n: 1 });
+  a.fault = 'answer-lost';
+  await a.link.sync();
+  a.write('x', { kind: 'delete' });
+  a.put('x', { n: 2 });
+  a.put('x', { n: 3 });
+  expect((await a.link.sync()).summary).toMatchObject({ success: true, downloaded: 1 });
+  expect(a.list()).toEqual({ x: { n: 3 } });
+  expect(a.replica.meta.digestMismatches).toBe(0);
+});
+
 test('[I3] a state that is not the cloud’s is noticed at the next exchange, and mended', async () => {
   const world = new World();
   const a = new Node(world, 'a');
