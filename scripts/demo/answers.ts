@@ -39,6 +39,8 @@ export const readAnswer = z.object({
   stalenessMs: z.number().min(0),
 });
 
+export const cloudRead = z.object({ vectorClock: z.object({ cloud: count }) });
+
 export const entity = z.object({ entityType, entityId, version: z.string(), data: record });
 export type Entity = z.infer<typeof entity>;
 
@@ -50,7 +52,7 @@ export const nodeStatus = z.object({
   online: z.boolean(),
   cursor: count,
   queue: z.object({ total: count, dead: count, bytes: count }),
-  digest: z.union([z.string(), z.record(z.string(), z.string())]),
+  digest: z.string(),
   traffic: z.object({ bytesUp: count, bytesDown: count }),
 });
 export type NodeStatus = z.infer<typeof nodeStatus>;

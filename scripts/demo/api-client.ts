@@ -17,12 +17,14 @@ export type Write =
 
 /** A request without the answer hoped for; the message says what was asked and what came. */
 export class ApiError extends Error {
-  /** That of the problem document, where there was one. */
+  /** Those of the problem document, where there was one. */
+  readonly status: number | undefined;
   readonly code: string | undefined;
 
-  constructor(message: string, code?: string) {
+  constructor(message: string, problem?: { status: number; code: string }) {
     super(message);
-    this.code = code;
+    this.status = problem?.status;
+    this.code = problem?.code;
   }
 }
 
@@ -70,13 +72,18 @@ export class ApiClient {
   }
 
   /** All that a node has of a type, page by page. */
-  async *listAtNode(node: string, entityType: string): AsyncGenerator<answers.Entity> {
-    yield* this.#pages(answers.entityPage, `/v1/edge/${node}/data/${entityType}`);
+  async listAtNode(node: string, entityType: string): Promise<answers.Entity[]> {
+    return await this.#pages(answers.entityPage, `/v1/edge/${node}/data/${entityType}`);
   }
 
   /** All that D1 has of a type, page by page. */
-  async *listAtD1(entityType: string): AsyncGenerator<answers.Entity> {
-    yield* this.#pages(answers.queryPage, `/v1/data/${entityType}`);
+  async listAtD1(entityType: string): Promise<answers.Entity[]> {
+    return await this.#pages(answers.queryPage, `/v1/data/${entityType}`);
+  }
+
+  /** Where the cloud's history ends, as a read of any record there tells. */
+  async headOfCloud(key: Key): Promise<number> {
+    return (await this.#json(answers.cloudRead, 'GET', `/v1/${dataPath(key)}`)).vectorClock.cloud;
   }
 
   /** How far D1 is behind the cloud, ms. */
@@ -85,34 +92,29 @@ export class ApiClient {
   }
 
   /** All that the cloud has, from its export: one entity a line. */
-  async *exportCloud(): AsyncGenerator<answers.Entity> {
-    const response = await this.#request('GET', '/v1/export');
-    const text = new TextDecoder();
-    let rest = '';
-    for await (const chunk of response.body ?? []) {
-      const lines = (rest + text.decode(chunk, { stream: true })).split('\n');
-      rest = lines.pop() ?? '';
-      for (const line of lines) if (line !== '') yield answers.entity.parse(JSON.parse(line));
-    }
-    if (rest !== '') yield answers.entity.parse(JSON.parse(rest));
+  async exportCloud(): Promise<answers.Entity[]> {
+    const lines = (await (await this.#request('GET', '/v1/export')).text()).split('\n');
+    return lines.filter((line) => line !== '').map((line) => answers.entity.parse(JSON.parse(line)));
   }
 
-  async *conflicts(): AsyncGenerator<answers.Conflict> {
-    yield* this.#pages(answers.conflictPage, '/v1/conflicts', { status: 'all' });
+  async conflicts(entityType: string): Promise<answers.Conflict[]> {
+    return await this.#pages(answers.conflictPage, '/v1/conflicts', { status: 'all', entityType });
   }
 
-  async *#pages<T>(
+  async #pages<T>(
     schema: z.ZodType<{ items: T[]; next?: string | null | undefined }>,
     path: string,
     query: Record<string, string> = {},
-  ): AsyncGenerator<T> {
+  ): Promise<T[]> {
+    const items: T[] = [];
     let after: string | undefined;
     do {
       const search = new URLSearchParams({ ...query, limit: `${PAGE_ITEMS}`, ...(after !== undefined && { after }) });
       const page = await this.#json(schema, 'GET', `${path}?${search}`);
-      yield* page.items;
+      items.push(...page.items);
       after = page.next ?? undefined;
     } while (after !== undefined);
+    return items;
   }
 
   async #json<T>(schema: z.ZodType<T>, method: string, path: string, init?: RequestInit): Promise<T> {
@@ -136,7 +138,10 @@ export class ApiClient {
       if (response.ok) return response;
       const { code, detail, retryAfterMs } = await problemOf(response);
       if (!BUSY.includes(code) || tries >= MAX_TRIES) {
-        throw new ApiError(`${method} ${path} was answered ${response.status} ${code}: ${detail}`, code);
+        throw new ApiError(`${method} ${path} was answered ${response.status} ${code}: ${detail}`, {
+          status: response.status,
+          code,
+        });
       }
       await sleep(retryAfterMs ?? RETRY_MS * tries);
     }
@@ -167,7 +172,7 @@ async function problemOf(response: Response): Promise<z.infer<typeof answers.pro
   try {
     return answers.problem.parse(JSON.parse(text));
   } catch {
-    return { code: '(no problem document)', detail: text.slice(0, 300) };
+    return { status: response.status, code: '(no problem document)', detail: text.slice(0, 300) };
   }
 }
 

@@ -33,7 +33,8 @@ export function readDataset(maxRows: number): Dataset {
 type Row = Readonly<Record<string, string>>;
 
 function readCsv(name: string): Row[] {
-  const entry = createRequire(import.meta.url).resolve('vega-datasets');
+  const require = createRequire(import.meta.url);
+  const entry = require.resolve('vega-datasets');
   return parse<Row>(readFileSync(path.join(path.dirname(entry), '../data', name)), { columns: true });
 }
 

@@ -25,6 +25,11 @@ export class Ledger {
     return this.#counts.get(node) ?? 0;
   }
 
+  /** Of all records that were ever written. */
+  get names(): string[] {
+    return [...this.#writes.keys()];
+  }
+
   get count(): number {
     return [...this.#counts.values()].reduce((sum, count) => sum + count, 0);
   }

@@ -17,11 +17,12 @@ export class Narrator {
     console.log(`   ${line}`);
   }
 
-  async chapter(title: string, body: () => Promise<void>): Promise<void> {
+  async chapter<T>(title: string, body: () => Promise<T>): Promise<T> {
     console.log(`\n${this.chapters.length + 1}. ${title}`);
     const startedAtMs = performance.now();
-    await body();
+    const result = await body();
     this.chapters.push({ title, ms: performance.now() - startedAtMs });
+    return result;
   }
 
   /** Shows how far `body` is: as a bar on a terminal, elsewhere as one line at its end. */
@@ -30,14 +31,16 @@ export class Narrator {
     const bar = process.stdout.isTTY ? startBar(label, total) : undefined;
     this.#bar = bar;
     try {
-      return await body({
+      const result = await body({
         advance: (steps = 1) => bar?.increment(steps),
         reach: (steps) => bar?.update(steps),
       });
+      if (bar === undefined) {
+        this.say(`${label}: ${formatCount(total)} in ${formatSeconds(performance.now() - startedAtMs)}`);
+      }
+      return result;
     } finally {
       this.stop();
-      if (bar === undefined)
-        this.say(`${label}: ${formatCount(total)} in ${formatSeconds(performance.now() - startedAtMs)}`);
     }
   }
 

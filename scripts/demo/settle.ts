@@ -8,11 +8,15 @@ const POLL_MS = 250;
 
 /**
  * Syncs every node until no queue holds anything and all nodes stand at the same place of the cloud's history, which
- * is its head then. Throws where that doesn't come about in time.
+ * is its head then. `waiting` is how many changes were in the queues before. Throws where it takes too long.
  */
-export async function settle(api: ApiClient, narrator: Narrator, nodes: readonly string[]): Promise<void> {
-  const waiting = await countQueued(api, nodes);
-  await narrator.progress('Changes that waited and are in the cloud now', waiting, async (progress) => {
+export async function settle(
+  api: ApiClient,
+  narrator: Narrator,
+  nodes: readonly string[],
+  waiting: number,
+): Promise<void> {
+  await narrator.progress('Changes that waited, now in the cloud', waiting, async (progress) => {
     const ended = new AbortController();
     const watching = watchQueues(api, nodes, waiting, progress, ended.signal);
     try {
@@ -34,6 +38,12 @@ export async function waitForD1(api: ApiClient, entityType: string): Promise<voi
     if (Date.now() > deadline) throw new Error(`D1 is still ${lagMs} ms behind the cloud`);
     await sleep(POLL_MS);
   }
+}
+
+/** Changes of all nodes that the cloud has not acknowledged yet. */
+export async function countQueued(api: ApiClient, nodes: readonly string[]): Promise<number> {
+  const states = await Promise.all(nodes.map((node) => api.status(node)));
+  return states.reduce((sum, { queue }) => sum + queue.total, 0);
 }
 
 async function syncUntilSettled(api: ApiClient, nodes: readonly string[]): Promise<void> {
@@ -63,11 +73,6 @@ async function watchQueues(
     progress.reach(Math.max(0, waiting - left));
     await sleep(POLL_MS, undefined, { signal: ended }).catch(() => {});
   }
-}
-
-async function countQueued(api: ApiClient, nodes: readonly string[]): Promise<number> {
-  const states = await Promise.all(nodes.map((node) => api.status(node)));
-  return states.reduce((sum, { queue }) => sum + queue.total, 0);
 }
 
 function describe(nodes: readonly string[], states: readonly NodeStatus[], summaries: readonly SyncSummary[]): string {

@@ -1,0 +1,108 @@
+import { parseArgs } from 'node:util';
+import { ApiClient } from './demo/api-client.ts';
+import { readDataset } from './demo/dataset.ts';
+import { judge, verdictLines } from './demo/judge.ts';
+import { Narrator } from './demo/narrator.ts';
+import { type OwnServer, startOwnServer } from './demo/own-server.ts';
+import { MIN_ROWS } from './demo/plan.ts';
+import { type Cast, playStory } from './demo/story.ts';
+import { summaryText } from './demo/summary.ts';
+
+const USAGE = 'usage: npm run demo -- [--url URL --token TOKEN] [--rows N]';
+/** Of a shell's convention: ended by SIGINT. */
+const INTERRUPTED = 130;
+
+interface DemoOptions {
+  /** A running server, and a token for an admin of the space to use there. */
+  readonly server: { readonly url: string; readonly token: string } | undefined;
+  /** Of each data set at most. */
+  readonly maxRows: number;
+}
+
+/** Turns the command line into options; throws an error whose message is what to show. */
+export function parseDemoArgs(args: string[]): DemoOptions {
+  const { values } = parseArgs({
+    args,
+    options: { url: { type: 'string' }, token: { type: 'string' }, rows: { type: 'string' } },
+  });
+  const { url, token } = values;
+  const maxRows = values.rows === undefined ? Number.MAX_SAFE_INTEGER : Number(values.rows);
+  if (!Number.isSafeInteger(maxRows) || maxRows < MIN_ROWS)
+    throw new Error(`--rows must be a number from ${MIN_ROWS} on`);
+  if (url === undefined && token === undefined) return { server: undefined, maxRows };
+  if (url === undefined || token === undefined) throw new Error('--url and --token go together');
+  if (!URL.canParse(url)) throw new Error(`--url ${url} is not an address`);
+  return { server: { url, token }, maxRows };
+}
+
+/** Plays the demo, and ends the server that it started, whatever happens. @returns the exit code. */
+async function main(options: DemoOptions): Promise<number> {
+  const narrator = new Narrator();
+  const interrupted = new Promise<'interrupted'>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => resolve('interrupted'));
+  });
+  console.log('Causeway: three edge nodes, one cloud, and some years of weather.\n');
+  let own: OwnServer | undefined;
+  try {
+    if (options.server === undefined) {
+      console.log('Starting a server of its own ...');
+      // Not raced with a signal: only what has started can be ended and removed.
+      own = await startOwnServer();
+    }
+    const server = own ?? options.server;
+    if (server === undefined) throw new Error('invariant broken: there is a server');
+    console.log(`The server is ${server.url}`);
+    const end = await Promise.race([play(server, narrator, options), interrupted]);
+    if (end !== 'interrupted') return end;
+    narrator.stop();
+    console.log('\nInterrupted; cleaning up ...');
+    return INTERRUPTED;
+  } catch (error) {
+    narrator.stop();
+    if (own !== undefined && own.log.length > 0) console.error(`\nThe server's last lines:\n${own.log.join('\n')}`);
+    throw error;
+  } finally {
+    await own?.close();
+  }
+}
+
+async function play(
+  { url, token }: { url: string; token: string },
+  narrator: Narrator,
+  options: DemoOptions,
+): Promise<number> {
+  const api = new ApiClient(url, token);
+  const ending = await playStory(api, narrator, castOf(options), readDataset(options.maxRows));
+  console.log(`\n${summaryText(ending, narrator.chapters)}\n`);
+  const checks = judge(ending);
+  for (const line of verdictLines(checks)) console.log(line);
+  const failed = checks.filter(({ differences }) => differences.length > 0).length;
+  console.log(
+    failed === 0 ? '\nEverything is as it should be.' : `\nNot as it should be: ${failed} of ${checks.length}.`,
+  );
+  return failed === 0 ? 0 : 1;
+}
+
+/** On a server that others use too, each run has nodes of its own. */
+function castOf({ server }: DemoOptions): Cast {
+  const suffix = server === undefined ? '' : `-${Date.now().toString(36)}`;
+  return { seattle: `station-seattle${suffix}`, newYork: `station-newyork${suffix}`, reader: `reader${suffix}` };
+}
+
+function readOptions(): DemoOptions {
+  try {
+    return parseDemoArgs(process.argv.slice(2));
+  } catch (error) {
+    console.error(`${error instanceof Error ? error.message : String(error)}\n${USAGE}`);
+    process.exit(1);
+  }
+}
+
+if (import.meta.main) {
+  try {
+    process.exit(await main(readOptions()));
+  } catch (error) {
+    console.error(`\n${error instanceof Error ? error.message : String(error)}`);
+    process.exit(1);
+  }
+}
