@@ -20,7 +20,18 @@ export function problemResponse(error: unknown): Response {
   return new Response(JSON.stringify(body), { status, headers });
 }
 
+/** An object that was reset or is swamped says so by these marks; anything else is a bug. */
 function internal(error: unknown): SyncError {
+  if (typeof error === 'object' && error !== null) {
+    if ('overloaded' in error && error.overloaded === true) {
+      return new SyncError('overloaded', 'the object is busy', { retryAfterMs: 1_000 });
+    }
+    if ('retryable' in error && error.retryable === true) {
+      return new SyncError('cloud_unavailable', 'the object was restarted; nothing is known of the effect', {
+        retryAfterMs: 1_000,
+      });
+    }
+  }
   console.error(
     JSON.stringify({ event: 'internal_error', error: error instanceof Error ? error.stack : String(error) }),
   );

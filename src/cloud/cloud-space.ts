@@ -127,11 +127,11 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
   // --- the projection ---
 
   lag(): ProjectionLag {
-    const { projected, changedAtMs } = this.#sequencer.meta;
     const nowMs = clock.nowMs();
     if (!this.#projection.isBehind) return { asOfMs: nowMs, lagMs: 0 };
-    const asOfMs = projected.atMs;
-    return { asOfMs, lagMs: Math.max(0, nowMs - Math.max(asOfMs, asOfMs === 0 ? changedAtMs : asOfMs)) };
+    const { projected, changedAtMs } = this.#sequencer.meta;
+    // Never projected: behind at least since the last change.
+    return { asOfMs: projected.atMs, lagMs: Math.max(0, nowMs - (projected.atMs || changedAtMs)) };
   }
 
   override async alarm(): Promise<void> {
