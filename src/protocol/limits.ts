@@ -41,6 +41,8 @@ export const LIMITS = {
   /** Answers kept for each node, newest first, and their bytes beyond the newest. */
   answersPerNode: 8,
   answersBytes: 64 * 1024,
+  /** A larger answer isn't kept, since a row holds at most 2 MB: its batch, sent again, finds its changes known. */
+  answerBytes: 1024 * 1024,
   /** Counters, back from the newest, whose content is remembered, to tell a copy of a node from a repetition. */
   dotHashes: 1_024,
   /** Changes that wait at one node, in bytes. `design.md`, section 6. */

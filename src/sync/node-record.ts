@@ -3,6 +3,7 @@ import { add, EMPTY_DOT_SET } from '../core/dot-set.ts';
 import type { NodeId } from '../core/ids.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import type { BatchAnswer } from '../protocol/messages.ts';
+import { utf8Bytes } from '../protocol/record.ts';
 import type { NodeRecord } from './ports.ts';
 
 /** What the cloud remembers of a node: pure steps from one record to the next. */
@@ -51,9 +52,10 @@ export function withoutSession(node: NodeRecord, id: string): NodeRecord {
 
 /** Keeps the answer, to be given again word for word, and the older ones as far as there is room. */
 export function withAnswer(node: NodeRecord, batchId: string, hash: string, answer: BatchAnswer): NodeRecord {
+  if (utf8Bytes(JSON.stringify(answer)) > LIMITS.answerBytes) return node;
   let bytes = 0;
   const older = node.answers.slice(0, LIMITS.answersPerNode - 1).filter((kept) => {
-    bytes += JSON.stringify(kept).length;
+    bytes += utf8Bytes(JSON.stringify(kept));
     return bytes <= LIMITS.answersBytes;
   });
   return { ...node, answers: [{ batchId, hash, answer }, ...older] };

@@ -11,7 +11,7 @@ import type { JsonObject } from '../core/json.ts';
 import { outcomeOf } from '../core/outcome.ts';
 import { type Policies, policyFor } from '../core/policy.ts';
 import { isMet, type Precondition } from '../core/precondition.ts';
-import { entry, merge, type VectorClock } from '../core/vector-clock.ts';
+import { EMPTY_CLOCK, entry, merge, type VectorClock } from '../core/vector-clock.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import type {
@@ -196,7 +196,10 @@ export class Replica {
     const before = this.read(key);
     checkPrecondition(before, write);
     const content = this.#localContent(write, before);
-    const change = this.#make(write, content, after, this.#counter + 1);
+    // A record that was made from an older state than the caller has seen must not pass for a successor of that.
+    const isMadeHere = write.kind === 'patch' || write.kind === 'merge-patch';
+    const seen = isMadeHere && !this.covers(after) ? EMPTY_CLOCK : after;
+    const change = this.#make(write, content, seen, this.#counter + 1);
     const bytes = utf8Bytes(JSON.stringify(change));
     if (this.#queue.bytes + bytes > LIMITS.queueBytes) {
       throw new SyncError('queue_full', `${this.#queue.bytes} bytes wait for the cloud; the write was not accepted`, {

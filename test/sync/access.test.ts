@@ -100,6 +100,21 @@ test('[I5] a causal read with a token of another node waits for what that node w
   expect(b.read('x')).toEqual({ value: 1 });
 });
 
+test('[I1] a patch made on an older state than its caller has seen is a conflict, and undoes nothing silently', async () => {
+  const { world, a, b } = pair();
+  a.put('x', { value: 1 });
+  await a.link.sync();
+  await b.link.sync();
+  a.put('x', { value: 1, seen: 'elsewhere' });
+  await a.link.sync();
+  b.link.setOnline(false);
+  const patch: WriteContent = { kind: 'patch', operations: [{ op: 'set', path: 'value', value: 2 }] };
+  await b.access.write({ ...entity, ...patch }, a.replica.causalClock(), 0);
+  b.link.setOnline(true);
+  await b.link.sync();
+  expect(world.sequencer.meta.conflicts).toBe(1);
+});
+
 test('an eventual read pulls first where the replica is older than the caller allows, and serves it where it cannot', async () => {
   const { world, a, b } = pair();
   await b.link.sync();
