@@ -104,3 +104,14 @@ test('[I1] [I3] two nodes that wrote the same while apart end as one, and the lo
     value: { record: { data: conflicts[0]?.resolution.resolvedData } },
   });
 });
+
+test('a node that somebody uses is poked, and pulls what another one wrote', async () => {
+  const { edge } = freshSpace();
+  await edge('b').sync();
+  await edge('a').write(put(1), {}, 0);
+  await edge('a').sync();
+  // Nothing but the poke makes b ask: a local read doesn't, and its own alarm is 30 s away.
+  const cursorOfB = async () => (await edge('b').status()).cursor;
+  for (let tries = 0; tries < 200 && (await cursorOfB()) === 0; tries += 1) await scheduler.wait(25);
+  expect(await cursorOfB()).toBe(1);
+});
