@@ -13,11 +13,12 @@ import { durableObjectSqlite } from '../store/do-sqlite.ts';
 import { SqlCloudStore } from '../store/sql-cloud-store.ts';
 import { backoffMs } from '../sync/backoff.ts';
 import { readFeed } from '../sync/feed.ts';
+import { awaitResolution } from '../sync/late-resolution.ts';
 import type { Clock, ConflictFilter, ConflictRecord, Entropy } from '../sync/ports.ts';
 import { Projection } from '../sync/projection.ts';
 import type { Write, Written } from '../sync/replica.ts';
 import { type Caller, Responder } from '../sync/responder.ts';
-import { Sequencer } from '../sync/sequencer.ts';
+import { type AwaitedResolution, Sequencer } from '../sync/sequencer.ts';
 import type { PokeTarget, RpcCaller, SyncRpc } from '../transport/rpc.ts';
 import { PokeBoard } from './poke-board.ts';
 
@@ -59,7 +60,7 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
     if (space === undefined) throw new Error('invariant broken: a cloud object is named by its space');
     this.#store = new SqlCloudStore(durableObjectSqlite(ctx.storage));
     const parts = { store: this.#store, policies, clock, entropy };
-    this.#sequencer = new Sequencer(parts);
+    this.#sequencer = new Sequencer({ ...parts, onAwaited: (awaited) => this.#await(awaited) });
     this.#responder = new Responder({ ...parts, sequencer: this.#sequencer });
     this.#projection = new Projection(this.#store, this.#sequencer, d1Projection(env.DB, space), clock);
     this.#pokes = new PokeBoard((nodeId, head) => env.EDGE.getByName(`${space}/${nodeId}`).poke(head));
@@ -146,6 +147,13 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
     }
     const pauseMs = backoffMs(this.#projectionFailures, entropy.fraction());
     this.#scheduleProjection(this.#projectionFailures === 0 ? 0 : PROJECTION_DELAY_MS + pauseMs);
+  }
+
+  /** A resolver of the policies file that takes its time. */
+  #await(awaited: AwaitedResolution): void {
+    const before = this.#sequencer.meta.seq;
+    const settled = awaitResolution(this.#sequencer, awaited, clock).then(() => this.#spread(before, undefined));
+    this.ctx.waitUntil(settled);
   }
 
   /** After the history grew: tells those who are live, and has D1 brought up. */

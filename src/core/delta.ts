@@ -105,6 +105,13 @@ export function mergePatchOperations(current: JsonObject, patch: JsonObject): Op
   return patchObject([], current, patch);
 }
 
+/** The value at a path; undefined: there is none. */
+export function valueAt(data: JsonObject, path: Path): JsonValue | undefined {
+  let value: JsonValue | undefined = data;
+  for (const key of path) value = value !== undefined && isContainer(value) ? childOf(value, key) : undefined;
+  return value;
+}
+
 /** Whether a value has more than `limit` containers inside one another. Looks no deeper than that. */
 export function exceedsDepth(value: JsonValue, limit: number): boolean {
   if (!isContainer(value)) return false;
@@ -335,12 +342,6 @@ function fold(earlier: Step, next: Step): Operation | undefined {
 function addUp(increment: Operation & { readonly op: 'increment' }, more: number): Operation | undefined {
   const value = increment.value + more;
   return [increment.value, more, value].every(Number.isSafeInteger) ? { ...increment, value } : undefined;
-}
-
-function valueAt(data: JsonObject, path: Path): JsonValue | undefined {
-  let value: JsonValue | undefined = data;
-  for (const key of path) value = value !== undefined && isContainer(value) ? childOf(value, key) : undefined;
-  return value;
 }
 
 // Merge patch.

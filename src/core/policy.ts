@@ -1,6 +1,7 @@
 import type { Priority } from './change.ts';
 import type { ConsistencyLevel } from './consistency.ts';
 import type { JsonValue } from './json.ts';
+import type { Resolver } from './resolver.ts';
 
 export type ConflictRule = 'lww' | 'merge' | 'custom' | 'manual';
 export type DeleteRule = 'latest' | 'delete-wins' | 'update-wins';
@@ -20,6 +21,9 @@ export interface Policy {
   readonly priority: Priority;
   /** A Standard Schema of the record (zod makes them); synchronous ones only. */
   readonly schema?: RecordSchema | undefined;
+  readonly custom?: Resolver | 'node' | undefined;
+  /** With `custom: 'node'`: by which an edge node resolves. */
+  readonly onNode?: Resolver | undefined;
 }
 
 /** The part of Standard Schema v1 (standardschema.dev) that policies use. */

@@ -45,6 +45,10 @@ export const LIMITS = {
   answerBytes: 1024 * 1024,
   /** Counters, back from the newest, whose content is remembered, to tell a copy of a node from a repetition. */
   dotHashes: 1_024,
+  /** Records of one node that got another id and that it may not have heard of: a batch can hold so many, and another. */
+  renamesPerNode: 1_000,
+  /** How long a resolver may take that doesn't answer at once; then people decide. */
+  resolverMs: 5_000,
   /** Changes that wait at one node, in bytes. `design.md`, section 6. */
   queueBytes: 16 * 1024 * 1024,
   /** How long a caller may wait. `http.md`, section 2. */

@@ -2,7 +2,7 @@ import type { EntityVersion } from '../core/entity.ts';
 import { type EntityKey, type NodeId, splitKey } from '../core/ids.ts';
 import type { Refusal } from '../protocol/record.ts';
 import type { CloudMeta, CloudStore, ConflictFilter, ConflictRecord, NodeRecord } from '../sync/ports.ts';
-import { ENTITY_COLUMNS, ENTITY_TABLE, entityFromRow, entityToRow, upsertEntity } from './entity-rows.ts';
+import { addMarks, ENTITY_COLUMNS, ENTITY_TABLE, entityFromRow, entityToRow, upsertEntity } from './entity-rows.ts';
 import { applySchema, type SqlDatabase, type SqlValue, textOf } from './sql-database.ts';
 
 /**
@@ -118,4 +118,5 @@ const SCHEMA = [
   'CREATE TABLE nodes (node_id TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID',
   'CREATE TABLE refusals (change_id TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID',
   'CREATE TABLE conflicts (id TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID',
+  addMarks('entities'),
 ];

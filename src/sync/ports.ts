@@ -3,8 +3,9 @@ import type { Resolution } from '../core/conflict.ts';
 import type { Digest } from '../core/digest.ts';
 import type { DotSet } from '../core/dot-set.ts';
 import type { EntityVersion } from '../core/entity.ts';
-import type { HlcState } from '../core/hlc.ts';
-import type { EntityKey, EntityType, NodeId } from '../core/ids.ts';
+import type { HlcState, Stamp } from '../core/hlc.ts';
+import type { EntityId, EntityKey, EntityType, NodeId } from '../core/ids.ts';
+import type { JsonObject } from '../core/json.ts';
 import type {
   Batch,
   BatchAnswer,
@@ -100,6 +101,8 @@ export interface QueuedChange {
   readonly bytes: number;
   readonly retryCount: number;
   readonly lastAttemptMs: number | null;
+  /** The cloud needs the whole record, not only the operations. */
+  readonly needsFull?: boolean | undefined;
   /** Set: the change is dead, and this is why. */
   readonly error: { readonly code: string; readonly detail: string } | null;
 }
@@ -157,15 +160,26 @@ export interface NodeRecord {
   readonly cursor: number;
   readonly lastSeenAtMs: number;
   readonly pending: number;
+  /** Records that it created and that got another id, newest last. */
+  readonly renames?: readonly Rename[] | undefined;
+}
+
+/** What the node wrote on `entityId` after `counter` without having seen `seq` is meant for `to`. */
+export interface Rename {
+  readonly entityType: EntityType;
+  readonly entityId: EntityId;
+  readonly to: EntityId;
+  readonly counter: number;
+  readonly seq: number;
 }
 
 export interface ConflictRecord {
   readonly id: string;
   readonly type: string;
   readonly entityType: EntityType;
-  readonly entityId: string;
-  /** The version that the incoming change was made on, where it is known. */
-  readonly base: EntityVersion | null;
+  readonly entityId: EntityId;
+  /** What both sides began with, where it is known. */
+  readonly base: { readonly data: JsonObject } | null;
   readonly local: ConflictSide;
   readonly remote: ConflictSide;
   readonly resolution: Resolution;
@@ -177,7 +191,7 @@ export interface ConflictRecord {
 
 export interface ConflictSide {
   readonly version: string;
-  readonly stamp: string;
+  readonly stamp: Stamp;
   readonly data: EntityVersion['data'];
 }
 

@@ -6,17 +6,23 @@ import { formatDot } from '../core/dot.ts';
 import { has } from '../core/dot-set.ts';
 import type { EntityVersion } from '../core/entity.ts';
 import { clampStamp, HLC_START, type HlcState, observe, type Stamp, stampOf, tick } from '../core/hlc.ts';
-import { CLOUD, type EntityKey, entityKey, type NodeId } from '../core/ids.ts';
-import type { JsonObject } from '../core/json.ts';
+import { CLOUD, type EntityId, type EntityKey, entityKey, MAX_NAME_CHARS, type NodeId, toEntityId } from '../core/ids.ts';
+import { type JsonObject, jsonEqual } from '../core/json.ts';
+import { type Conflict, customDecision, type OpenDecision, type ResolvedDecision, type Resolution, type Sides, stampAfter } from '../core/conflict.ts';
+import { baseOf } from '../core/merge.ts';
 import { type Outcome, outcomeOf } from '../core/outcome.ts';
+import { type Effect, versionAfter } from '../core/version.ts';
 import { type Policies, type Policy, policyFor } from '../core/policy.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { type ChangeResult, change as changeSchema, type IncomingBatch } from '../protocol/messages.ts';
 import { type Refusal, recordProblem, refusalError } from '../protocol/record.ts';
-import { freshNode, isForked, withChange, withVoid } from './node-record.ts';
-import type { Clock, CloudMeta, CloudStore, Entropy, NodeRecord } from './ports.ts';
+import { freshNode, isForked, renamedTo, withChange, withRename, withVoid } from './node-record.ts';
+import type { Clock, CloudMeta, CloudStore, ConflictRecord, ConflictSide, Entropy, NodeRecord } from './ports.ts';
 import type { Write, Written } from './replica.ts';
+
+/** What of a change a version takes over. */
+type Source = Pick<Change, 'id' | 'entityType' | 'entityId' | 'stamp' | 'consistency'>;
 
 /** Who sends a batch, and what the token allows. */
 export interface Author {
@@ -25,6 +31,8 @@ export interface Author {
   readonly cursor: number;
   /** May it carry the changes of nodes below it? */
   readonly relay: boolean;
+  /** Does it resolve conflicts that a policy leaves to the node? */
+  readonly canResolve: boolean;
   /** The entity types that it may write; undefined: all. */
   readonly writeTypes?: readonly string[] | undefined;
 }
@@ -34,6 +42,8 @@ export interface SequencerOptions {
   readonly policies: Policies;
   readonly clock: Clock;
   readonly entropy: Entropy;
+  /** Told, after the commit, of resolvers that have not answered yet. */
+  readonly onAwaited?: ((awaited: AwaitedResolution) => void) | undefined;
 }
 
 /** What a batch did. */
@@ -41,6 +51,12 @@ export interface Sequenced {
   readonly results: ChangeResult[];
   /** Entities that the author can tell the state of by itself, with the version that it gave them. */
   readonly applied: ReadonlyMap<EntityKey, string>;
+}
+
+/** A conflict that is open until a resolver has answered. */
+export interface AwaitedResolution {
+  readonly conflictId: string;
+  readonly answer: PromiseLike<unknown>;
 }
 
 /**
@@ -51,12 +67,14 @@ export class Sequencer {
   readonly #store: CloudStore;
   readonly #policies: Policies;
   readonly #clock: Clock;
+  readonly #onAwaited: SequencerOptions['onAwaited'];
   #meta: CloudMeta;
 
   constructor(options: SequencerOptions) {
     this.#store = options.store;
     this.#policies = options.policies;
     this.#clock = options.clock;
+    this.#onAwaited = options.onAwaited;
     this.#meta = options.store.readMeta() ?? freshMeta(options.entropy);
   }
 
@@ -66,14 +84,15 @@ export class Sequencer {
 
   /** Runs `body` with the power to change the history; all of it happens, or nothing. */
   commit<T>(body: (commit: Commit) => T): T {
-    const { result, meta } = this.#store.transaction(() => {
+    const { result, meta, awaited } = this.#store.transaction(() => {
       const commit = new Commit(this.#store, this.#policies, this.#meta, this.#clock.nowMs());
       const result = body(commit);
       const meta = commit.finish();
       if (meta !== this.#meta || this.#store.readMeta() === undefined) this.#store.writeMeta(meta);
-      return { result, meta };
+      return { result, meta, awaited: commit.awaited };
     });
     this.#meta = meta;
+    for (const one of awaited) this.#onAwaited?.(one);
     return result;
   }
 
@@ -93,6 +112,9 @@ export class Commit {
   readonly #nowMs: number;
   readonly #nodes = new Map<NodeId, NodeRecord>();
   readonly #applied = new Map<EntityKey, string>();
+  readonly #awaited: AwaitedResolution[] = [];
+  /** Node and entity of changes that have to be sent once more. */
+  readonly #deferred = new Set<string>();
   /** The author's. */
   #cursor = 0;
   #seq: number;
@@ -113,6 +135,10 @@ export class Commit {
 
   get head(): number {
     return this.#seq;
+  }
+
+  get awaited(): readonly AwaitedResolution[] {
+    return this.#awaited;
   }
 
   get digest(): CloudMeta['digest'] {
@@ -146,6 +172,26 @@ export class Commit {
   }
 
   /**
+   * Takes what a resolver answered in the end. Where the entity has moved on, or the answer is none, the conflict stays
+   * open, for people.
+   */
+  resolveLate(conflictId: string, output: unknown): void {
+    const record = this.#store.readConflict(conflictId);
+    const current = record && this.#store.readEntity(entityKey(record));
+    if (record?.status !== 'open' || current?.version !== record.local.version) return;
+    const policy = policyFor(this.#policies, record.entityType);
+    const decision = usable(customDecision(record, output), record, policy);
+    if (decision.kind === 'resolved' && decision.resolution.winner !== 'local') {
+      const { entityType, entityId, remote } = record;
+      const { written, resolution } = decision;
+      const effect = { data: resolution.resolvedData, written, stamp: stampAfter(record, resolution.winner) };
+      this.#overrule({ id: remote.version, entityType, entityId, stamp: remote.stamp }, current, effect);
+    }
+    const status = decision.kind === 'resolved' ? 'resolved' : 'open';
+    this.#store.writeConflict({ ...record, resolution: decision.resolution, status, seq: this.#seq });
+  }
+
+  /**
    * A write made at the cloud itself, on the state that is there.
    *
    * @throws SyncError as a write at an edge does.
@@ -166,8 +212,7 @@ export class Commit {
       ifMatch: write.ifMatch,
       ifNoneMatch: write.ifNoneMatch,
     };
-    const policy = policyFor(this.#policies, write.entityType);
-    const result = this.#decide(change, current, policy);
+    const result = this.#decide(change, policyFor(this.#policies, write.entityType));
     if (result.code !== undefined) throw refusalError({ ...result, code: result.code, detail: result.detail ?? '' });
     const version = result.version ?? change.id;
     return { changeId: change.id, version, created: result.created ?? false, data: result.data ?? null };
@@ -203,7 +248,7 @@ export class Commit {
       });
     }
     const result = this.#judge(parsed.data, author);
-    if (result.status !== 'needs-full') this.keepNode(withChange(node, parsed.data));
+    if (isFinal(result)) this.keepNode(withChange(this.node(nodeId), parsed.data));
     return result;
   }
 
@@ -211,7 +256,9 @@ export class Commit {
     const forked = change === undefined ? false : (isForked(node, change) ?? this.#isForkedVersion(change));
     if (forked) throw new SyncError('node_forked', `${id} is another change here; the node needs a new id`);
     const refusal = this.#store.readRefusal(id);
-    return refusal === undefined ? { id, status: 'duplicate' } : { id, status: 'rejected', ...refusal };
+    if (refusal !== undefined) return { id, status: 'rejected', ...refusal };
+    const entityId = change && renamedTo(node, change);
+    return entityId === undefined ? { id, status: 'duplicate' } : { id, status: 'renamed', entityId };
   }
 
   /** For a dot that is older than what is remembered by hash: is it the version of another content? */
@@ -225,11 +272,22 @@ export class Commit {
     if (author.writeTypes !== undefined && !author.writeTypes.includes(change.entityType)) {
       return this.#refuse(change.id, { code: 'forbidden', detail: `the token may not write ${change.entityType}` });
     }
+    // Behind a change of the same node that has to be sent once more: the order of the two stays.
+    const dependsOn = `${change.nodeId} ${entityKey(change)}`;
+    if (this.#deferred.has(dependsOn)) return { id: change.id, status: 'needs-full' };
     const { stamp, clamped } = this.#stampFor(change);
+    // What its node wrote before it heard that the record has another id is meant for that one.
+    const entityId = renamedTo(this.node(change.nodeId as NodeId), change) ?? change.entityId;
+    const result = this.#decide({ ...change, stamp, entityId }, this.#policyFor(change, author));
+    if (!isFinal(result)) this.#deferred.add(dependsOn);
+    const told = entityId === change.entityId ? result : { ...asRenamed(result), entityId };
+    return clamped ? { ...told, stamp } : told;
+  }
+
+  /** A node that can't resolve conflicts isn't asked to. */
+  #policyFor(change: Change, author: Author): Policy {
     const policy = policyFor(this.#policies, change.entityType);
-    const current = this.#store.readEntity(entityKey(change));
-    const result = this.#decide({ ...change, stamp }, current, policy);
-    return clamped ? { ...result, stamp } : result;
+    return policy.custom === 'node' && !author.canResolve ? { ...policy, custom: undefined } : policy;
   }
 
   /**
@@ -246,35 +304,55 @@ export class Commit {
     return checked;
   }
 
-  #decide(change: Change, current: EntityVersion | undefined, policy: Policy): ChangeResult {
+  #decide(change: Change, policy: Policy): ChangeResult {
+    const { id } = change;
+    const current = this.#store.readEntity(entityKey(change));
+    const refusal = change.data === undefined ? undefined : recordProblem(change.data, policy);
+    if (refusal !== undefined) return this.#refuse(id, refusal);
     const outcome = outcomeOf(current, change, policy);
     switch (outcome.kind) {
       case 'advance':
-        return this.#advance(change, current, outcome.data, policy);
+        return this.#advance(change, current, outcome, policy);
       case 'no-op':
-        return { id: change.id, status: 'applied' };
-      case 'agreement':
-        return outcome.winner === 'remote'
-          ? this.#overrule(change, current, outcome.data)
-          : { id: change.id, status: 'superseded' };
-      case 'conflict':
-        return this.#conflict(change, current, outcome, policy);
+        return { id, status: 'applied' };
+      case 'agreement': {
+        if (outcome.winner === 'local') return { id, status: 'superseded' };
+        const { data } = outcome.conflict.local;
+        return this.#overrule(change, current, { data, written: outcome.written, stamp: change.stamp });
+      }
+      case 'resolved':
+        return this.#resolved(change, current, outcome, policy);
+      case 'open':
+        return this.#open(change, outcome);
+      case 'rename':
+        return this.#rename(change, outcome.conflict);
+      case 'ask-node': {
+        const { data, version, seq } = outcome.conflict.local;
+        const conflictId = this.#record(change, outcome.conflict, asked(outcome.conflict), 'open');
+        return { id, status: 'conflict', conflictId, data, version, seq };
+      }
       case 'needs-full':
-        return { id: change.id, status: 'needs-full' };
+        return { id, status: 'needs-full' };
       case 'refused': {
         const version = current === undefined || current.data === null ? undefined : current.version;
         const at = outcome.code === 'precondition_failed' ? { current: version } : {};
-        return this.#refuse(change.id, { code: outcome.code, detail: outcome.detail, ...at });
+        return this.#refuse(id, { code: outcome.code, detail: outcome.detail, ...at });
       }
       default:
         return assertNever(outcome);
     }
   }
 
-  #advance(change: Change, current: EntityVersion | undefined, data: JsonObject | null, policy: Policy): ChangeResult {
+  #advance(
+    change: Change,
+    current: EntityVersion | undefined,
+    { data, written }: Extract<Outcome, { kind: 'advance' }>,
+    policy: Policy,
+  ): ChangeResult {
     const refusal = data === null ? undefined : recordProblem(data, policy);
     if (refusal !== undefined) return this.#refuse(change.id, refusal);
-    const { seq } = this.#put(change, current, data, change.id);
+    if (change.resolves !== undefined) this.#resolvedByNode(change, data);
+    const { seq } = this.#put(change, current, { data, written, stamp: change.stamp }, change.id);
     if (change.consistency === 'strong') {
       const created = current === undefined || current.data === null;
       return { id: change.id, status: 'applied', seq, version: change.id, created, data };
@@ -287,63 +365,123 @@ export class Commit {
     return { id: change.id, status: 'applied', seq };
   }
 
-  #conflict(
+  #resolved(
     change: Change,
     current: EntityVersion | undefined,
-    outcome: Extract<Outcome, { kind: 'conflict' }>,
+    decided: Extract<Outcome, { kind: 'resolved' }>,
     policy: Policy,
   ): ChangeResult {
-    const { resolution } = outcome;
-    const refusal = resolution.resolvedData === null ? undefined : recordProblem(resolution.resolvedData, policy);
-    if (refusal !== undefined) return this.#refuse(change.id, refusal);
-    const conflictId = this.#record(change, current, outcome);
-    if (resolution.winner === 'local') return { id: change.id, status: 'superseded', conflictId };
-    return { ...this.#overrule(change, current, resolution.resolvedData), conflictId };
+    const { conflict } = decided;
+    const decision = usable(decided, conflict, policy);
+    if (decision.kind === 'open') return this.#open(change, { ...decision, conflict });
+    const { resolution, written } = decision;
+    const { winner, resolvedData: data } = resolution;
+    const conflictId = this.#record(change, conflict, resolution, 'resolved');
+    if (winner === 'local') return { id: change.id, status: 'superseded', conflictId };
+    const result = this.#overrule(change, current, { data, written, stamp: stampAfter(conflict, winner) });
+    return { ...result, status: winner === 'merged' ? 'merged' : 'applied', conflictId };
   }
 
-  /** The incoming side won against one that it had not seen: the version is the cloud's own. */
-  #overrule(change: Change, current: EntityVersion | undefined, data: JsonObject | null): ChangeResult {
+  /** The version that is there stays; people, or a resolver that takes its time, will say what becomes of it. */
+  #open(
+    change: Change,
+    { conflict, resolution, later }: Pick<Extract<Outcome, { kind: 'open' }>, 'conflict' | 'resolution' | 'later'>,
+  ): ChangeResult {
+    const conflictId = this.#record(change, conflict, resolution, 'open');
+    if (later !== undefined) this.#awaited.push({ conflictId, answer: later });
+    return { id: change.id, status: 'superseded', conflictId };
+  }
+
+  /** Both records stay, the incoming one under another id; its node hears of it, and moves what follows. */
+  #rename(change: Change, conflict: Conflict): ChangeResult {
+    const entityId = this.#freeId(change);
+    const resolution: Resolution = {
+      winner: 'local',
+      resolvedData: conflict.local.data,
+      metadata: { strategy: 'rename', reason: `the record of ${change.nodeId} is ${entityId} now`, entityId },
+    };
+    const conflictId = this.#record(change, conflict, resolution, 'resolved');
+    const effect = { data: change.data ?? null, written: 'whole', stamp: change.stamp } as const;
+    const { seq } = this.#put({ ...change, entityId }, undefined, effect, change.id);
+    const { entityType, nodeId } = change;
+    const { counter } = dotOf(change);
+    const renamed = { entityType, entityId: change.entityId, counter, seq, to: entityId };
+    this.keepNode(withRename(this.node(nodeId as NodeId), renamed));
+    return { id: change.id, status: 'renamed', entityId, seq, conflictId };
+  }
+
+  /** `<id>~<node>`, and with the change's counter behind it where that is taken. */
+  #freeId({ id, entityType, entityId, nodeId }: Change): EntityId {
+    for (const suffix of [`~${nodeId}`, `~${id}`]) {
+      const candidate = toEntityId(`${entityId.slice(0, MAX_NAME_CHARS - suffix.length)}${suffix}`);
+      if (candidate === undefined) break;
+      if (this.#store.readEntity(entityKey({ entityType, entityId: candidate })) === undefined) return candidate;
+    }
+    throw new Error(`invariant broken: no free id for ${id}`);
+  }
+
+  /** The version is the cloud's own: it stands for more than its change had seen. */
+  #overrule(change: Source, current: EntityVersion | undefined, effect: Effect): ChangeResult {
     const version = formatDot({ node: CLOUD, counter: this.#seq + 1 });
-    const { seq } = this.#put(change, current, data, version);
+    const { seq } = this.#put(change, current, effect, version);
     const created = current === undefined || current.data === null;
-    const strong = change.consistency === 'strong' ? { created, data } : {};
+    const strong = change.consistency === 'strong' ? { created, data: effect.data } : {};
     return { id: change.id, status: 'applied', seq, version, ...strong };
   }
 
-  #put(
-    { entityType, entityId, stamp }: Change,
-    current: EntityVersion | undefined,
-    data: JsonObject | null,
-    version: string,
-  ): EntityVersion {
+  #put(change: Source, current: EntityVersion | undefined, effect: Effect, version: string): EntityVersion {
     this.#seq += 1;
-    const next: EntityVersion = { entityType, entityId, data, seq: this.#seq, version, stamp };
+    const next = versionAfter(current, change, effect, { seq: this.#seq, version });
     this.#store.writeEntity(next);
     this.#digest = replaceInDigest(this.#digest, current, next);
     return next;
   }
 
+  /** Keeps a conflict, in the record that the change's node was told of, if it was. */
   #record(
     change: Change,
-    current: EntityVersion | undefined,
-    { conflict, resolution }: Extract<Outcome, { kind: 'conflict' }>,
+    { kind, local, remote }: Conflict,
+    resolution: Resolution,
+    status: ConflictRecord['status'],
   ): string {
-    this.#conflicts += 1;
-    const id = `c${String(this.#conflicts).padStart(12, '0')}`;
+    const known = this.#askedConflict(change);
+    if (known === undefined) this.#conflicts += 1;
+    const id = known?.id ?? `c${String(this.#conflicts).padStart(12, '0')}`;
+    const base = local.data === null || remote.data === null ? null : baseOf({ ...local, data: local.data }, { ...remote, data: remote.data });
     this.#store.writeConflict({
       id,
-      type: conflict,
+      type: kind,
       entityType: change.entityType,
-      entityId: change.entityId,
-      base: null,
-      local: { version: current?.version ?? '', stamp: current?.stamp ?? '', data: current?.data ?? null },
-      remote: { version: change.id, stamp: change.stamp, data: change.data ?? null },
+      entityId: local.entityId,
+      base: base === null ? null : { data: base },
+      local: { version: local.version, stamp: local.stamp, data: local.data },
+      remote: { version: change.id, stamp: change.stamp, data: remote.data },
       resolution,
-      status: 'resolved',
+      status,
       atMs: this.#nowMs,
-      seq: resolution.winner === 'remote' ? this.#seq + 1 : (current?.seq ?? 0),
+      seq: resolution.winner === 'local' ? local.seq : this.#seq + 1,
     });
     return id;
+  }
+
+  /** A conflict that the change's node was asked to resolve, if this is its answer. */
+  #askedConflict({ id, resolves }: Change): ConflictRecord | undefined {
+    const known = resolves && this.#store.readConflict(resolves.conflictId);
+    return known?.status === 'open' && known.remote.version === id ? known : undefined;
+  }
+
+  #resolvedByNode(change: Change, data: JsonObject | null): void {
+    const asked = this.#askedConflict(change);
+    if (asked === undefined) return;
+    const isSide = (side: ConflictSide) => side.data !== null && data !== null && jsonEqual(side.data, data);
+    const winner = isSide(asked.local) ? 'local' : isSide(asked.remote) ? 'remote' : 'merged';
+    const metadata = { strategy: 'custom', reason: change.resolves?.reason ?? '', by: change.nodeId };
+    this.#store.writeConflict({
+      ...asked,
+      resolution: { winner, resolvedData: data, metadata },
+      status: 'resolved',
+      seq: this.#seq + 1,
+    });
   }
 
   /** Refuses a change of a node for good: it is answered for, so that nothing behind it waits. */
@@ -351,6 +489,31 @@ export class Commit {
     if (!id.startsWith(`${CLOUD}:`)) this.#store.writeRefusal(id, refusal);
     return { id, status: 'rejected', ...refusal };
   }
+}
+
+/** What holds as long as the node that was asked has not answered. */
+function asked({ local }: Conflict): Resolution {
+  const metadata = { strategy: 'custom', reason: 'the node that pushed was asked, and has not answered yet' };
+  return { winner: 'local', resolvedData: local.data, metadata };
+}
+
+/** Whether the cloud has spoken its last word on the change. */
+function isFinal({ status }: ChangeResult): boolean {
+  return status !== 'needs-full' && status !== 'conflict';
+}
+
+function asRenamed(result: ChangeResult): ChangeResult {
+  return result.status === 'applied' || result.status === 'merged' ? { ...result, status: 'renamed' } : result;
+}
+
+/** A decision whose record may not be stored is none: people decide. */
+function usable<D extends ResolvedDecision | OpenDecision>(decision: D, { local }: Sides, policy: Policy): D | OpenDecision {
+  if (decision.kind === 'open' || decision.resolution.resolvedData === null) return decision;
+  const { resolvedData, metadata } = decision.resolution;
+  const problem = recordProblem(resolvedData, policy);
+  if (problem === undefined) return decision;
+  const reason = `what '${metadata.strategy}' made of the two may not be stored: ${problem.detail}`;
+  return { kind: 'open', resolution: { winner: 'local', resolvedData: local.data, metadata: { strategy: 'manual', reason } } };
 }
 
 function freshMeta(entropy: Entropy): CloudMeta {
