@@ -4,7 +4,7 @@
  */
 
 import { assertNever } from './assert.ts';
-import { diff } from './delta.ts';
+import { diff, isAdditive } from './delta.ts';
 import { formatDot } from './dot.ts';
 import type { EntityVersion } from './entity.ts';
 import { compareStamps, laterStamp, parseStamp, type Stamp } from './hlc.ts';
@@ -86,7 +86,7 @@ export function conflictKind(
  * sides swaps `winner` and nothing else: it doesn't matter which side arrived first.
  */
 export function resolve(conflict: Conflict, policy: Policy): Decision {
-  if (!isMerged(conflict, policy) && isSame(conflict)) return agreement(conflict);
+  if (!isMerged(conflict, policy) && isAgreed(conflict)) return agreement(conflict);
   switch (conflict.kind) {
     case 'update-update':
       return resolveUpdates(conflict, policy);
@@ -100,8 +100,8 @@ export function resolve(conflict: Conflict, policy: Policy): Decision {
 }
 
 /** A write that somebody waits for takes effect when it is sequenced, whatever it meets; what it replaces is recorded. */
-export function overrule(conflict: Sides): Decision {
-  if (isSame(conflict)) return agreement(conflict);
+export function overrule(conflict: Conflict): Decision {
+  if (isAgreed(conflict)) return agreement(conflict);
   return decided('remote', conflict, 'strong', 'a strong write takes effect when the cloud sequences it');
 }
 
@@ -153,8 +153,10 @@ function isMerged({ kind }: Conflict, policy: Policy): boolean {
   return kind === 'update-update' ? policy.conflict === 'merge' : policy.onCreate === 'merge';
 }
 
-function isSame({ local, remote }: Sides): boolean {
-  return local.data !== null && remote.data !== null && jsonEqual(local.data, remote.data);
+/** Both sides wrote the same; but two that count up from 1 to 2 meant 3. */
+function isAgreed({ local, remote }: Conflict): boolean {
+  const isAdding = (remote.operations ?? []).some((operation) => isAdditive(operation));
+  return local.data !== null && remote.data !== null && !isAdding && jsonEqual(local.data, remote.data);
 }
 
 function agreement(conflict: Sides): Decision {
@@ -186,11 +188,10 @@ function merge(conflict: Conflict): Decision {
   if (here === null || there === null) throw new Error('invariant broken: only two records can be merged');
   const merged = mergeUpdate({ ...local, data: here }, { ...remote, data: there });
   const { data: resolvedData, written, contested } = merged;
-  const isLocal = jsonEqual(resolvedData, here);
-  if (isLocal && contested.length === 0) {
+  if (contested.length === 0 && jsonEqual(here, there) && jsonEqual(here, resolvedData)) {
     return { kind: 'agreement', winner: written.length > 0 ? 'remote' : 'local', written };
   }
-  const winner = isLocal ? 'local' : jsonEqual(resolvedData, there) ? 'remote' : 'merged';
+  const winner = written.length === 0 ? 'local' : jsonEqual(resolvedData, there) ? 'remote' : 'merged';
   const metadata = { strategy: 'merge', reason: reasonOf(merged) };
   return { kind: 'resolved', resolution: { winner, resolvedData, metadata }, written };
 }

@@ -96,6 +96,11 @@ export function isSmaller(operations: readonly Operation[], record: JsonObject):
   return jsonBytes(operations) < MAX_DELTA_SHARE * jsonBytes(record);
 }
 
+/** Whether an operation builds on what is there, so that it means more than the record that it makes. */
+export function isAdditive({ op }: Operation): boolean {
+  return op === 'increment' || op === 'push' || op === 'pull';
+}
+
 /**
  * A merge patch (RFC 7386) as operations on the current record. `null` becomes an `unset`, also of what is missing; an
  * object goes into the object that is there, or is set without its nulls. A patch that names a forbidden key, or is too

@@ -10,8 +10,11 @@ export interface Mark {
   readonly stamp: Stamp;
 }
 
-/** How a path was written: `set` (or unset), by increments, or by elements pushed to or pulled from an array. */
-export type WriteKind = 'set' | 'add' | 'list';
+/**
+ * How a path was written: `set` (or unset), by increments (`add`), by elements pushed to or pulled from an array
+ * (`list`), or `made`: an empty object on the way to what was written, which says nothing of what is in it.
+ */
+export type WriteKind = 'set' | 'add' | 'list' | 'made';
 
 export interface PathMark extends Mark {
   /** As operations write it; never through an array, which is one value here. */

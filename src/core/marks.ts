@@ -93,14 +93,15 @@ export function fieldsAfter(version: EntityVersion, seq: number): Fields | undef
   for (const mark of paths) {
     if (mark.seq <= seq) continue;
     const path = pathOf(mark);
-    const same = fields.get(mark.path);
+    const kind = fields.has(mark.path) ? 'set' : mark.kind;
     // A value brings all that is below it.
-    if (same !== undefined) fields.set(mark.path, { path, kind: 'set' });
-    else if (![...fields.values()].some((outer) => isWithin(path, outer.path))) fields.set(mark.path, { path, kind: mark.kind });
+    const isBrought = [...fields].some(([text, outer]) => text !== mark.path && isWithin(path, outer.path));
+    if (!isBrought) fields.set(mark.path, { path, kind });
   }
   const operations = [...fields.values()].map(({ path }) => fieldOf(data, path));
-  const kinds = [...fields].flatMap(([text, { kind }]) => (kind === 'set' ? [] : [[text, kind] as const]));
-  return { operations, kinds: Object.fromEntries(kinds) };
+  const kinds: Record<string, 'add' | 'list'> = {};
+  for (const [text, { kind }] of fields) if (kind === 'add' || kind === 'list') kinds[text] = kind;
+  return { operations, kinds };
 }
 
 function fieldOf(data: JsonObject, path: Path): Operation {
@@ -111,11 +112,23 @@ function fieldOf(data: JsonObject, path: Path): Operation {
 
 /** What operations write: a path through an array writes the array. */
 export function pathsWritten(operations: readonly Operation[], before: JsonObject, after: JsonObject): PathWrite[] {
-  return operations.map((operation) => {
+  return operations.flatMap((operation): PathWrite[] => {
     const path = parsePath(operation.path) ?? [];
     const array = throughArray(path, before) ?? throughArray(path, after);
-    return array === undefined ? { path, kind: kindOf(operation) } : { path: array, kind: 'set' };
+    if (array !== undefined) return [{ path: array, kind: 'set' }];
+    return [...madeFor(path, before, after), { path, kind: kindOf(operation) }];
   });
+}
+
+/** The object that had to be made so that there is a way to a path. */
+export function madeFor(path: Path, before: JsonObject, after: JsonObject): PathWrite[] {
+  for (let length = 1; length < path.length; length += 1) {
+    const outer = path.slice(0, length);
+    if (valueAt(before, outer) === undefined) {
+      return valueAt(after, outer) === undefined ? [] : [{ path: outer, kind: 'made' }];
+    }
+  }
+  return [];
 }
 
 /** The path of the first array that a path goes into, if it goes into one. */

@@ -12,7 +12,7 @@ import { hasSeen } from './context.ts';
 import type { EntityVersion, Mark, WriteKind } from './entity.ts';
 import { compareStamps, laterStamp, type Stamp } from './hlc.ts';
 import { isJsonObject, type JsonObject, jsonEqual, type JsonValue } from './json.ts';
-import { kindOf, marksOf, type PathWrite, pathOf, throughArray } from './marks.ts';
+import { kindOf, madeFor, marksOf, type PathWrite, pathOf, throughArray } from './marks.ts';
 import { formatPath, isWithin, overlaps, type Path, parsePath } from './path.ts';
 import type { VectorClock } from './vector-clock.ts';
 
@@ -36,8 +36,9 @@ export interface Merged {
 
 /**
  * Merges an update into a live version that its writer had not seen all of. Pure. Whichever of two updates comes first,
- * the record is the same; but elements that both push stand in the order in which they came, and of a push and a pull of
- * the same element the later to come decides. Costs paths of the update times marks of the version.
+ * the record is the same, and of more where they don't write inside one another; but elements that two push stand in the
+ * order in which they came, and of a push and a pull of one element the later to come decides. Costs paths of the update
+ * times marks of the version.
  */
 export function mergeUpdate(current: EntityVersion & { readonly data: JsonObject }, incoming: Incoming): Merged {
   const merge = new Merge(current, incoming);
@@ -88,8 +89,9 @@ class Merge {
     const applied = write.operation && applyOperations(this.#data, [write.operation]);
     const shared = stamp === undefined ? undefined : { stamp };
     if (applied?.ok) {
+      const made = madeFor(write.path, this.#data, applied.data);
       this.#data = applied.data;
-      this.#written.push({ path: write.path, kind: write.kind, shared });
+      this.#written.push(...made, { path: write.path, kind: write.kind, shared });
     } else {
       this.#put(write, shared);
     }
@@ -116,8 +118,15 @@ class Merge {
 
   #put({ path, value }: Write, shared: PathWrite['shared']): void {
     const { data, path: replaced } = withValue(this.#data, path, value);
+    // Nothing was there, nor could be: there is a value on the way.
+    if (value === undefined && data === this.#data && deepest(data, path) !== undefined) return;
+    this.#written.push(...madeFor(path, this.#data, data));
     this.#data = data;
-    this.#written.push({ path: replaced, kind: 'set', shared });
+    // What had to go so that there is a way to the path is written as well, and no later than it was.
+    if (replaced.length < path.length) {
+      this.#written.push({ path: replaced, kind: 'set', shared: { stamp: stampAt(this.#current, replaced) } });
+    }
+    this.#written.push({ path, kind: 'set', shared });
   }
 }
 
@@ -131,14 +140,24 @@ export function baseOf(
 ): JsonObject | null {
   if (incoming.operations === undefined) return null;
   let base = incoming.data;
-  for (const { path, kind, value, operation } of writesOf(current, incoming)) {
-    let before: JsonValue | undefined;
-    if (unseenBy(incoming, current, path).length === 0) before = valueAt(current.data, path);
-    else if (kind === 'add' && operation?.op === 'increment') before = Number(value) - operation.value;
-    else return null;
-    base = withValue(base, path, before).data;
+  for (const write of writesOf(current, incoming)) {
+    if (unseenBy(incoming, current, write.path).length === 0) {
+      const path = wayTo(write.path, current.data);
+      base = withValue(base, path, valueAt(current.data, path)).data;
+      continue;
+    }
+    const counted = write.operation?.op === 'increment' ? Number(write.value) - write.operation.value : 0;
+    // What isn't there counts as 0 too.
+    if (write.kind !== 'add' || counted === 0) return null;
+    base = withValue(base, write.path, counted).data;
   }
   return base;
+}
+
+/** As far as a record goes on the way to a path, and one step further. */
+function wayTo(path: Path, data: JsonObject): Path {
+  const length = path.findIndex((_, index) => valueAt(data, path.slice(0, index + 1)) === undefined);
+  return length === -1 ? path : path.slice(0, length + 1);
 }
 
 /**
@@ -147,10 +166,30 @@ export function baseOf(
  */
 function writesOf(current: EntityVersion & { readonly data: JsonObject }, incoming: Incoming): Write[] {
   const { data, operations } = incoming;
-  if (operations !== undefined) return compose([], operations).map((operation) => writeOf(operation, data));
+  if (operations !== undefined) {
+    return apart(compose([], operations).map((operation) => writeOf(operation, data)), data);
+  }
   return differences([], current.data, data)
     .filter((path) => valueAt(data, path) !== undefined || unseenBy(incoming, current, path).length === 0)
     .map((path) => ({ path, kind: 'set', value: valueAt(data, path) }));
+}
+
+/** Writes that overlap as one, of what they come to; but what adds to one path can be done one after the other. */
+function apart(writes: readonly Write[], data: JsonObject): Write[] {
+  const all: Write[] = [];
+  for (const write of writes) {
+    let path = write.path;
+    let isAlone = true;
+    for (let index = all.length - 1; index >= 0; index -= 1) {
+      const other = all[index];
+      if (other === undefined || !overlaps(other.path, path) || addsUp(write, other)) continue;
+      all.splice(index, 1);
+      isAlone = false;
+      if (other.path.length < path.length) path = other.path;
+    }
+    all.push(isAlone ? write : { path, kind: 'set', value: valueAt(data, path) });
+  }
+  return all;
 }
 
 /** An operation that goes into an array sets the array: an index says nothing where the other side moved elements. */
@@ -179,10 +218,17 @@ function unseenBy(writer: Incoming, current: EntityVersion & { readonly data: Js
   const isUnseen = ({ seq, dot }: Mark) => !hasSeen(context, { seq, dot: parsedDot(dot) });
   const unseen = paths
     .map((mark): Unseen => ({ ...mark, path: pathOf(mark) }))
-    .filter((mark) => overlaps(mark.path, path) && isUnseen(mark));
+    .filter((mark) => mark.kind !== 'made' && overlaps(mark.path, path) && isUnseen(mark));
   // A record as a whole gives a value to what it holds, and says nothing of what it doesn't.
   const isHeld = deepest(current.data, path) !== undefined;
   return isHeld && isUnseen(whole) ? [...unseen, { ...whole, path: [], kind: 'set' }] : unseen;
+}
+
+/** When what a path holds was last given to it as one. */
+function stampAt(current: EntityVersion, path: Path): Stamp {
+  const { whole, paths } = marksOf(current);
+  const above = paths.filter((mark) => isWithin(path, pathOf(mark)));
+  return latest(above, whole.stamp);
 }
 
 /** The value at a path, or the one that stands in the way to it; undefined: there is neither. */
@@ -195,7 +241,7 @@ function deepest(data: JsonObject, path: Path): JsonValue | undefined {
   return value;
 }
 
-function addsUp(write: Write, mark: Unseen): boolean {
+function addsUp(write: Write, mark: Pick<Write, 'path' | 'kind'>): boolean {
   return write.kind !== 'set' && write.kind === mark.kind && formatPath(write.path) === formatPath(mark.path);
 }
 
@@ -216,6 +262,7 @@ function withValue(data: JsonObject, path: Path, value: JsonValue | undefined): 
   if (rest.length === 0) return { data: value === undefined ? others : { ...data, [key]: value }, path };
   if (value === undefined && !(isThere && isJsonObject(child))) return { data, path };
   const inner = withValue(isThere && isJsonObject(child) ? child : {}, rest, value);
+  if (inner.data === child) return { data, path };
   const isInTheWay = isThere && !isJsonObject(child);
   return { data: { ...data, [key]: inner.data }, path: isInTheWay ? [key] : [key, ...inner.path] };
 }

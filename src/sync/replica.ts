@@ -1,6 +1,6 @@
 import { assert, assertNever } from '../core/assert.ts';
 import { type Change, type ChangeContent, dotOf, type Priority } from '../core/change.ts';
-import { applyOperations, diff, isSmaller, mergePatchOperations, type Operation } from '../core/delta.ts';
+import { applyOperations, diff, isAdditive, isSmaller, mergePatchOperations, type Operation } from '../core/delta.ts';
 import { digestTotal, EMPTY_DIGEST, replaceInDigest } from '../core/digest.ts';
 import { formatDot } from '../core/dot.ts';
 import { add, type DotSet, EMPTY_DOT_SET, has, union } from '../core/dot-set.ts';
@@ -658,10 +658,11 @@ export class Replica {
     return { operation: 'update', data: applied.data, ...this.#delta(write, applied.data, operations) };
   }
 
-  /** The operations, where a merge needs to know them or they are worth sending instead of the record. */
+  /** The operations, where a conflict needs to know them or they are worth sending instead of the record. */
   #delta(entity: { readonly entityType: EntityType }, data: JsonObject, operations: readonly Operation[] | undefined) {
     if (operations === undefined || operations.length === 0) return {};
-    return this.#policy(entity).conflict === 'merge' || isSmaller(operations, data) ? { operations } : {};
+    const isTelling = this.#policy(entity).conflict === 'merge' || operations.some(isAdditive);
+    return isTelling || isSmaller(operations, data) ? { operations } : {};
   }
 
   #make(write: Write, content: ChangeContent, after: VectorClock, counter: number): Change {
