@@ -2,13 +2,14 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Change } from '../../src/core/change.ts';
 import { resolve } from '../../src/core/conflict.ts';
+import { definePolicies } from '../../src/core/define-policies.ts';
 import { digestOf, digestTotal, EMPTY_DIGEST, replaceInDigest } from '../../src/core/digest.ts';
 import type { EntityVersion } from '../../src/core/entity.ts';
 import { formatStamp, type Stamp } from '../../src/core/hlc.ts';
 import { type NodeId, toEntityId, toEntityType, toNodeId } from '../../src/core/ids.ts';
 import type { JsonObject } from '../../src/core/json.ts';
 import { outcomeOf } from '../../src/core/outcome.ts';
-import { definePolicies, policyFor, schemaIssues } from '../../src/core/policy.ts';
+import { policyFor } from '../../src/core/policy.ts';
 
 function made<T>(value: T | undefined): T {
   if (value === undefined) throw new Error('a bad name in a test');
@@ -132,11 +133,4 @@ test('[I3] the digest kept step by step is that of the whole, in any order, and 
       expect(digestTotal(other)).not.toBe(digestTotal(digest));
     }),
   );
-});
-
-test('a policy is found by its own name only, and a schema tells where a record is wrong', () => {
-  expect(policyFor(policies, 'constructor')).toBe(policies.default);
-  expect(policyFor(policies, 'gone').onDelete).toBe('delete-wins');
-  const schema = { '~standard': { validate: () => ({ issues: [{ message: 'no', path: ['a', { key: 'b' }] }] }) } };
-  expect(schemaIssues({ ...lww, schema }, {})).toEqual([{ path: 'a.b', message: 'no' }]);
 });

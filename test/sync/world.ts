@@ -1,3 +1,4 @@
+import { definePolicies } from '../../src/core/define-policies.ts';
 import { digestOf, digestTotal } from '../../src/core/digest.ts';
 import {
   type EntityId,
@@ -9,7 +10,7 @@ import {
   toNodeId,
 } from '../../src/core/ids.ts';
 import type { JsonObject } from '../../src/core/json.ts';
-import { definePolicies } from '../../src/core/policy.ts';
+import type { Policies } from '../../src/core/policy.ts';
 import { SyncError } from '../../src/protocol/errors.ts';
 import {
   type BatchAnswer,
@@ -42,10 +43,13 @@ export class World {
   readonly cloudStore = new MemoryCloudStore();
   /** Size of the pages that the cloud gives out; undefined: as large as it likes. */
   pageLimit: number | undefined;
+  /** Of the cloud from its next start; its nodes go by {@link policies}. */
+  cloudPolicies: Policies;
   sequencer!: Sequencer;
   responder!: Responder;
 
-  constructor() {
+  constructor(cloudPolicies: Policies = policies) {
+    this.cloudPolicies = cloudPolicies;
     let ids = 0;
     this.entropy = {
       id: () => {
@@ -59,7 +63,7 @@ export class World {
 
   /** Nothing of the cloud survives but its store. */
   restartCloud(): void {
-    const parts = { store: this.cloudStore, policies, clock: this.clock, entropy: this.entropy };
+    const parts = { store: this.cloudStore, policies: this.cloudPolicies, clock: this.clock, entropy: this.entropy };
     this.sequencer = new Sequencer(parts);
     this.responder = new Responder({ ...parts, sequencer: this.sequencer });
   }
