@@ -13,7 +13,9 @@ import type { VectorClock } from './vector-clock.ts';
  */
 export type Change = ChangeHeader & ChangeContent;
 
-export type Priority = 'critical' | 'high' | 'normal';
+/** From the most to the least urgent. */
+export const PRIORITIES = ['critical', 'high', 'normal'] as const;
+export type Priority = (typeof PRIORITIES)[number];
 
 /** A precondition holds for the version that the change meets in the cloud. */
 export interface ChangeHeader extends Precondition {

@@ -12,7 +12,7 @@ import { type JsonObject, jsonEqual } from './json.ts';
 import { type PathWrite, pathsWritten, type Written } from './marks.ts';
 import { baseOf, type Incoming, type Merged, mergeUpdate } from './merge.ts';
 import type { Policy } from './policy.ts';
-import { checkResolverOutput, type Resolver, type ResolverInput } from './resolver.ts';
+import { checkResolverOutput, type Resolver, type ResolverInput, type ResolverSide } from './resolver.ts';
 
 export type ConflictKind = 'update-update' | 'delete-update' | 'create-create';
 
@@ -241,13 +241,24 @@ export function customDecision(conflict: Sides, output: unknown): ResolvedDecisi
   return { kind: 'resolved', resolution, written: replacing(conflict.local.data, resolvedData, { stamp }) };
 }
 
-function resolverInput({ local, remote, kind }: Conflict): ResolverInput {
+/** Copies: a resolver may do with them what it likes. */
+function resolverInput({ local, remote }: Conflict): ResolverInput {
   const { entityType, entityId, data, version, stamp } = local;
   if (data === null || remote.data === null) throw new Error('invariant broken: a resolver is asked of two records');
-  const incoming = { data: remote.data, version: formatDot(remote.dot), stamp: remote.stamp };
-  const side = (one: typeof incoming) => ({ ...one, updatedAt: parseStamp(one.stamp)?.wallMs ?? 0 });
-  const base = baseOf({ ...local, data }, { ...remote, data: remote.data });
-  return { entityType, entityId, kind, local: side({ data, version, stamp }), remote: side(incoming), base };
+  const sides = {
+    local: resolverSide(data, version, stamp),
+    remote: resolverSide(remote.data, formatDot(remote.dot), remote.stamp),
+    base: copyOf(baseOf({ ...local, data }, { ...remote, data: remote.data })),
+  };
+  return { entityType, entityId, kind: 'update-update', ...sides };
+}
+
+export function resolverSide(data: JsonObject, version: string, stamp: Stamp): ResolverSide {
+  return { data: copyOf(data), version, stamp, updatedAt: parseStamp(stamp)?.wallMs ?? 0 };
+}
+
+function copyOf<T extends JsonObject | null>(data: T): T {
+  return JSON.parse(JSON.stringify(data));
 }
 
 function isPromise(value: unknown): value is PromiseLike<unknown> {

@@ -4,14 +4,14 @@
  * `design.md`, section 5.
  */
 
-import type { Interval } from './dot-set.ts';
+import { hasSeen } from './context.ts';
 import { applyOperations, compose, type Operation, valueAt } from './delta.ts';
 import type { Dot } from './dot.ts';
 import { parseDot } from './dot.ts';
-import { hasSeen } from './context.ts';
+import type { Interval } from './dot-set.ts';
 import type { EntityVersion, Mark, WriteKind } from './entity.ts';
 import { compareStamps, laterStamp, type Stamp } from './hlc.ts';
-import { isJsonObject, type JsonObject, jsonEqual, type JsonValue } from './json.ts';
+import { isJsonObject, type JsonObject, type JsonValue, jsonEqual } from './json.ts';
 import { kindOf, madeFor, marksOf, type PathWrite, pathOf, throughArray } from './marks.ts';
 import { formatPath, isWithin, overlaps, type Path, parsePath } from './path.ts';
 import type { VectorClock } from './vector-clock.ts';
@@ -134,10 +134,7 @@ class Merge {
  * The record that both sides began with, where what the incoming side did tells: it set other paths than the version
  * here did, or counted. Null: it isn't known.
  */
-export function baseOf(
-  current: EntityVersion & { readonly data: JsonObject },
-  incoming: Incoming,
-): JsonObject | null {
+export function baseOf(current: EntityVersion & { readonly data: JsonObject }, incoming: Incoming): JsonObject | null {
   if (incoming.operations === undefined) return null;
   let base = incoming.data;
   for (const write of writesOf(current, incoming)) {
@@ -167,7 +164,10 @@ function wayTo(path: Path, data: JsonObject): Path {
 function writesOf(current: EntityVersion & { readonly data: JsonObject }, incoming: Incoming): Write[] {
   const { data, operations } = incoming;
   if (operations !== undefined) {
-    return apart(compose([], operations).map((operation) => writeOf(operation, data)), data);
+    return apart(
+      compose([], operations).map((operation) => writeOf(operation, data)),
+      data,
+    );
   }
   return differences([], current.data, data)
     .filter((path) => valueAt(data, path) !== undefined || unseenBy(incoming, current, path).length === 0)

@@ -1,4 +1,6 @@
 import { MAX_DEPTH, MAX_OPERATIONS } from '../core/delta.ts';
+import { MAX_ISSUE_CHARS, MAX_ISSUES } from '../core/record-schema.ts';
+import { MAX_METADATA_CHARS } from '../core/resolver.ts';
 
 /** Every bound of the system, with its source or its reason. */
 export const LIMITS = {
@@ -6,6 +8,11 @@ export const LIMITS = {
   recordBytes: 256 * 1024,
   /** Nesting of a record; the record itself is 1. `http.md`, section 2. */
   recordDepth: MAX_DEPTH,
+  /** What a schema may say of one record, since it is kept with the refusal. */
+  recordIssues: MAX_ISSUES,
+  recordIssueChars: MAX_ISSUE_CHARS,
+  /** What a resolver may say beside its decision, as JSON: a row holds both sides of the conflict already. */
+  resolverMetadataChars: MAX_METADATA_CHARS,
   /** Operations in one PATCH or change. `http.md`, section 2. */
   operations: MAX_OPERATIONS,
   /** One path of an operation, in characters: longer than any honest field. */

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import type { Change } from '../core/change.ts';
+import { type Change, PRIORITIES } from '../core/change.ts';
 import type { Operation } from '../core/delta.ts';
 import { formatDot, parseDot } from '../core/dot.ts';
 import { type Stamp, toStamp } from '../core/hlc.ts';
@@ -50,7 +50,7 @@ export const operation: z.ZodType<Operation> = z.discriminatedUnion('op', [
 ]);
 export const operations = z.array(operation).min(1).max(LIMITS.operations);
 
-export const priority = z.enum(['critical', 'high', 'normal']);
+export const priority = z.enum(PRIORITIES);
 
 const changeHeader = {
   id: dot,

@@ -6,8 +6,8 @@ import type { BatchAnswer, ChangeResult } from '../protocol/messages.ts';
 import { CAPABILITIES, PROTOCOL_VERSION } from '../protocol/version.ts';
 import { backoffMs } from './backoff.ts';
 import { type LinkEvent, type LinkState, step } from './machine.ts';
-import type { Clock, Entropy, Metered, Session, Upstream } from './ports.ts';
 import type { NodeResolver } from './node-resolver.ts';
+import type { Clock, Entropy, Metered, Session, Upstream } from './ports.ts';
 import type { Replica } from './replica.ts';
 
 export interface LinkOptions {

@@ -1,7 +1,6 @@
 import type { Change } from '../core/change.ts';
-import { MAX_NODE_RESOLUTIONS } from '../core/conflict.ts';
-import { type EntityVersion, writtenBy } from '../core/entity.ts';
-import { parseStamp } from '../core/hlc.ts';
+import { MAX_NODE_RESOLUTIONS, resolverSide } from '../core/conflict.ts';
+import type { EntityVersion } from '../core/entity.ts';
 import { type EntityType, entityKey } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import { type Policies, policyFor } from '../core/policy.ts';
@@ -71,8 +70,8 @@ function inputOf(change: Change, local: EntityVersion & { data: JsonObject }): R
     entityType,
     entityId,
     kind: 'update-update',
-    local: { data: local.data, version: local.version, stamp: local.stamp, updatedAt: writtenBy(local).updatedAt },
-    remote: { data, version: id, stamp, updatedAt: parseStamp(stamp)?.wallMs ?? 0 },
+    local: resolverSide(local.data, local.version, local.stamp),
+    remote: resolverSide(data, id, stamp),
     base: null,
   };
 }

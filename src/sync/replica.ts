@@ -1,20 +1,28 @@
 import { assert, assertNever } from '../core/assert.ts';
 import { type Change, type ChangeContent, dotOf, type Priority } from '../core/change.ts';
+import { stampAfter } from '../core/conflict.ts';
 import { applyOperations, diff, isAdditive, isSmaller, mergePatchOperations, type Operation } from '../core/delta.ts';
 import { digestTotal, EMPTY_DIGEST, replaceInDigest } from '../core/digest.ts';
 import { formatDot } from '../core/dot.ts';
 import { add, type DotSet, EMPTY_DOT_SET, has, union } from '../core/dot-set.ts';
 import type { EntityVersion } from '../core/entity.ts';
 import { HLC_START, type HlcState, observe, type Stamp, stampOf, tick } from '../core/hlc.ts';
-import { stampAfter } from '../core/conflict.ts';
-import { CLOUD, type EntityId, type EntityKey, type EntityType, entityKey, type NodeId, toEntityId } from '../core/ids.ts';
-import { type PathWrite, pathOf } from '../core/marks.ts';
-import { type Effect, versionAfter } from '../core/version.ts';
+import {
+  CLOUD,
+  type EntityId,
+  type EntityKey,
+  type EntityType,
+  entityKey,
+  type NodeId,
+  toEntityId,
+} from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
+import { type PathWrite, pathOf } from '../core/marks.ts';
 import { outcomeOf } from '../core/outcome.ts';
 import { type Policies, policyFor } from '../core/policy.ts';
 import { isMet, type Precondition } from '../core/precondition.ts';
 import { EMPTY_CLOCK, entry, merge, type VectorClock } from '../core/vector-clock.ts';
+import { type Effect, versionAfter } from '../core/version.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import type {

@@ -1,18 +1,34 @@
 import { assertNever } from '../core/assert.ts';
 import { type Change, dotOf } from '../core/change.ts';
+import {
+  type Conflict,
+  customDecision,
+  type OpenDecision,
+  type Resolution,
+  type ResolvedDecision,
+  type Sides,
+  stampAfter,
+} from '../core/conflict.ts';
 import { mergePatchOperations } from '../core/delta.ts';
 import { EMPTY_DIGEST, replaceInDigest } from '../core/digest.ts';
 import { formatDot } from '../core/dot.ts';
 import { has } from '../core/dot-set.ts';
 import type { EntityVersion } from '../core/entity.ts';
 import { clampStamp, HLC_START, type HlcState, observe, type Stamp, stampOf, tick } from '../core/hlc.ts';
-import { CLOUD, type EntityId, type EntityKey, entityKey, MAX_NAME_CHARS, type NodeId, toEntityId } from '../core/ids.ts';
+import {
+  CLOUD,
+  type EntityId,
+  type EntityKey,
+  entityKey,
+  MAX_NAME_CHARS,
+  type NodeId,
+  toEntityId,
+} from '../core/ids.ts';
 import { type JsonObject, jsonEqual } from '../core/json.ts';
-import { type Conflict, customDecision, type OpenDecision, type ResolvedDecision, type Resolution, type Sides, stampAfter } from '../core/conflict.ts';
 import { baseOf } from '../core/merge.ts';
 import { type Outcome, outcomeOf } from '../core/outcome.ts';
-import { type Effect, versionAfter } from '../core/version.ts';
 import { type Policies, type Policy, policyFor } from '../core/policy.ts';
+import { type Effect, versionAfter } from '../core/version.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { type ChangeResult, change as changeSchema, type IncomingBatch } from '../protocol/messages.ts';
@@ -447,7 +463,10 @@ export class Commit {
     const known = this.#askedConflict(change);
     if (known === undefined) this.#conflicts += 1;
     const id = known?.id ?? `c${String(this.#conflicts).padStart(12, '0')}`;
-    const base = local.data === null || remote.data === null ? null : baseOf({ ...local, data: local.data }, { ...remote, data: remote.data });
+    const base =
+      local.data === null || remote.data === null
+        ? null
+        : baseOf({ ...local, data: local.data }, { ...remote, data: remote.data });
     this.#store.writeConflict({
       id,
       type: kind,
@@ -507,13 +526,20 @@ function asRenamed(result: ChangeResult): ChangeResult {
 }
 
 /** A decision whose record may not be stored is none: people decide. */
-function usable<D extends ResolvedDecision | OpenDecision>(decision: D, { local }: Sides, policy: Policy): D | OpenDecision {
+function usable<D extends ResolvedDecision | OpenDecision>(
+  decision: D,
+  { local }: Sides,
+  policy: Policy,
+): D | OpenDecision {
   if (decision.kind === 'open' || decision.resolution.resolvedData === null) return decision;
   const { resolvedData, metadata } = decision.resolution;
   const problem = recordProblem(resolvedData, policy);
   if (problem === undefined) return decision;
   const reason = `what '${metadata.strategy}' made of the two may not be stored: ${problem.detail}`;
-  return { kind: 'open', resolution: { winner: 'local', resolvedData: local.data, metadata: { strategy: 'manual', reason } } };
+  return {
+    kind: 'open',
+    resolution: { winner: 'local', resolvedData: local.data, metadata: { strategy: 'manual', reason } },
+  };
 }
 
 function freshMeta(entropy: Entropy): CloudMeta {

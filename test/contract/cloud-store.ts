@@ -152,7 +152,7 @@ export function cloudStoreContract(name: string, withStore: WithStore<CloudStore
       store.writeConflict(conflict('c1'));
       const resolved: ConflictRecord = {
         ...conflict('c1', { status: 'resolved' }),
-        base: entity('task', 'a', null, 3),
+        base: { data: { title: 'before' } },
         remote: { version: 'n1:2', stamp: stampAt(2), data: null },
       };
       store.writeConflict(resolved);
@@ -253,7 +253,7 @@ export function cloudStoreContract(name: string, withStore: WithStore<CloudStore
       const data = dataOfBytes(LIMITS.recordBytes);
       const largest = entity('task', 'a', data);
       store.writeEntity(largest);
-      const disputed: ConflictRecord = { ...conflict('c1', { data }), base: largest };
+      const disputed: ConflictRecord = { ...conflict('c1', { data }), base: { data } };
       store.writeConflict(disputed);
       const again = reopen();
       expect(JSON.stringify(again.readAfter(0, 10))).toBe(JSON.stringify([largest]));

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Change } from '../../src/core/change.ts';
 import { stampAfter } from '../../src/core/conflict.ts';
+import { definePolicies } from '../../src/core/define-policies.ts';
 import { applyOperations, type Operation, valueAt } from '../../src/core/delta.ts';
 import { parseDot } from '../../src/core/dot.ts';
 import type { EntityVersion } from '../../src/core/entity.ts';
@@ -11,7 +12,6 @@ import { isJsonObject, type JsonObject, type JsonValue } from '../../src/core/js
 import { fieldsAfter, MAX_MARKS, marksOf } from '../../src/core/marks.ts';
 import { baseOf, mergeUpdate } from '../../src/core/merge.ts';
 import { outcomeOf } from '../../src/core/outcome.ts';
-import { definePolicies } from '../../src/core/policy.ts';
 import { versionAfter } from '../../src/core/version.ts';
 
 function made<T>(value: T | undefined): T {
@@ -74,7 +74,12 @@ function take(current: EntityVersion, { node, at, operations, base = { cloud: 1 
     }
     case 'agreement': {
       if (outcome.winner === 'local') return current;
-      return versionAfter(current, change, { data: current.data, written: outcome.written, stamp: change.stamp }, place);
+      return versionAfter(
+        current,
+        change,
+        { data: current.data, written: outcome.written, stamp: change.stamp },
+        place,
+      );
     }
     default:
       throw new Error(`unexpected: ${outcome.kind}`);
@@ -215,7 +220,9 @@ describe('a merge tells', () => {
   };
 
   test('which fields both sides gave a value to, and whose stayed', () => {
-    const merged = mergeUpdate(...sides([{ op: 'set', path: 's', value: 'p' }], [{ op: 'set', path: 's', value: 'q' }]));
+    const merged = mergeUpdate(
+      ...sides([{ op: 'set', path: 's', value: 'p' }], [{ op: 'set', path: 's', value: 'q' }]),
+    );
     expect(merged.contested).toEqual([{ path: 's', winner: 'remote' }]);
     expect(mergeUpdate(...sides([{ op: 'unset', path: 's' }], [{ op: 'unset', path: 's' }])).contested).toEqual([]);
   });
@@ -241,11 +248,15 @@ describe('two whole records without a base', () => {
     const create = (node: string, at: number, data: JsonObject, current: EntityVersion | undefined): EntityVersion => {
       const header = { id: `${node}:1`, nodeId: node, entityType, entityId, base: {}, timestamp: at };
       const outcome = outcomeOf(current, { ...header, stamp: stampAt(at, node), operation: 'create', data }, policy);
-      if (outcome.kind === 'advance') return { ...began(outcome.data ?? {}), version: `${node}:1`, stamp: stampAt(at, node) };
+      if (outcome.kind === 'advance')
+        return { ...began(outcome.data ?? {}), version: `${node}:1`, stamp: stampAt(at, node) };
       if (outcome.kind !== 'resolved' || current === undefined) throw new Error(`unexpected: ${outcome.kind}`);
       return { ...current, data: outcome.resolution.resolvedData };
     };
-    const [p, q] = [{ both: 'p', deep: { p: 1, both: 'p' } }, { both: 'q', deep: { q: 1, both: 'q' } }];
+    const [p, q] = [
+      { both: 'p', deep: { p: 1, both: 'p' } },
+      { both: 'q', deep: { q: 1, both: 'q' } },
+    ];
     const expected = { both: 'q', deep: { p: 1, q: 1, both: 'q' } };
     expect(create('q', 30, q, create('p', 20, p, undefined)).data).toEqual(expected);
     expect(create('p', 20, p, create('q', 30, q, undefined)).data).toEqual(expected);

@@ -1,3 +1,4 @@
+import { definePolicies } from '../../src/core/define-policies.ts';
 import { digestOf, digestTotal } from '../../src/core/digest.ts';
 import {
   type EntityId,
@@ -9,7 +10,7 @@ import {
   toNodeId,
 } from '../../src/core/ids.ts';
 import type { JsonObject } from '../../src/core/json.ts';
-import { definePolicies, type Policies, type Policy } from '../../src/core/policy.ts';
+import type { Policies, Policy } from '../../src/core/policy.ts';
 import type { Resolver } from '../../src/core/resolver.ts';
 import { SyncError } from '../../src/protocol/errors.ts';
 import {
@@ -44,15 +45,18 @@ export class World {
   readonly cloudStore = new MemoryCloudStore();
   /** Size of the pages that the cloud gives out; undefined: as large as it likes. */
   pageLimit: number | undefined;
+  /** Of the cloud from its next start; its nodes go by {@link policies}. */
+  cloudPolicies: Policies;
   sequencer!: Sequencer;
   responder!: Responder;
   /** Resolvers that didn't answer at once. */
   readonly awaited: AwaitedResolution[] = [];
   readonly policies: Policies;
 
-  /** @param policy of every type. */
-  constructor(policy: Partial<Policy> = {}) {
-    this.policies = definePolicies({ types: {}, default: policy });
+  /** @param options `policy`: of every type, here and in the cloud; `cloudPolicies`: where the cloud has others. */
+  constructor({ policy = {}, cloudPolicies }: { policy?: Partial<Policy>; cloudPolicies?: Policies } = {}) {
+    this.policies = { types: {}, default: { ...definePolicies({ types: {} }).default, ...policy } };
+    this.cloudPolicies = cloudPolicies ?? this.policies;
     let ids = 0;
     this.entropy = {
       id: () => {
@@ -66,8 +70,8 @@ export class World {
 
   /** Nothing of the cloud survives but its store. */
   restartCloud(): void {
-    const { policies, clock, entropy } = this;
-    const parts = { store: this.cloudStore, policies, clock, entropy };
+    const { cloudPolicies, clock, entropy } = this;
+    const parts = { store: this.cloudStore, policies: cloudPolicies, clock, entropy };
     this.sequencer = new Sequencer({ ...parts, onAwaited: (awaited) => this.awaited.push(awaited) });
     this.responder = new Responder({ ...parts, sequencer: this.sequencer });
   }
