@@ -89,6 +89,8 @@ export class Node {
   fault: Fault = 'none';
   /** What the node answers to conflicts that the policy leaves to it. */
   resolve: Resolver | undefined;
+  /** Awaited before each exchange of this node. */
+  beforeExchange: () => Promise<void> = async () => undefined;
   /** What went to and fro. */
   readonly exchanges: { readonly batch: Batch; readonly answer: BatchAnswer }[] = [];
   replica!: Replica;
@@ -154,6 +156,7 @@ export class Node {
         );
       },
       exchange: async (sessionId, sent) => {
+        await this.beforeExchange();
         const fault = this.fault;
         this.fault = 'none';
         if (fault === 'request-lost') throw new SyncError('cloud_unavailable', 'the request is lost');
