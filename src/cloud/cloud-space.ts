@@ -1,6 +1,7 @@
 import { DurableObject } from 'cloudflare:workers';
 import type { EntityVersion } from '../core/entity.ts';
 import { type EntityKey, type NodeId, toSpaceId } from '../core/ids.ts';
+import type { Precondition } from '../core/precondition.ts';
 import type { VectorClock } from '../core/vector-clock.ts';
 import { policies } from '../policies.ts';
 import { parseJson } from '../protocol/codec.ts';
@@ -12,6 +13,8 @@ import { d1Projection } from '../store/d1-projection.ts';
 import { durableObjectSqlite } from '../store/do-sqlite.ts';
 import { SqlCloudStore } from '../store/sql-cloud-store.ts';
 import { backoffMs } from '../sync/backoff.ts';
+import { type ConflictPage, listConflicts } from '../sync/conflict-pages.ts';
+import type { Decision } from '../sync/conflict-record.ts';
 import { readFeed } from '../sync/feed.ts';
 import type { Clock, ConflictFilter, ConflictRecord, Entropy } from '../sync/ports.ts';
 import { Projection } from '../sync/projection.ts';
@@ -116,12 +119,27 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
     return readFeed(this.#store, this.#sequencer.meta.seq, cursor, LIMITS.pageChanges, ({ data }) => data === null);
   }
 
-  conflicts(filter: ConflictFilter): ConflictRecord[] {
-    return this.#store.listConflicts(filter);
+  conflicts(filter: ConflictFilter): ConflictPage {
+    return listConflicts(this.#store, filter);
   }
 
   conflict(id: string): ConflictRecord | null {
     return this.#store.readConflict(id) ?? null;
+  }
+
+  /** Decides a conflict; the other nodes learn the outcome as they learn any write. */
+  async resolveConflict(
+    id: string,
+    decision: Decision,
+    by: string,
+    precondition: Precondition,
+  ): Promise<{ result: Result<ConflictRecord>; clock: VectorClock }> {
+    const before = this.#sequencer.meta.seq;
+    const result = await toResult(() =>
+      this.#sequencer.commit((commit) => commit.resolve(id, decision, by, precondition)),
+    );
+    this.#spread(before, undefined);
+    return { result, clock: this.#clock() };
   }
 
   // --- the projection ---
@@ -148,11 +166,12 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
     this.#scheduleProjection(this.#projectionFailures === 0 ? 0 : PROJECTION_DELAY_MS + pauseMs);
   }
 
-  /** After the history grew: tells those who are live, and has D1 brought up. */
+  /** Has D1 brought up, where there is something new; and where the history grew, tells those who are live. */
   #spread(before: number, source: NodeId | undefined): void {
+    // A conflict that the cloud's side won is written, and the history doesn't grow by it.
+    this.#scheduleProjection(PROJECTION_DELAY_MS);
     const head = this.#sequencer.meta.seq;
     if (head === before) return;
-    this.#scheduleProjection(PROJECTION_DELAY_MS);
     this.ctx.waitUntil(this.#pokes.pokeAll(head, source, clock.nowMs()));
   }
 

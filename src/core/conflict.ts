@@ -11,9 +11,12 @@ export interface Side {
 
 export type ConflictKind = 'update-update' | 'delete-update' | 'create-create';
 
-/** What was decided, by which rule, and why. `local` is the cloud's side, `remote` the incoming one. */
+/**
+ * What was decided, by which rule, and why. `local` is the cloud's side, `remote` the incoming one, `merged` what is
+ * neither side's alone.
+ */
 export interface Resolution {
-  readonly winner: 'local' | 'remote';
+  readonly winner: 'local' | 'remote' | 'merged';
   readonly resolvedData: JsonObject | null;
   readonly metadata: { readonly strategy: string; readonly reason: string };
 }

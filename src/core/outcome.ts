@@ -19,7 +19,7 @@ export type Outcome =
   /** Neither side had seen the other. */
   | { readonly kind: 'conflict'; readonly conflict: ConflictKind; readonly resolution: Resolution }
   /** Both sides wrote the same: nobody loses, so there is no conflict to record. */
-  | { readonly kind: 'agreement'; readonly winner: 'local' | 'remote'; readonly data: JsonObject | null }
+  | { readonly kind: 'agreement'; readonly winner: Resolution['winner']; readonly data: JsonObject | null }
   /** Only operations were sent, and their base isn't here: the whole record is needed. */
   | { readonly kind: 'needs-full' }
   | { readonly kind: 'refused'; readonly code: RefusalCode; readonly detail: string };

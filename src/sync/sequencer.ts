@@ -7,15 +7,17 @@ import { has } from '../core/dot-set.ts';
 import type { EntityVersion } from '../core/entity.ts';
 import { clampStamp, HLC_START, type HlcState, observe, type Stamp, stampOf, tick } from '../core/hlc.ts';
 import { CLOUD, type EntityKey, entityKey, type NodeId } from '../core/ids.ts';
-import type { JsonObject } from '../core/json.ts';
+import { type JsonObject, jsonEqual } from '../core/json.ts';
 import { type Outcome, outcomeOf } from '../core/outcome.ts';
 import { type Policies, type Policy, policyFor } from '../core/policy.ts';
+import { isMet, type Precondition } from '../core/precondition.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { type ChangeResult, change as changeSchema, type IncomingBatch } from '../protocol/messages.ts';
 import { type Refusal, recordProblem, refusalError } from '../protocol/record.ts';
+import { type Decision, decidedContent, isDecided, manualResolution, withDecision } from './conflict-record.ts';
 import { freshNode, isForked, withChange, withVoid } from './node-record.ts';
-import type { Clock, CloudMeta, CloudStore, Entropy, NodeRecord } from './ports.ts';
+import type { Clock, CloudMeta, CloudStore, ConflictRecord, Entropy, NodeRecord } from './ports.ts';
 import type { Write, Written } from './replica.ts';
 
 /** Who sends a batch, and what the token allows. */
@@ -78,8 +80,8 @@ export class Sequencer {
   }
 
   /** Notes how far the projection has come. */
-  noteProjected(seq: number, atMs: number): void {
-    const meta = { ...this.#meta, projected: { seq, atMs } };
+  noteProjected(projected: CloudMeta['projected']): void {
+    const meta = { ...this.#meta, projected };
     this.#store.transaction(() => this.#store.writeMeta(meta));
     this.#meta = meta;
   }
@@ -97,6 +99,7 @@ export class Commit {
   #cursor = 0;
   #seq: number;
   #conflicts: number;
+  #conflictRevision: number;
   #digest: CloudMeta['digest'];
   #hlc: HlcState;
 
@@ -107,6 +110,7 @@ export class Commit {
     this.#nowMs = nowMs;
     this.#seq = meta.seq;
     this.#conflicts = meta.conflicts;
+    this.#conflictRevision = meta.conflictRevision;
     this.#digest = meta.digest;
     this.#hlc = meta.hlc;
   }
@@ -173,14 +177,41 @@ export class Commit {
     return { changeId: change.id, version, created: result.created ?? false, data: result.data ?? null };
   }
 
+  /**
+   * Decides a conflict, an open one or once more, and gives the entity the chosen content by a write as any other; an
+   * entity that has it already isn't written. The same decision of the same person again changes nothing.
+   *
+   * @param by who decides, for the record.
+   * @returns the conflict as it is then.
+   * @throws SyncError `not_found` for an unknown conflict; else as {@link write}. Nothing has happened then.
+   */
+  resolve(id: string, decision: Decision, by: string, precondition: Precondition = {}): ConflictRecord {
+    const conflict = this.#store.readConflict(id);
+    if (conflict === undefined) throw new SyncError('not_found', 'there is no such conflict');
+    const { entityType, entityId } = conflict;
+    const content = decidedContent(conflict, decision);
+    const current = this.#store.readEntity(entityKey({ entityType, entityId }));
+    const isThere = jsonEqual(content, current?.data ?? null);
+    if (isThere) checkPrecondition(current, precondition);
+    else if (content === null) this.write({ entityType, entityId, kind: 'delete', ...precondition });
+    else this.write({ entityType, entityId, kind: 'put', data: content, ...precondition });
+
+    const resolution = manualResolution(conflict, decision, by);
+    if (isThere && isDecided(conflict, resolution, by)) return conflict;
+    const seq = isThere ? (current?.seq ?? 0) : this.#seq;
+    return this.#keepConflict(withDecision(conflict, resolution, { by, atMs: this.#nowMs, seq }));
+  }
+
   /** Writes what the transaction has gathered, and returns the new state of the whole. */
   finish(): CloudMeta {
     for (const node of this.#nodes.values()) this.#store.writeNode(node);
-    if (this.#seq === this.#before.seq && this.#conflicts === this.#before.conflicts) return this.#before;
+    const { seq, conflictRevision } = this.#before;
+    if (this.#seq === seq && this.#conflictRevision === conflictRevision) return this.#before;
     return {
       ...this.#before,
       seq: this.#seq,
       conflicts: this.#conflicts,
+      conflictRevision: this.#conflictRevision,
       changedAtMs: this.#nowMs,
       digest: this.#digest,
       hlc: this.#hlc,
@@ -330,7 +361,7 @@ export class Commit {
   ): string {
     this.#conflicts += 1;
     const id = `c${String(this.#conflicts).padStart(12, '0')}`;
-    this.#store.writeConflict({
+    this.#keepConflict({
       id,
       type: conflict,
       entityType: change.entityType,
@@ -339,11 +370,21 @@ export class Commit {
       local: { version: current?.version ?? '', stamp: current?.stamp ?? '', data: current?.data ?? null },
       remote: { version: change.id, stamp: change.stamp, data: change.data ?? null },
       resolution,
+      decidedBy: null,
+      decidedAtMs: this.#nowMs,
       status: 'resolved',
       atMs: this.#nowMs,
-      seq: resolution.winner === 'remote' ? this.#seq + 1 : (current?.seq ?? 0),
+      seq: resolution.winner === 'local' ? (current?.seq ?? 0) : this.#seq + 1,
+      history: [],
     });
     return id;
+  }
+
+  #keepConflict(conflict: Omit<ConflictRecord, 'revision'>): ConflictRecord {
+    this.#conflictRevision += 1;
+    const kept = { ...conflict, revision: this.#conflictRevision };
+    this.#store.writeConflict(kept);
+    return kept;
   }
 
   /** Refuses a change of a node for good: it is answered for, so that nothing behind it waits. */
@@ -361,8 +402,15 @@ function freshMeta(entropy: Entropy): CloudMeta {
     digest: EMPTY_DIGEST,
     hlc: HLC_START,
     conflicts: 0,
-    projected: { seq: 0, atMs: 0 },
+    conflictRevision: 0,
+    projected: { seq: 0, conflictRevision: 0, atMs: 0 },
   };
+}
+
+function checkPrecondition(current: EntityVersion | undefined, precondition: Precondition): void {
+  const version = current === undefined || current.data === null ? undefined : current.version;
+  if (isMet(precondition, version)) return;
+  throw new SyncError('precondition_failed', `the current version is ${version ?? 'none'}`, { current: version });
 }
 
 function contentOf(write: Write, current: EntityVersion | undefined) {
