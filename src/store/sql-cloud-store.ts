@@ -122,7 +122,7 @@ export class SqlCloudStore implements CloudStore {
 
 /** How each status is found. The open ones are few among many, and have an index of their own. */
 const CONFLICTS_OF: Readonly<Record<ConflictFilter['status'], string>> = {
-  open: "INDEXED BY open_conflicts WHERE status = 'open' AND",
+  open: "WHERE status = 'open' AND",
   resolved: "WHERE status = 'resolved' AND",
   all: 'WHERE',
 };

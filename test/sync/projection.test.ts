@@ -62,7 +62,7 @@ test('[I3] the copy ends with all entities and conflicts, whatever failed on the
     fc.record({ do: fc.constant('project'), fault: fc.constantFrom('none', 'refused', 'unanswered') }),
     fc.record({ do: fc.constant('restart-cloud') }),
   );
-  const story = fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+  const story = fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 40, size: 'max' }), async (steps) => {
     const world = new World();
     const copy = new Copy();
     const projection = () => new Projection(world.cloudStore, world.sequencer, copy, world.clock);

@@ -138,7 +138,7 @@ describe('[I3] D1 holds the conflicts that the cloud holds', () => {
     const { space } = freshSpace();
     const sink = d1Projection(env.DB, space);
     expect(await sink.position()).toEqual({ epoch: null, seq: 0, conflictRevision: 0 });
-    for (const revision of [3, 3, 7, 3, 7]) await sink.apply(given(conflict, revision));
+    for (const revision of [3, 3, 7, 7, 3]) await sink.apply(given(conflict, revision));
     expect(await revisionsOf(space)).toEqual([[7], [7]]);
     const reached = { epoch: 'one', seq: 7, conflictRevision: 7 };
     expect(await sink.position()).toEqual(reached);
