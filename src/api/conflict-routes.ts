@@ -2,7 +2,7 @@ import { type Context, Hono } from 'hono';
 import * as z from 'zod';
 import { isJsonObject, type JsonObject } from '../core/json.ts';
 import { fromResult, SyncError } from '../protocol/errors.ts';
-import type { Decision } from '../sync/conflict-record.ts';
+import type { ManualDecision } from '../sync/conflict-record.ts';
 import type { ConflictFilter, ConflictRecord, PastDecision } from '../sync/ports.ts';
 import { readMessage } from './body.ts';
 import { withToken } from './cloud-routes.ts';
@@ -43,12 +43,12 @@ export const conflictRoutes = new Hono<ApiEnv>()
   });
 
 /** Either `data` (null: the entity is deleted) or `winner`. */
-const decisionBody: z.ZodType<Decision> = z
+const decisionBody: z.ZodType<ManualDecision> = z
   .strictObject({
     data: z.custom<JsonObject>(isJsonObject, 'a JSON object, or null').nullable().optional(),
     winner: z.enum(['local', 'remote']).optional(),
   })
-  .transform(({ data, winner }, context): Decision => {
+  .transform(({ data, winner }, context): ManualDecision => {
     if (winner !== undefined && data === undefined) return { winner };
     if (winner === undefined && data !== undefined) return { data };
     context.addIssue({ code: 'custom', message: 'send either data or winner' });

@@ -14,7 +14,7 @@ import { durableObjectSqlite } from '../store/do-sqlite.ts';
 import { SqlCloudStore } from '../store/sql-cloud-store.ts';
 import { backoffMs } from '../sync/backoff.ts';
 import { type ConflictPage, listConflicts } from '../sync/conflict-pages.ts';
-import type { Decision } from '../sync/conflict-record.ts';
+import type { ManualDecision } from '../sync/conflict-record.ts';
 import { readFeed } from '../sync/feed.ts';
 import type { Clock, ConflictFilter, ConflictRecord, Entropy } from '../sync/ports.ts';
 import { Projection } from '../sync/projection.ts';
@@ -130,7 +130,7 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
   /** Decides a conflict; the other nodes learn the outcome as they learn any write. */
   async resolveConflict(
     id: string,
-    decision: Decision,
+    decision: ManualDecision,
     by: string,
     precondition: Precondition,
   ): Promise<{ result: Result<ConflictRecord>; clock: VectorClock }> {

@@ -5,15 +5,15 @@ import { utf8Bytes } from '../protocol/record.ts';
 import type { ConflictRecord } from './ports.ts';
 
 /** What somebody decides of a conflict: the content that the entity shall have (`null`: none), or whose. */
-export type Decision = { readonly data: JsonObject | null } | { readonly winner: 'local' | 'remote' };
+export type ManualDecision = { readonly data: JsonObject | null } | { readonly winner: 'local' | 'remote' };
 
 /** What the entity shall be; null: deleted. */
-export function decidedContent(conflict: ConflictRecord, decision: Decision): JsonObject | null {
+export function decidedContent(conflict: ConflictRecord, decision: ManualDecision): JsonObject | null {
   return 'winner' in decision ? conflict[decision.winner].data : decision.data;
 }
 
 /** A decision in the words of the record. Content that is one side's makes that side the winner. */
-export function manualResolution(conflict: ConflictRecord, decision: Decision, by: string): Resolution {
+export function manualResolution(conflict: ConflictRecord, decision: ManualDecision, by: string): Resolution {
   const resolvedData = decidedContent(conflict, decision);
   return {
     winner: 'winner' in decision ? decision.winner : winnerOf(conflict, resolvedData),
@@ -30,13 +30,15 @@ export function isDecided(conflict: ConflictRecord, { winner, resolvedData }: Re
 }
 
 /**
- * The record once more is decided: resolved, and what held before goes to `history`, whose oldest give way to
+ * The record after a decision: resolved, and what held before goes to `history`, whose oldest give way to
  * `LIMITS.pastDecisions` and `LIMITS.conflictBytes`. The caller gives it its revision.
+ *
+ * @param by who decided; null: the policy. `seq` is the entity's, after the decision.
  */
 export function withDecision(
   conflict: ConflictRecord,
   resolution: Resolution,
-  { by, atMs, seq }: { readonly by: string; readonly atMs: number; readonly seq: number },
+  { by, atMs, seq }: { readonly by: string | null; readonly atMs: number; readonly seq: number },
 ): ConflictRecord {
   const past = { resolution: conflict.resolution, atMs: conflict.decidedAtMs, by: conflict.decidedBy };
   const decided = { ...conflict, resolution, decidedBy: by, decidedAtMs: atMs, status: 'resolved', seq } as const;

@@ -15,7 +15,7 @@ import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { type ChangeResult, change as changeSchema, type IncomingBatch } from '../protocol/messages.ts';
 import { type Refusal, recordProblem, refusalError } from '../protocol/record.ts';
-import { type Decision, decidedContent, isDecided, manualResolution, withDecision } from './conflict-record.ts';
+import { decidedContent, isDecided, type ManualDecision, manualResolution, withDecision } from './conflict-record.ts';
 import { freshNode, isForked, withChange, withVoid } from './node-record.ts';
 import type { Clock, CloudMeta, CloudStore, ConflictRecord, Entropy, NodeRecord } from './ports.ts';
 import type { Write, Written } from './replica.ts';
@@ -185,7 +185,7 @@ export class Commit {
    * @returns the conflict as it is then.
    * @throws SyncError `not_found` for an unknown conflict; else as {@link write}. Nothing has happened then.
    */
-  resolve(id: string, decision: Decision, by: string, precondition: Precondition = {}): ConflictRecord {
+  resolve(id: string, decision: ManualDecision, by: string, precondition: Precondition = {}): ConflictRecord {
     const conflict = this.#store.readConflict(id);
     if (conflict === undefined) throw new SyncError('not_found', 'there is no such conflict');
     const { entityType, entityId } = conflict;

@@ -6,7 +6,7 @@ import { definePolicies } from '../../src/core/policy.ts';
 import type { SyncError } from '../../src/protocol/errors.ts';
 import { LIMITS } from '../../src/protocol/limits.ts';
 import { utf8Bytes } from '../../src/protocol/record.ts';
-import { type Decision, withDecision } from '../../src/sync/conflict-record.ts';
+import { type ManualDecision, withDecision } from '../../src/sync/conflict-record.ts';
 import type { ConflictRecord } from '../../src/sync/ports.ts';
 import { Sequencer } from '../../src/sync/sequencer.ts';
 import { entityId, made, Node, TYPE, World } from './world.ts';
@@ -93,7 +93,7 @@ describe('a conflict that somebody decides', () => {
 
   test('can be decided once more, and what held before is kept in order', async () => {
     const { world, id } = await disputed({ n: 1 }, { n: 2 });
-    const decide = (decision: Decision, by: string) => {
+    const decide = (decision: ManualDecision, by: string) => {
       world.nowMs += 1;
       return world.sequencer.commit((commit) => commit.resolve(id, decision, by));
     };
@@ -126,7 +126,8 @@ describe('a conflict that somebody decides', () => {
   test('deletes, where the winner had deleted or the chosen content is null, and brings back', async () => {
     const { world, a, id } = await disputed({ n: 1 }, null);
     expect(contentOf(world, 'x')).toBeNull();
-    const decide = (decision: Decision) => world.sequencer.commit((commit) => commit.resolve(id, decision, 'ada'));
+    const decide = (decision: ManualDecision) =>
+      world.sequencer.commit((commit) => commit.resolve(id, decision, 'ada'));
     decide({ winner: 'local' });
     expect(contentOf(world, 'x')).toEqual({ n: 1 });
     decide({ winner: 'remote' });
@@ -153,7 +154,7 @@ describe('a conflict that somebody decides', () => {
     let deep: JsonObject = {};
     for (let level = 0; level < LIMITS.recordDepth; level += 1) deep = { deep };
     const version = made(store.readEntity(keyOf('x'))).version;
-    const refused: [string, string, Decision, object][] = [
+    const refused: [string, string, ManualDecision, object][] = [
       ['not_found', 'c999999999999', { winner: 'local' }, {}],
       ['precondition_failed', id, { winner: 'local' }, { ifMatch: 'a:99' }],
       ['precondition_failed', id, { winner: 'remote' }, { ifMatch: 'a:99' }],
@@ -238,8 +239,9 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 );
 
 test('[I3] decisions among writes and syncs: each does what it says or nothing, and all replicas end as one', async () => {
+  // How often there was something to decide: a test whose stories have no conflicts would show nothing.
   let decisions = 0;
-  const story = fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 40 }), async (steps) => {
+  const story = fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 60, size: 'max' }), async (steps) => {
     const world = new World();
     const nodes = [new Node(world, 'a'), new Node(world, 'b', 20_000)];
     const sync = async (index: number) => expect((await nodes[index]?.link.sync())?.summary.success).toBe(true);
@@ -257,7 +259,7 @@ test('[I3] decisions among writes and syncs: each does what it says or nothing, 
         const conflicts = conflictsOf(world);
         const before = conflicts[one.pick % conflicts.length];
         if (before === undefined) continue;
-        const decision: Decision =
+        const decision: ManualDecision =
           one.decision === 'local' || one.decision === 'remote'
             ? { winner: one.decision }
             : { data: one.decision === null ? null : { n: one.decision } };
@@ -299,5 +301,5 @@ test('[I3] decisions among writes and syncs: each does what it says or nothing, 
     }
   });
   await fc.assert(story, { numRuns: 100 });
-  expect(decisions).toBeGreaterThan(50);
+  expect(decisions).toBeGreaterThan(100);
 });
