@@ -58,6 +58,10 @@ export const LIMITS = {
   resolverMs: 5_000,
   /** Changes that wait at one node, in bytes. `design.md`, section 6. */
   queueBytes: 16 * 1024 * 1024,
+  /** Earlier decisions that a conflict keeps: more than people change their minds, and one page to read. */
+  pastDecisions: 20,
+  /** A conflict as JSON: a row holds at most 2 MB in D1 and in a Durable Object. Older decisions make room. */
+  conflictBytes: 1_900_000,
   /** How long a caller may wait. `http.md`, section 2. */
   waitMs: 5_000,
   maxWaitMs: 30_000,
@@ -65,6 +69,8 @@ export const LIMITS = {
   exchangeTimeoutMs: 20_000,
   /** Exchanges in one sync: 200,000 entities in pages of 1,000, and room. More go to the next alarm. */
   exchangesPerSync: 1_000,
+  /** The `sub` of a bearer token, in characters. OpenID Connect Core 1.0, section 2. */
+  subjectChars: 255,
   /** A causal token, in characters. */
   tokenChars: 4_096,
 } as const;

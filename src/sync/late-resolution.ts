@@ -1,6 +1,8 @@
 import { LIMITS } from '../protocol/limits.ts';
+import type { AwaitedResolution } from './commit.ts';
+import { resolveLate } from './inbox.ts';
 import type { Clock } from './ports.ts';
-import type { AwaitedResolution, Sequencer } from './sequencer.ts';
+import type { Sequencer } from './sequencer.ts';
 
 /**
  * Waits for a resolver that didn't answer at once, at most `LIMITS.resolverMs`, and has its answer take effect. Without
@@ -13,5 +15,5 @@ export async function awaitResolution(
 ): Promise<void> {
   const failed = () => undefined;
   const output = await Promise.race([answer.then((value) => value, failed), clock.sleep(LIMITS.resolverMs)]);
-  sequencer.commit((commit) => commit.resolveLate(conflictId, output));
+  sequencer.commit((commit) => resolveLate(commit, conflictId, output));
 }

@@ -107,6 +107,8 @@ export class Replica {
   #counter: number;
   /** Where the next page begins: the cursor, or behind the pages that are staged, or 0 to begin anew. */
   #pullFrom: number;
+  /** Up to where this replica has everything, as it was there, for the pull under way; 0: it can't be sure of anything. */
+  #pullSince: number;
   #stagedPages = 0;
   /** What the cloud said at the handshake that it has of this node; true of the state at its head. */
   #reported: DotSet = EMPTY_DOT_SET;
@@ -127,7 +129,9 @@ export class Replica {
     this.#hlc = stored.reduce((hlc, { change }) => observe(hlc, change.stamp, 0), this.#meta.hlc);
 
     this.#pullFrom = this.#meta.cursor;
-    for (const { answer } of options.store.readStaged()) {
+    this.#pullSince = this.#meta.cursor;
+    for (const { batch, answer } of options.store.readStaged()) {
+      if (this.#stagedPages === 0) this.#pullSince = batch.since ?? 0;
       this.#stagedPages += 1;
       this.#pullFrom = answer.cursor;
       this.#queue.markAnswered(answer.results.map(({ id }) => id));
@@ -322,7 +326,7 @@ export class Replica {
       sourceNodeId: this.nodeId,
       targetNodeId: CLOUD,
       cursor: this.#pullFrom,
-      since: this.#pullFrom === 0 ? 0 : this.#meta.cursor,
+      since: this.#pullSince,
       lastSyncTimestamp: Math.max(0, Math.floor(this.#meta.lastSyncMs)),
       changes: [...selected.map(onWire), ...strong],
       ...(voids.length === 0 ? {} : { void: voids }),
@@ -416,6 +420,7 @@ export class Replica {
     this.#reported = EMPTY_DOT_SET;
     // A state that isn't the cloud's is mended by reading all of it again.
     this.#pullFrom = head.digestMismatch ? 0 : head.meta.cursor;
+    this.#pullSince = this.#pullFrom;
     const conflicts = head.answered
       .filter(({ result }) => result.status === 'conflict')
       .flatMap(({ change }) => this.#queue.get(change.id)?.change ?? []);
@@ -558,6 +563,7 @@ export class Replica {
     this.#store.clearStaged();
     this.#stagedPages = 0;
     this.#pullFrom = 0;
+    this.#pullSince = 0;
     this.#queue.forgetAnswered();
   }
 

@@ -14,10 +14,12 @@ import type {
   IncomingBatch,
 } from '../protocol/messages.ts';
 import { CAPABILITIES, PROTOCOL_VERSION, SUPPORTED_PROTOCOLS } from '../protocol/version.ts';
+import type { Commit } from './commit.ts';
 import { isEcho, readFeed, toRemoteChange } from './feed.ts';
+import { takeBatch } from './judge.ts';
 import { freshNode, withAnswer, withoutSession, withSession, withVoid } from './node-record.ts';
 import type { Clock, CloudStore, Entropy, NodeRecord } from './ports.ts';
-import type { Commit, Sequencer } from './sequencer.ts';
+import type { Sequencer } from './sequencer.ts';
 
 export interface ResponderOptions {
   readonly store: CloudStore;
@@ -127,7 +129,7 @@ export class Responder {
 
   #exchange(commit: Commit, sessionId: string, batch: IncomingBatch, caller: Caller, hash: string): BatchAnswer {
     for (const interval of batch.void ?? []) commit.keepNode(withVoid(commit.node(batch.sourceNodeId), interval));
-    const { results, applied } = commit.sequence(batch.changes, {
+    const { results, applied } = takeBatch(commit, batch.changes, {
       ...caller,
       nodeId: batch.sourceNodeId,
       cursor: batch.cursor,

@@ -5,6 +5,7 @@ import type { Policies } from '../../src/core/policy.ts';
 import type { RecordSchema } from '../../src/core/record-schema.ts';
 import { SyncError } from '../../src/protocol/errors.ts';
 import { MemoryReplicaStore } from '../../src/store/memory-replica-store.ts';
+import { writeAtCloud } from '../../src/sync/cloud-write.ts';
 import { Replica, type WriteContent } from '../../src/sync/replica.ts';
 import { entityId, made, Node, TYPE, World } from './world.ts';
 
@@ -104,7 +105,7 @@ describe('and again in the cloud', () => {
   test('a write at the cloud itself is refused as one at an edge is', () => {
     const { sequencer } = new World({ cloudPolicies: throwing });
     const write = { entityType: TYPE, entityId: entityId('x'), kind: 'put', data: { n: 1 } } as const;
-    expect(failureOf(() => sequencer.commit((commit) => commit.write(write)))).toMatchObject({
+    expect(failureOf(() => sequencer.commit((commit) => writeAtCloud(commit, write)))).toMatchObject({
       code: 'invalid_data',
       details: { issues: [{ path: '', message: 'the schema failed: a bug' }] },
     });

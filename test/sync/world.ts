@@ -25,12 +25,13 @@ import {
 import { MemoryCloudStore } from '../../src/store/memory-cloud-store.ts';
 import { MemoryReplicaStore } from '../../src/store/memory-replica-store.ts';
 import { Access } from '../../src/sync/access.ts';
+import type { AwaitedResolution } from '../../src/sync/commit.ts';
 import { Link } from '../../src/sync/link.ts';
 import { NodeResolver } from '../../src/sync/node-resolver.ts';
 import type { Clock, Entropy, Metered, Upstream } from '../../src/sync/ports.ts';
 import { Replica, type WriteContent } from '../../src/sync/replica.ts';
 import { Responder } from '../../src/sync/responder.ts';
-import { type AwaitedResolution, Sequencer } from '../../src/sync/sequencer.ts';
+import { Sequencer } from '../../src/sync/sequencer.ts';
 
 /** What happens to the next exchange of a node. */
 export type Fault = 'none' | 'request-lost' | 'answer-lost' | 'duplicated';
