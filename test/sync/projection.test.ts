@@ -48,7 +48,9 @@ function meet(world: World, counter: number, id: string, data: JsonObject): void
   const stamp = formatStamp({ wallMs: world.nowMs - 50 + (counter % 100), counter: 0, node: nodeId });
   const header = { id: `a:${counter}`, nodeId, entityType: TYPE, entityId: id, operation: 'update', base: {} };
   const change = { ...header, data, stamp, timestamp: 1 };
-  world.sequencer.commit((commit) => takeBatch(commit, [change], { nodeId, cursor: 0, relay: false, canResolve: true }));
+  world.sequencer.commit((commit) =>
+    takeBatch(commit, [change], { nodeId, cursor: 0, relay: false, canResolve: true }),
+  );
 }
 
 function expectCopied(world: World, copy: Copy): void {
