@@ -28,6 +28,8 @@ export interface ChangeHeader extends Precondition {
   /** What the writer had seen of this space. */
   readonly base: VectorClock;
   readonly stamp: Stamp;
+  /** By path, of operations that were written earlier than the rest; see `coalesce`. */
+  readonly stamps?: Readonly<Record<string, Stamp>> | undefined;
   /** The writer's wall clock, ms since 1970; for people, never for decisions. */
   readonly timestamp: number;
   readonly nodeId: string;
@@ -52,6 +54,12 @@ export function dotOf(change: { readonly id: string }): Dot {
   const dot = parseDot(change.id);
   if (dot === undefined) throw new Error(`invariant broken: ${change.id} is no dot`);
   return dot;
+}
+
+/** When a change wrote a path; never later than the rest of it. */
+export function stampOf({ stamp, stamps = {} }: Pick<Change, 'stamp' | 'stamps'>, path: string): Stamp {
+  const own = Object.hasOwn(stamps, path) ? stamps[path] : undefined;
+  return own !== undefined && own < stamp ? own : stamp;
 }
 
 /**

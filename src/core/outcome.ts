@@ -1,4 +1,4 @@
-import { type Change, dotOf } from './change.ts';
+import { type Change, dotOf, stampOf } from './change.ts';
 import {
   type Conflict,
   type ConflictKind,
@@ -71,7 +71,8 @@ function successor(current: EntityVersion | undefined, change: Change): Outcome 
   // The operations first: an earlier change of the same writer may have become another record than the writer saw.
   const applied = operations && applyOperations(before, operations);
   if (operations !== undefined && applied?.ok) {
-    return { kind: 'advance', data: applied.data, written: pathsWritten(operations, before, applied.data) };
+    const written = pathsWritten(operations, before, applied.data, (path) => stampOf(change, path));
+    return { kind: 'advance', data: applied.data, written };
   }
   if (data !== undefined) return { kind: 'advance', data, written: replacing(before, data) };
   if (applied === undefined || applied.ok) throw new Error('invariant broken: an update has data or operations');
@@ -80,8 +81,8 @@ function successor(current: EntityVersion | undefined, change: Change): Outcome 
 }
 
 function conflictOf(kind: ConflictKind, local: EntityVersion, change: Change): Conflict {
-  const { data, operations, stamp, base, covers, resolves } = change;
-  const remote = { data: data ?? null, operations, stamp, dot: dotOf(change), base, covers };
+  const { data, operations, stamp, stamps, base, covers, resolves } = change;
+  const remote = { data: data ?? null, operations, stamp, stamps, dot: dotOf(change), base, covers };
   return { kind, local, remote, attempts: resolves?.attempts ?? 0 };
 }
 

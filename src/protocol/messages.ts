@@ -59,6 +59,7 @@ const changeHeader = {
   entityId,
   base: vectorClock,
   stamp,
+  stamps: z.record(path, stamp).optional(),
   timestamp: count,
   nodeId,
   checksum: z.string().max(128).optional(),
