@@ -62,6 +62,12 @@ export const LIMITS = {
   pastDecisions: 20,
   /** A conflict as JSON: a row holds at most 2 MB in D1 and in a Durable Object. Older decisions make room. */
   conflictBytes: 1_900_000,
+  /** How long a change of low priority may wait behind more pressing ones, or for a better link. */
+  maxQueueAgeMs: 5 * 60_000,
+  /** How long a change is kept after the cloud has it, to be given back to a cloud that lost it. `design.md`, section 6. */
+  retainSyncedMs: 24 * 3600_000,
+  /** Tries of one change that the cloud can't take for now, before it is dead. `design.md`, section 6. */
+  maxRetries: 3,
   /** How long a caller may wait. `http.md`, section 2. */
   waitMs: 5_000,
   maxWaitMs: 30_000,

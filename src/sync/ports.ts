@@ -53,10 +53,15 @@ export interface ReplicaStore extends Transactional {
   writeRecord(record: EntityVersion): void;
   removeRecord(key: EntityKey): void;
 
-  /** In order of their counters. */
-  readQueue(): QueuedChange[];
+  /** In their order; but for those that are settled: up to a counter, and not dead. */
+  readQueue(settledUpTo: number): QueuedChange[];
+  /** Writes the row of the change's slot, whatever was in it. */
   writeQueued(queued: QueuedChange): void;
-  removeQueued(id: string): void;
+  removeQueued(slot: number): void;
+  /** Slots of settled changes, which may be used again: at most `limit`, in order, behind `after`. */
+  settledSlots(settledUpTo: number, after: number, limit: number): number[];
+  /** The highest slot that was ever used; 0: none. */
+  lastSlot(): number;
 
   /** Pages of a pull that has not reached the head yet, in order. */
   readStaged(): Iterable<StagedPage>;
@@ -71,8 +76,8 @@ export interface ReplicaMeta {
   readonly cursor: number;
   /** The counter of the last change made here that is no longer in the queue, at least. */
   readonly counter: number;
-  /** Counters that the cloud has to be told will never come. */
-  readonly voids: readonly (readonly [number, number])[];
+  /** What the cloud had of this node, up to which counter, and when; one an hour, oldest first. */
+  readonly settled: readonly (readonly [atMs: number, upTo: number])[];
   /** What the cloud has of this node, as far as it is known. */
   readonly received: DotSet;
   readonly digest: Digest;
@@ -94,8 +99,15 @@ export interface Session {
   readonly maxBatchBytes: number;
 }
 
-/** A change of this node, from the moment it was acknowledged until the cloud's word on it has arrived. */
+/**
+ * A change of this node, from the moment it was acknowledged until the cloud's word on it has arrived; and after that
+ * its row stays, to be given back to a cloud that lost it, until its slot is used again.
+ */
 export interface QueuedChange {
+  /** The row that it is in. */
+  readonly slot: number;
+  /** Its place among the changes of this node. */
+  readonly order: number;
   readonly change: Change;
   readonly queuedAtMs: number;
   readonly bytes: number;

@@ -1,10 +1,11 @@
 import { assert, assertNever } from '../core/assert.ts';
 import { type Change, type ChangeContent, dotOf, type Priority } from '../core/change.ts';
+import { coalesce } from '../core/coalesce.ts';
 import { stampAfter } from '../core/conflict.ts';
 import { applyOperations, diff, isAdditive, isSmaller, mergePatchOperations, type Operation } from '../core/delta.ts';
 import { digestTotal, EMPTY_DIGEST, replaceInDigest } from '../core/digest.ts';
 import { formatDot } from '../core/dot.ts';
-import { add, type DotSet, EMPTY_DOT_SET, has, union } from '../core/dot-set.ts';
+import { add, addAll, type DotSet, EMPTY_DOT_SET, gaps, has, union } from '../core/dot-set.ts';
 import type { EntityVersion } from '../core/entity.ts';
 import { HLC_START, type HlcState, observe, type Stamp, stampOf, tick } from '../core/hlc.ts';
 import {
@@ -34,8 +35,9 @@ import type {
   RemoteChange,
 } from '../protocol/messages.ts';
 import { checkRecord, utf8Bytes } from '../protocol/record.ts';
-import { OfflineQueue, type QueueStats } from './offline-queue.ts';
+import { OfflineQueue, type QueueStats, type QueueStatus } from './offline-queue.ts';
 import type { Clock, QueuedChange, ReplicaMeta, ReplicaStore, Session, StagedPage } from './ports.ts';
+import { QueueSlots } from './queue-slots.ts';
 
 export interface ReplicaOptions {
   readonly store: ReplicaStore;
@@ -55,6 +57,8 @@ export type WriteContent =
 
 export interface WriteOptions extends Precondition {
   readonly priority?: Priority | undefined;
+  /** False: the write is sent as a step of its own, whatever the policy says. */
+  readonly coalesce?: boolean | undefined;
 }
 
 /** What a reader sees of an entity that is there. */
@@ -72,6 +76,13 @@ export interface Written {
   readonly created: boolean;
   /** The record after the write; null: deleted. */
   readonly data: JsonObject | null;
+}
+
+export interface BatchBounds {
+  readonly maxChanges: number;
+  readonly maxBytes: number;
+  /** The least pressing priority that may go; all, if left out. */
+  readonly least?: Priority | undefined;
 }
 
 /** A change of this node, and what the cloud said of it. */
@@ -100,7 +111,8 @@ export class Replica {
   readonly #store: ReplicaStore;
   readonly #policies: Policies;
   readonly #clock: Clock;
-  readonly #queue: OfflineQueue;
+  readonly #slots: QueueSlots;
+  #queue: OfflineQueue;
   #meta: ReplicaMeta;
   #hlc: HlcState;
   /** The counter of the newest change. */
@@ -123,8 +135,9 @@ export class Replica {
     this.#meta = options.store.readMeta() ?? freshMeta(options.nodeId);
     assert(this.#meta.nodeId === options.nodeId, 'a store belongs to one node');
 
-    const stored = options.store.readQueue();
+    const stored = options.store.readQueue(this.#meta.received.upTo).filter((queued) => !this.#isSettled(queued));
     this.#queue = new OfflineQueue(stored);
+    this.#slots = new QueueSlots(options.store);
     this.#counter = stored.reduce((max, { change }) => Math.max(max, dotOf(change).counter), this.#meta.counter);
     this.#hlc = stored.reduce((hlc, { change }) => observe(hlc, change.stamp, 0), this.#meta.hlc);
 
@@ -156,7 +169,7 @@ export class Replica {
 
   /** As {@link vectorClock}, without what the cursor says already: nothing of this node's own waits. */
   causalClock(): VectorClock {
-    return this.#queue.hasUnsent() || this.queueStats().syncing > 0
+    return this.#queue.hasUnsent('normal', this.nowMs()) || this.queueStats().syncing > 0
       ? this.vectorClock()
       : { [CLOUD]: this.#meta.cursor };
   }
@@ -178,8 +191,13 @@ export class Replica {
     return this.#queue.all();
   }
 
-  hasUnsent(): boolean {
-    return this.#queue.hasUnsent() || this.#voids().length > 0;
+  /** Whether there is something to send, of at least the given priority. */
+  hasUnsent(least: Priority = 'normal'): boolean {
+    return this.#queue.hasUnsent(least, this.nowMs()) || this.#voids().length > 0;
+  }
+
+  statusOf(queued: QueuedChange): QueueStatus {
+    return this.#queue.statusOf(queued);
   }
 
   // --- reads ---
@@ -231,23 +249,7 @@ export class Replica {
     const seen = isMadeHere && !isCovered ? EMPTY_CLOCK : after;
     const content = this.#localContent(write, before, isMadeHere || isCovered);
     const change = this.#make(write, content, seen, this.#counter + 1);
-    const bytes = utf8Bytes(JSON.stringify(change));
-    if (this.#queue.bytes + bytes > LIMITS.queueBytes) {
-      throw new SyncError('queue_full', `${this.#queue.bytes} bytes wait for the cloud; the write was not accepted`, {
-        retryAfterMs: 30_000,
-      });
-    }
-    const queued: QueuedChange = {
-      change,
-      queuedAtMs: this.nowMs(),
-      bytes,
-      retryCount: 0,
-      lastAttemptMs: null,
-      error: null,
-    };
-    this.#store.transaction(() => this.#store.writeQueued(queued));
-    this.#took(change);
-    this.#queue.put(queued);
+    this.#enqueue(change, write);
     return { changeId: change.id, version: change.id, created: before === undefined, data: content.data ?? null };
   }
 
@@ -267,7 +269,7 @@ export class Replica {
       ifNoneMatch: write.ifNoneMatch,
     };
     // The counter is spent before it is sent: after a crash it is void, and never stands for another change.
-    this.#saveMeta({ counter, voids: [...this.#meta.voids, [counter, counter]] });
+    this.#saveMeta({ counter });
     this.#took(change);
     this.#awaited.add(counter);
     return change;
@@ -276,6 +278,50 @@ export class Replica {
   /** Nobody waits for the change any more; if no answer came, its counter is void from now on. */
   endStrong(change: Change): void {
     this.#awaited.delete(dotOf(change).counter);
+  }
+
+  // --- dead letters ---
+
+  /**
+   * Sends a dead change again, as a new one on the old one's base.
+   *
+   * @param data the record that it shall make instead.
+   * @throws SyncError `not_found`, `not_dead`; for `data` as a write.
+   */
+  retryDead(id: string, data?: JsonObject): string {
+    const dead = this.#dead(id);
+    if (data !== undefined) checkRecord(data, this.#policy(dead.change));
+    const edit = data === undefined ? {} : { data, operations: undefined, operation: 'update' as const };
+    const stamp = data === undefined ? dead.change.stamp : stampOf(tick(this.#hlc, this.nowMs()), this.nodeId);
+    const newId = formatDot({ node: this.nodeId, counter: this.#counter + 1 });
+    const again: Change = { ...dead.change, ...edit, id: newId, stamp, resolves: undefined };
+    const queued: QueuedChange = {
+      ...this.#newRow(again, utf8Bytes(JSON.stringify(again))),
+      slot: dead.slot,
+    };
+    this.#store.transaction(() => this.#store.writeQueued(queued));
+    this.#took(again);
+    this.#queue.remove(id);
+    this.#queue.put(queued);
+    return again.id;
+  }
+
+  /** Gives a dead change up. @throws SyncError `not_found`, `not_dead` */
+  discardDead(id: string): void {
+    const dead = this.#dead(id);
+    this.#store.transaction(() => {
+      this.#store.removeQueued(dead.slot);
+      this.#saveMeta({ counter: this.#counter });
+    });
+    this.#queue.remove(id);
+    this.#slots.giveBack(dead.slot);
+  }
+
+  #dead(id: string): QueuedChange {
+    const queued = this.#queue.get(id);
+    if (queued === undefined) throw new SyncError('not_found', `there is no change ${id} in the queue`);
+    if (queued.error === null) throw new SyncError('not_dead', `${id} is ${this.#queue.statusOf(queued)}`);
+    return queued;
   }
 
   // --- sync ---
@@ -307,20 +353,22 @@ export class Replica {
         clockOffsetMs,
         epoch: answer.epoch,
         counter: this.#counter,
-        ...(isOtherHistory ? { cursor: 0, received: EMPTY_DOT_SET } : {}),
+        ...(isOtherHistory ? { cursor: 0, received: EMPTY_DOT_SET, settled: [] } : {}),
       });
     });
+    if (isOtherHistory) this.#giveBack();
   }
 
   /**
    * The next batch: what waits, in order, then the changes that somebody waits for, and the cursor to pull from. What it
    * takes of the queue is `syncing` until it is answered.
    */
-  nextBatch(batchId: string, bounds: { maxChanges: number; maxBytes: number }, strong: readonly Change[]): Batch {
+  nextBatch(batchId: string, bounds: BatchBounds, strong: readonly Change[]): Batch {
     const room = { ...bounds, maxChanges: Math.max(0, bounds.maxChanges - strong.length) };
-    const selected = this.#queue.select({ ...room, first: new Set(strong.map(entityKey)) });
+    const first = new Set(strong.map(entityKey));
+    const selected = this.#queue.select({ ...room, first, least: bounds.least ?? 'normal', nowMs: this.nowMs() });
     this.#queue.markInFlight(selected.map(({ change }) => change.id));
-    const voids = this.#voids();
+    const voids = this.#voids().slice(0, LIMITS.intervals);
     return {
       batchId,
       sourceNodeId: this.nodeId,
@@ -396,8 +444,8 @@ export class Replica {
         ...this.#meta,
         cursor: last.answer.cursor,
         counter: this.#counter,
-        voids: this.#meta.voids.filter(([counter]) => !merged.told.has(counter)),
         received: merged.received,
+        settled: withSettled(this.#meta, merged.received.upTo, this.nowMs()),
         digest: merged.digest,
         hlc: merged.hlc,
         asOfMs: askedAtMs,
@@ -442,7 +490,6 @@ export class Replica {
     const now = this.nowMs();
     /** The seq at which each entity came. */
     const pulled = new Map<EntityKey, number>();
-    const told = new Set<number>();
     const answered: Answered[] = [];
     const put = (key: EntityKey, next: EntityVersion): void => {
       digest = replaceInDigest(digest, this.#store.readRecord(key), next);
@@ -464,8 +511,7 @@ export class Replica {
       }
       const upTo = entry(answer.vectorClock, this.nodeId);
       if (upTo > 0) received = add(received, 1, upTo);
-      for (const [first, to] of batch.void ?? [])
-        for (let counter = first; counter <= to; counter += 1) told.add(counter);
+      for (const [first, to] of batch.void ?? []) received = add(received, first, to);
       const changes = new Map(batch.changes.map((change) => [change.id, change]));
       for (const result of answer.results) {
         const change = changes.get(result.id);
@@ -477,7 +523,6 @@ export class Replica {
     for (const { change, result } of answered) {
       if (isFinal(result)) {
         received = add(received, dotOf(change).counter);
-        told.add(dotOf(change).counter);
       }
       // The entity may have come in an earlier page, before this change, or with it or something later.
       if (result.status !== 'applied' || (pulled.get(entityKey(change)) ?? 0) >= (result.seq ?? 0)) continue;
@@ -493,7 +538,7 @@ export class Replica {
         this.#store.removeRecord(key);
       }
     }
-    return { digest, hlc, received, downloaded, isBroken, told, answered };
+    return { digest, hlc, received, downloaded, isBroken, answered };
   }
 
   *#pages(last: StagedPage): Iterable<StagedPage> {
@@ -528,10 +573,7 @@ export class Replica {
       if (next === undefined) settled.push(result.id);
       else if (next !== queued) changed.set(result.id, next);
     }
-    for (const id of settled) {
-      changed.delete(id);
-      this.#store.removeQueued(id);
-    }
+    for (const id of settled) changed.delete(id);
     for (const queued of changed.values()) this.#store.writeQueued(queued);
     return { settled, changed: [...changed.values()] };
   }
@@ -558,6 +600,21 @@ export class Replica {
     return versionAfter(before, { ...change, stamp }, { ...outcome, stamp }, place);
   }
 
+  /**
+   * Another history may lack what the former one had of this node: all that is still here waits again. What its base says
+   * of the former history says nothing of this one.
+   */
+  #giveBack(): void {
+    const kept = this.#store.readQueue(0).map((queued): QueuedChange => {
+      const { [CLOUD]: _, ...base } = queued.change.base;
+      return { ...queued, change: { ...queued.change, base } };
+    });
+    this.#store.transaction(() => {
+      for (const queued of kept) this.#store.writeQueued(queued);
+    });
+    this.#queue = new OfflineQueue(kept);
+  }
+
   /** The next pull reads everything; what is confirmed stays visible until it has. */
   #beginAnew(): void {
     this.#store.clearStaged();
@@ -580,10 +637,9 @@ export class Replica {
       const { change } = queued;
       const id = formatDot({ node: this.nodeId, counter: this.#counter });
       const base = { ...change.base, [this.nodeId]: this.#counter - 1 };
-      this.#store.removeQueued(change.id);
-      this.#queue.remove(change.id);
       const renumbered: QueuedChange = { ...queued, change: { ...change, id, base } };
       this.#store.writeQueued(renumbered);
+      this.#queue.remove(change.id);
       this.#queue.put(renumbered);
     }
   }
@@ -704,8 +760,59 @@ export class Replica {
     return policyFor(this.#policies, entity.entityType);
   }
 
+  /** Counters that were spent and stand for nothing that will be sent. */
   #voids(): (readonly [number, number])[] {
-    return this.#meta.voids.filter(([from]) => !this.#awaited.has(from));
+    const counters = Array.from(this.#queue.all(), ({ change }) => dotOf(change).counter);
+    return gaps(addAll(this.#meta.received, [...counters, ...this.#awaited]), this.#counter);
+  }
+
+  #isSettled({ change, error }: QueuedChange): boolean {
+    return error === null && has(this.#meta.received, dotOf(change).counter);
+  }
+
+  // --- the queue's rows ---
+
+  /** Makes a change durable: in a row of its own, or in that of one which it goes into. */
+  #enqueue(change: Change, { coalesce: isWanted = true }: WriteOptions): void {
+    const policy = this.#policy(change);
+    const below = this.#store.readRecord(entityKey(change))?.seq ?? 0;
+    const earlier = isWanted && policy.coalesce ? this.#queue.lastFresh(entityKey(change), below) : undefined;
+    const both = earlier && coalesce(earlier.change, change, policy.conflict === 'merge');
+    if (earlier !== undefined && both === 'nothing') {
+      this.#cancel(earlier, change);
+      return;
+    }
+
+    const next = both === undefined || both === 'nothing' ? change : both;
+    const replaced = next === change ? undefined : earlier;
+    const bytes = utf8Bytes(JSON.stringify(next));
+    if (this.#queue.bytes - (replaced?.bytes ?? 0) + bytes > LIMITS.queueBytes) {
+      throw new SyncError('queue_full', `${this.#queue.bytes} bytes wait for the cloud; the write was not accepted`, {
+        retryAfterMs: 30_000,
+      });
+    }
+    const queued: QueuedChange = replaced ? { ...replaced, change: next, bytes } : this.#newRow(next, bytes);
+    this.#store.transaction(() => this.#store.writeQueued(queued));
+    this.#took(change);
+    this.#queue.add(queued, below, replaced);
+  }
+
+  /** Made and deleted again: neither will be sent. */
+  #cancel(made: QueuedChange, deletion: Change): void {
+    this.#store.transaction(() => {
+      this.#store.removeQueued(made.slot);
+      // Their counters are in no row any more, and must not be used again.
+      this.#saveMeta({ counter: dotOf(deletion).counter });
+    });
+    this.#took(deletion);
+    this.#queue.remove(made.change.id);
+    this.#slots.giveBack(made.slot);
+  }
+
+  #newRow(change: Change, bytes: number): QueuedChange {
+    const slot = this.#slots.take(settledBefore(this.#meta, this.nowMs() - LIMITS.retainSyncedMs));
+    const { nextOrder: order } = this.#queue;
+    return { slot, order, change, queuedAtMs: this.nowMs(), bytes, retryCount: 0, lastAttemptMs: null, error: null };
   }
 
   #saveMeta(changed: Partial<ReplicaMeta>): void {
@@ -721,8 +828,8 @@ function freshMeta(nodeId: NodeId): ReplicaMeta {
     epoch: null,
     cursor: 0,
     counter: 0,
-    voids: [],
     received: EMPTY_DOT_SET,
+    settled: [],
     digest: EMPTY_DIGEST,
     hlc: HLC_START,
     clockOffsetMs: 0,
@@ -754,6 +861,22 @@ function checkPrecondition(before: View | undefined, precondition: Precondition)
   const current = before?.version;
   throw new SyncError('precondition_failed', `the current version is ${current ?? 'none'}`, { current });
 }
+
+/** Up to which counter the cloud had this node's changes at a time. */
+function settledBefore({ settled }: ReplicaMeta, atMs: number): number {
+  return settled.reduce((upTo, [at, counter]) => (at <= atMs ? Math.max(upTo, counter) : upTo), 0);
+}
+
+/** Notes, once in a while, how far the cloud has come with this node's changes; what is too old to matter goes. */
+function withSettled({ settled }: ReplicaMeta, upTo: number, nowMs: number): ReplicaMeta['settled'] {
+  const last = settled.at(-1);
+  if (last !== undefined && nowMs - last[0] < SETTLED_EVERY_MS) return settled;
+  const cutMs = nowMs - LIMITS.retainSyncedMs;
+  const kept = settled.filter(([atMs], index) => atMs > cutMs || (settled[index + 1]?.[0] ?? nowMs) > cutMs);
+  return [...kept, [nowMs, upTo]];
+}
+
+const SETTLED_EVERY_MS = 3_600_000;
 
 /** Whether the cloud has spoken its last word on the change. */
 function isFinal({ status }: ChangeResult): boolean {
