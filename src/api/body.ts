@@ -23,6 +23,12 @@ export async function readObject(c: Context): Promise<JsonObject> {
   return value;
 }
 
+/** What a body that may be left out holds; an empty object, if it is. @throws SyncError as {@link readText} */
+export async function readOptional(c: Context): Promise<unknown> {
+  const text = await readText(c);
+  return text.trim() === '' ? {} : parseJson(text);
+}
+
 /** @throws SyncError as {@link readText}, and `bad_request` with the issues. */
 export async function readMessage<T>(c: Context, schema: z.ZodType<T>): Promise<T> {
   return parseWith(schema, parseJson(await readText(c)));

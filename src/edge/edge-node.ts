@@ -1,4 +1,5 @@
 import { DurableObject } from 'cloudflare:workers';
+import type { Change, Priority } from '../core/change.ts';
 import type { ReadDemand } from '../core/consistency.ts';
 import { digestTotal } from '../core/digest.ts';
 import { parseStamp, type Stamp } from '../core/hlc.ts';
@@ -14,9 +15,9 @@ import { Access, type Served, type StrongWritten } from '../sync/access.ts';
 import { Link, type SyncSummary } from '../sync/link.ts';
 import type { LinkState } from '../sync/machine.ts';
 import { NodeResolver } from '../sync/node-resolver.ts';
-import type { QueueStats } from '../sync/offline-queue.ts';
+import type { QueueStats, QueueStatus } from '../sync/offline-queue.ts';
 import { type NetworkReport, type Plan, planFor } from '../sync/plan.ts';
-import type { Clock, Entropy } from '../sync/ports.ts';
+import type { Clock, Entropy, QueuedChange } from '../sync/ports.ts';
 import { Replica, type View, type Write } from '../sync/replica.ts';
 import type { PokeTarget } from '../transport/rpc.ts';
 import { type UpstreamEnv, upstreamFor } from './upstream.ts';
@@ -79,6 +80,22 @@ export interface EdgeStatus {
 export interface Traffic {
   readonly bytesUp: number;
   readonly bytesDown: number;
+}
+
+/** A change that waits here, as an operator sees it. */
+export interface QueueItem {
+  readonly changeId: string;
+  readonly entityType: EntityType;
+  readonly entityId: EntityId;
+  readonly operation: Change['operation'];
+  readonly status: QueueStatus;
+  readonly retryCount: number;
+  readonly queuedAt: number;
+  readonly lastAttempt: number | null;
+  readonly error: QueuedChange['error'];
+  readonly priority: Priority;
+  readonly bytes: number;
+  readonly data?: JsonObject | undefined;
 }
 
 /** What a caller says of the link. */
@@ -196,6 +213,38 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
     return summary;
   }
 
+  // --- the queue ---
+
+  queue(filter: {
+    status: QueueStatus | undefined;
+    after: string | undefined;
+    limit: number;
+  }): Promise<Result<{ items: QueueItem[]; next: string | null }>> {
+    return toResult(() => {
+      this.#use();
+      const { items, more } = this.#replica.listQueue(filter.status, filter.after, filter.limit);
+      return { items: items.map(queueItemOf), next: more ? (items.at(-1)?.change.id ?? null) : null };
+    });
+  }
+
+  retryDead(changeId: string, data: JsonObject | undefined): Promise<Result<{ changeId: string }>> {
+    return toResult(() => {
+      this.#use();
+      const again = { changeId: this.#replica.retryDead(changeId, data) };
+      this.#schedule();
+      return again;
+    });
+  }
+
+  discardDead(changeId: string): Promise<Result<{ changeId: string }>> {
+    return toResult(() => {
+      this.#use();
+      this.#replica.discardDead(changeId);
+      this.#schedule();
+      return { changeId };
+    });
+  }
+
   /** Notes what the link is like; `online: false` cuts the node off until it is set again. */
   setNetwork(change: NetworkChange): void {
     this.#use();
@@ -296,6 +345,13 @@ function identityOf(ctx: DurableObjectState) {
 
 function recordOf(entityId: EntityId, { data, version, stamp, synced }: View): EdgeRecord {
   return { entityId, data, version, updatedAt: writtenAtMs(stamp), synced };
+}
+
+function queueItemOf({ change, status, ...queued }: QueuedChange & { status: QueueStatus }): QueueItem {
+  const { id: changeId, entityType, entityId, operation, priority = 'normal', data } = change;
+  const { retryCount, queuedAtMs: queuedAt, lastAttemptMs: lastAttempt, error, bytes } = queued;
+  const item = { changeId, entityType, entityId, operation, status, retryCount, queuedAt, lastAttempt, error };
+  return { ...item, priority, bytes, ...(data === undefined ? {} : { data }) };
 }
 
 function writtenAtMs(stamp: Stamp): number {

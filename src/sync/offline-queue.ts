@@ -3,7 +3,8 @@ import { type EntityKey, type EntityType, entityKey, splitKey } from '../core/id
 import { LIMITS } from '../protocol/limits.ts';
 import type { QueuedChange } from './ports.ts';
 
-export type QueueStatus = 'pending' | 'syncing' | 'failed' | 'dead';
+export const QUEUE_STATUSES = ['pending', 'syncing', 'failed', 'dead'] as const;
+export type QueueStatus = (typeof QUEUE_STATUSES)[number];
 
 export interface QueueStats {
   readonly pending: number;
@@ -71,6 +72,27 @@ export class OfflineQueue {
 
   all(): Iterable<QueuedChange> {
     return this.#changes.values();
+  }
+
+  /**
+   * Changes of a status (undefined: all) in their order, behind the change `after`; at most `limit`, and no more than
+   * `LIMITS.listBytes` after the first.
+   */
+  list(
+    status: QueueStatus | undefined,
+    after: string | undefined,
+    limit: number,
+  ): { items: QueuedChange[]; more: boolean } {
+    const from = after === undefined ? 0 : (this.#changes.get(after)?.order ?? 0);
+    const rest = [...this.#changes.values()]
+      .filter((queued) => queued.order > from && (status === undefined || this.statusOf(queued) === status))
+      .sort((a, b) => a.order - b.order);
+    let bytes = 0;
+    const end = rest.findIndex((queued, index) => {
+      bytes += queued.bytes;
+      return index === limit || (index > 0 && bytes > LIMITS.listBytes);
+    });
+    return end === -1 ? { items: rest, more: false } : { items: rest.slice(0, end), more: true };
   }
 
   /** The changes of one entity, oldest first, dead ones left out. */

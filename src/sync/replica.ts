@@ -196,8 +196,10 @@ export class Replica {
     return this.#queue.hasUnsent(least, this.nowMs()) || this.#voids().length > 0;
   }
 
-  statusOf(queued: QueuedChange): QueueStatus {
-    return this.#queue.statusOf(queued);
+  /** As {@link OfflineQueue.list}, each with its status. */
+  listQueue(status: QueueStatus | undefined, after: string | undefined, limit: number) {
+    const { items, more } = this.#queue.list(status, after, limit);
+    return { items: items.map((queued) => ({ ...queued, status: this.#queue.statusOf(queued) })), more };
   }
 
   // --- reads ---
