@@ -16,7 +16,7 @@ import { Link, type SyncSummary } from '../sync/link.ts';
 import type { LinkState } from '../sync/machine.ts';
 import { NodeResolver } from '../sync/node-resolver.ts';
 import type { QueueStats, QueueStatus } from '../sync/offline-queue.ts';
-import { type NetworkReport, type Plan, planFor } from '../sync/plan.ts';
+import { type NetworkReport, type Plan, planFor, UNMEASURED } from '../sync/plan.ts';
 import type { Clock, Entropy, QueuedChange } from '../sync/ports.ts';
 import { Replica, type View, type Write } from '../sync/replica.ts';
 import type { PokeTarget } from '../transport/rpc.ts';
@@ -310,7 +310,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
   }
 
   #plan(): Plan {
-    return planFor(this.#network);
+    return planFor(this.#network, UNMEASURED);
   }
 }
 

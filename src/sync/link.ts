@@ -19,10 +19,8 @@ export interface LinkOptions {
   readonly entropy: Entropy;
   /** Whether somebody uses this node, and so wants to be told of news. */
   readonly isLive: () => boolean;
-  /** What goes over the link, and how much of it at a time. */
-  readonly plan: () => Plan;
-  /** Told how long each exchange took, ms; null: it failed. */
-  readonly onExchange?: ((rttMs: number | null) => void) | undefined;
+  /** Changes in a batch at most. */
+  readonly batchSize: () => number;
 }
 
 /** What one sync did. Also the answer of `POST .../sync`. */

@@ -43,13 +43,15 @@ export class World {
   nowMs = 1_000_000_000_000;
   readonly entropy: Entropy;
   readonly clock: Clock = { nowMs: () => this.nowMs, sleep };
-  readonly cloudStore = new MemoryCloudStore();
+  cloudStore = new MemoryCloudStore();
   /** Size of the pages that the cloud gives out; undefined: as large as it likes. */
   pageLimit: number | undefined;
   /** Of the cloud from its next start; its nodes go by {@link policies}. */
   cloudPolicies: Policies;
   sequencer!: Sequencer;
   responder!: Responder;
+  /** Changes that the cloud refuses, as by the schema of their type. */
+  refuse: (change: { readonly data?: JsonObject | undefined }) => boolean = () => false;
   /** Resolvers that didn't answer at once. */
   readonly awaited: AwaitedResolution[] = [];
   readonly policies: Policies;
@@ -71,10 +73,24 @@ export class World {
 
   /** Nothing of the cloud survives but its store. */
   restartCloud(): void {
-    const { cloudPolicies, clock, entropy } = this;
-    const parts = { store: this.cloudStore, policies: cloudPolicies, clock, entropy };
+    const { clock, entropy } = this;
+    const parts = { store: this.cloudStore, policies: this.#cloudPolicies(), clock, entropy };
     this.sequencer = new Sequencer({ ...parts, onAwaited: (awaited) => this.awaited.push(awaited) });
     this.responder = new Responder({ ...parts, sequencer: this.sequencer });
+  }
+
+  #cloudPolicies(): Policies {
+    const validate = (value: unknown) =>
+      this.refuse({ data: value as JsonObject }) ? { issues: [{ message: 'refused' }] } : { value };
+    const { types, default: other } = this.cloudPolicies;
+    const schema = other.schema ?? { '~standard': { version: 1 as const, vendor: 'test', validate } };
+    return { types, default: { ...other, schema } };
+  }
+
+  /** The cloud begins again, with nothing. */
+  loseCloud(): void {
+    this.cloudStore = new MemoryCloudStore();
+    this.restartCloud();
   }
 
   cloudDigest(): string {
