@@ -1,0 +1,92 @@
+import type { EntityKey } from '../../src/core/ids.ts';
+import type { ChangeResult } from '../../src/protocol/messages.ts';
+import type { NodeHost } from './node-host.ts';
+
+/** What the cloud did with a write. */
+export interface Fate {
+  readonly status: ChangeResult['status'];
+  /** Whoever has the history up to here has the write, or what it lost to. */
+  readonly position: number;
+}
+
+/** What somebody had seen: the history up to a seq, and writes that may not be in it yet. */
+export interface Past {
+  readonly cloud: number;
+  readonly ops: ReadonlySet<Op>;
+}
+
+/** One write, as the checkers know it. */
+export interface Op {
+  /** A node that lost its disk may give a waiting change another one. */
+  dot: string;
+  readonly nodeId: string;
+  /** Which disk of the node it was written to; undefined: its writer was never told that it was done. */
+  readonly disk: number | undefined;
+  /** Undefined for a strong write, which isn't queued. */
+  readonly stamp: string | undefined;
+  readonly key: EntityKey;
+  /** What its writer had seen. */
+  readonly past: Past;
+  /** What of it was at the node that took the write. */
+  readonly causes: ReadonlySet<Op>;
+  fate: Fate | undefined;
+  /** The only disk that had it was lost. */
+  isLost: boolean;
+}
+
+export const NOTHING: Past = { cloud: 0, ops: new Set() };
+
+/** All writes of a space, by dot. */
+export class Ops {
+  readonly #byDot = new Map<string, Op>();
+  /** The op behind a version that a conflict gave another name than its dot. */
+  readonly #byVersion = new Map<string, Op>();
+
+  add(op: Op): void {
+    this.#byDot.set(op.dot, op);
+  }
+
+  /** The write behind a version or dot; of one that nobody was told of, as little as is known. */
+  of(version: string, key: EntityKey): Op {
+    const known = this.#byVersion.get(version) ?? this.#byDot.get(version);
+    if (known !== undefined) return known;
+    const op: Op = {
+      dot: version,
+      nodeId: version.slice(0, version.indexOf(':')),
+      disk: undefined,
+      stamp: undefined,
+      key,
+      past: NOTHING,
+      causes: NOTHING.ops,
+      fate: undefined,
+      isLost: false,
+    };
+    this.add(op);
+    return op;
+  }
+
+  nameVersion(version: string, op: Op): void {
+    this.#byVersion.set(version, op);
+  }
+
+  rename(op: Op, dot: string): void {
+    if (this.#byDot.get(op.dot) === op) this.#byDot.delete(op.dot);
+    op.dot = dot;
+    this.add(op);
+  }
+
+  /** The dot may be given out again. */
+  lose(op: Op): void {
+    op.isLost = true;
+    if (this.#byDot.get(op.dot) === op) this.#byDot.delete(op.dot);
+  }
+}
+
+/** Whether what a node shows has the write in it: it waits there, or the node has the history that decided on it. */
+export function isIncluded(op: Op, node: NodeHost): boolean {
+  if (op.isLost) return true;
+  if (op.fate !== undefined && op.fate.position <= (node.process?.replica.meta.cursor ?? 0)) return true;
+  if (op.nodeId !== node.nodeId || node.process === undefined) return false;
+  for (const { change } of node.process.replica.queued()) if (change.id === op.dot) return true;
+  return false;
+}
