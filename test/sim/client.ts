@@ -33,14 +33,15 @@ export class Client {
     return this.#past;
   }
 
-  wrote(op: Op, cloud: number): void {
+  /** @param waiting what the node has that the cloud hasn't. */
+  wrote(op: Op, cloud: number, waiting: readonly Op[]): void {
     this.#own.add(op);
-    this.#sees(cloud, [op]);
+    this.#sees(cloud, [op], waiting);
   }
 
   /** Whoever sees a write has seen what its writer acted upon. */
-  read(ops: readonly Op[], cloud: number): void {
-    this.#sees(cloud, ops);
+  read(ops: readonly Op[], cloud: number, waiting: readonly Op[]): void {
+    this.#sees(cloud, ops, waiting);
   }
 
   isOwn(op: Op): boolean {
@@ -54,12 +55,9 @@ export class Client {
     this.#own.clear();
   }
 
-  #sees(cloud: number, ops: readonly Op[]): void {
-    const all = new Set(this.#past.ops);
-    for (const op of ops) {
-      all.add(op);
-      for (const cause of op.causes) all.add(cause);
-    }
-    this.#past = { cloud: Math.max(cloud, this.#past.cloud), ops: all };
+  #sees(cloud: number, seen: readonly Op[], waiting: readonly Op[]): void {
+    const ops = new Set([...this.#past.ops, ...seen.flatMap((op) => [op, ...op.causes])]);
+    const shown = new Set([...this.#past.shown, ...ops, ...waiting]);
+    this.#past = { cloud: Math.max(cloud, this.#past.cloud), ops, shown };
   }
 }

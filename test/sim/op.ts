@@ -1,4 +1,4 @@
-import type { EntityKey } from '../../src/core/ids.ts';
+import { type EntityKey, entityKey } from '../../src/core/ids.ts';
 import type { ChangeResult } from '../../src/protocol/messages.ts';
 import type { NodeHost } from './node-host.ts';
 
@@ -12,7 +12,10 @@ export interface Fate {
 /** What somebody had seen: the history up to a seq, and writes that may not be in it yet. */
 export interface Past {
   readonly cloud: number;
+  /** Written or read, or seen by who wrote what was. */
   readonly ops: ReadonlySet<Op>;
+  /** Those too that waited at a node when it was read there: a token can't tell them from the others. */
+  readonly shown: ReadonlySet<Op>;
 }
 
 /** One write, as the checkers know it. */
@@ -34,7 +37,7 @@ export interface Op {
   isLost: boolean;
 }
 
-export const NOTHING: Past = { cloud: 0, ops: new Set() };
+export const NOTHING: Past = { cloud: 0, ops: new Set(), shown: new Set() };
 
 /** All writes of a space, by dot. */
 export class Ops {
@@ -80,6 +83,11 @@ export class Ops {
     op.isLost = true;
     if (this.#byDot.get(op.dot) === op) this.#byDot.delete(op.dot);
   }
+}
+
+/** What waits at a node. */
+export function waitingAt({ process }: NodeHost, ops: Ops): Op[] {
+  return [...(process?.replica.queued() ?? [])].map(({ change }) => ops.of(change.id, entityKey(change)));
 }
 
 /** Whether what a node shows has the write in it: it waits there, or the node has the history that decided on it. */

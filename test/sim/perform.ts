@@ -13,7 +13,7 @@ import type { Life } from './life.ts';
 import { named } from './names.ts';
 import { lineOf } from './network.ts';
 import type { NodeHost, NodeProcess } from './node-host.ts';
-import { isIncluded, type Op } from './op.ts';
+import { isIncluded, type Op, waitingAt } from './op.ts';
 import type { Space } from './space.ts';
 import { Violation } from './violation.ts';
 import type { World } from './world.ts';
@@ -133,6 +133,7 @@ class Performer {
     client.read(
       versions.map((version) => ops.of(version, key)),
       cursor,
+      waitingAt(node, ops),
     );
     client.token = node.tokenFor(process, client.token);
     this.#world.trace.note(`${client.name} reads ${key} at ${node.nodeId}: ${view?.version}`);
@@ -220,7 +221,7 @@ class Performer {
       disk: node.disks,
       stamp,
       key,
-      past: { cloud, ops: past.ops },
+      past: { ...past, cloud },
       causes,
       fate: undefined,
       isLost: false,
@@ -232,7 +233,7 @@ class Performer {
   #acknowledge(op: Op, client: Client, node: NodeHost, process: NodeProcess): void {
     this.#checks.ledger.acknowledged(op, node);
     node.isTouched = true;
-    client.wrote(op, process.replica.meta.cursor);
+    client.wrote(op, process.replica.meta.cursor, waitingAt(node, this.#space.ops));
     client.token = node.tokenFor(process, client.token);
     this.#world.trace.note(`${client.name} wrote ${op.dot} ${op.key}`);
     this.#world.trace.count(`outcome: ${op.stamp === undefined ? 'strong' : 'eventual'} write`);

@@ -42,7 +42,9 @@ export class Decisions {
 
   #decide(change: Change, result: ChangeResult, head: number): void {
     const { ops, trace } = this.#space();
-    trace.note(`${change.id} ${change.entityType}/${change.entityId} ${change.operation}: ${result.status}`);
+    trace.note(
+      `${change.id} ${entityKey(change)} ${change.operation} on ${JSON.stringify(change.base)}: ${result.status} ${result.seq ?? ''}`,
+    );
     trace.count(`outcome: ${result.status}`);
     if (result.status === 'needs-full' || result.status === 'conflict') return;
     const isKnown = this.#decided.has(change.id);
@@ -113,14 +115,19 @@ export class Decisions {
 
   /** Only who has seen a version may replace it without a conflict. */
   #checkSeen(change: Change, op: Op, { seq, conflictId }: ChangeResult, head: number): void {
-    const { history, ops } = this.#space();
+    const { history, ops, trace } = this.#space();
     const key = entityKey(change);
     const before = history.at(key, head);
     if (before === undefined || seq === undefined || op.disk === undefined || conflictId !== undefined) return;
     if (change.consistency === 'strong' && change.operations !== undefined) return;
     const after = history.at(key, seq);
     const isAgreement = after !== undefined && jsonEqual(after.data, before.data);
-    if (isAgreement || hasSeen(op, before, () => ops.of(before.version, key))) return;
+    const author = ops.of(before.version, key);
+    if (isAgreement || hasSeen(op, before, author)) return;
+    if (sawLostNamesake(op, author)) {
+      trace.count('gap: a counter of a lost disk was given out again');
+      return;
+    }
     const isDeleted = before.data === null;
     const mayMerge = policyFor(policies, change.entityType).conflict === 'merge';
     require(isDeleted || mayMerge, 'I1', () => `${change.id} replaced ${before.version} unseen, without a record`);
@@ -136,11 +143,14 @@ export class Decisions {
 }
 
 /** By what its writer really saw, not by the clock that it carries. */
-function hasSeen(op: Op, version: EntityVersion, author: () => Op): boolean {
+function hasSeen(op: Op, version: EntityVersion, author: Op): boolean {
   if (op.past.cloud >= version.seq) return true;
   // What a conflict made is nobody's own.
   if (version.version.startsWith('cloud:')) return false;
-  const other = author();
-  return op.past.ops.has(other) || (other.nodeId === op.nodeId && other.disk === op.disk);
+  return op.past.shown.has(author) || (author.nodeId === op.nodeId && author.disk === op.disk);
 }
 
+/** Whether it saw a write that was lost with its disk, and whose counter that node may have given out again since. */
+function sawLostNamesake({ past }: Op, author: Op): boolean {
+  return [...past.shown].some((seen) => seen.isLost && seen.nodeId === author.nodeId && seen.disk !== author.disk);
+}
