@@ -5,59 +5,60 @@ import { NOTHING, type Op, type Past } from './op.ts';
 export class Client {
   readonly name: string;
   token: VectorClock = EMPTY_CLOCK;
-  #past: Past = NOTHING;
-  readonly #own = new Set<Op>();
-  #turn = 0;
-  #isBusy = false;
+  past: Past = NOTHING;
+  #turn: Turn | undefined;
 
   constructor(name: string) {
     this.name = name;
   }
 
   get isBusy(): boolean {
-    return this.#isBusy;
+    return this.#turn !== undefined;
   }
 
-  /** @returns what ends this turn, and no later one. */
-  begin(): number {
-    this.#isBusy = true;
-    this.#turn += 1;
+  begin(): Turn {
+    this.#turn = new Turn(this);
     return this.#turn;
   }
 
-  finish(turn: number): void {
-    if (turn === this.#turn) this.#isBusy = false;
+  /** The turn has been answered, or is given up. */
+  finish(turn: Turn): void {
+    if (this.isIn(turn)) this.#turn = undefined;
   }
 
-  get past(): Past {
-    return this.#past;
-  }
-
-  /** @param waiting what the node has that the cloud hasn't. */
-  wrote(op: Op, cloud: number, waiting: readonly Op[]): void {
-    this.#own.add(op);
-    this.#sees(cloud, [op], waiting);
-  }
-
-  /** Whoever sees a write has seen what its writer acted upon. */
-  read(ops: readonly Op[], cloud: number, waiting: readonly Op[]): void {
-    this.#sees(cloud, ops, waiting);
-  }
-
-  isOwn(op: Op): boolean {
-    return this.#own.has(op);
+  isIn(turn: Turn): boolean {
+    return this.#turn === turn;
   }
 
   /** A session that has seen what is lost can't go on. */
   beginAnew(): void {
     this.token = EMPTY_CLOCK;
-    this.#past = NOTHING;
-    this.#own.clear();
+    this.past = NOTHING;
+  }
+}
+
+/** One request of a client: what it had seen when it asked, and what it sees by the answer, if it still waits for it. */
+export class Turn {
+  readonly client: Client;
+  readonly token: VectorClock;
+  readonly past: Past;
+
+  constructor(client: Client) {
+    this.client = client;
+    this.token = client.token;
+    this.past = client.past;
   }
 
-  #sees(cloud: number, seen: readonly Op[], waiting: readonly Op[]): void {
-    const ops = new Set([...this.#past.ops, ...seen.flatMap((op) => [op, ...op.causes])]);
-    const shown = new Set([...this.#past.shown, ...ops, ...waiting]);
-    this.#past = { cloud: Math.max(cloud, this.#past.cloud), ops, shown };
+  /**
+   * Whoever sees a write has seen what its writer acted upon.
+   *
+   * @param waiting what the node has that the cloud hasn't: the token covers it, though nobody looked.
+   */
+  sees(seen: readonly Op[], waiting: readonly Op[], cloud: number, token: VectorClock): void {
+    if (!this.client.isIn(this)) return;
+    const ops = new Set([...this.past.ops, ...seen.flatMap((op) => [op, ...op.causes])]);
+    const shown = new Set([...this.past.shown, ...ops, ...waiting]);
+    this.client.past = { cloud: Math.max(cloud, this.past.cloud), ops, shown };
+    this.client.token = token;
   }
 }

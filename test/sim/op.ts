@@ -1,4 +1,6 @@
 import { type EntityKey, entityKey } from '../../src/core/ids.ts';
+import type { Change } from '../../src/core/change.ts';
+import type { EntityVersion } from '../../src/core/entity.ts';
 import type { ChangeResult } from '../../src/protocol/messages.ts';
 import type { NodeHost } from './node-host.ts';
 
@@ -23,7 +25,9 @@ export interface Op {
   /** A node that lost its disk may give a waiting change another one. */
   dot: string;
   readonly nodeId: string;
-  /** Which disk of the node it was written to; undefined: its writer was never told that it was done. */
+  /** The client's name; undefined: nobody who was told that it was done. */
+  writer: string | undefined;
+  /** Which disk of the node it was written to; undefined: it isn't known. */
   readonly disk: number | undefined;
   /** Undefined for a strong write, which isn't queued. */
   readonly stamp: string | undefined;
@@ -35,37 +39,36 @@ export interface Op {
   fate: Fate | undefined;
   /** The only disk that had it was lost. */
   isLost: boolean;
+  /** It was told of under another dot than the one that it has. */
+  isRenumbered: boolean;
 }
 
 export const NOTHING: Past = { cloud: 0, ops: new Set(), shown: new Set() };
 
-/** All writes of a space, by dot. */
+/** All writes of a space. A dot may stand for two of them, while a node that lost its disk doesn't know it has been. */
 export class Ops {
+  /** Those that no cloud has decided on may wait under this dot. */
   readonly #byDot = new Map<string, Op>();
-  /** The op behind a version that a conflict gave another name than its dot. */
+  /** Those that the cloud has, by the version that they made. */
   readonly #byVersion = new Map<string, Op>();
 
   add(op: Op): void {
     this.#byDot.set(op.dot, op);
   }
 
-  /** The write behind a version or dot; of one that nobody was told of, as little as is known. */
-  of(version: string, key: EntityKey): Op {
-    const known = this.#byVersion.get(version) ?? this.#byDot.get(version);
-    if (known !== undefined) return known;
-    const op: Op = {
-      dot: version,
-      nodeId: version.slice(0, version.indexOf(':')),
-      disk: undefined,
-      stamp: undefined,
-      key,
-      past: NOTHING,
-      causes: NOTHING.ops,
-      fate: undefined,
-      isLost: false,
-    };
-    this.add(op);
+  /** The write that waits under a dot; of one that nobody was told of, as little as is known. */
+  waiting(change: Change): Op {
+    const known = this.#byDot.get(change.id);
+    if (known !== undefined && (known.stamp ?? change.stamp) === change.stamp) return known;
+    const op = unknownOp(change.id, change.nodeId, entityKey(change));
+    if (known === undefined) this.add(op);
     return op;
+  }
+
+  /** The write behind a version in the history. */
+  behind({ version, entityType, entityId }: EntityVersion): Op {
+    const known = this.#byVersion.get(version);
+    return known ?? unknownOp(version, '', entityKey({ entityType, entityId }));
   }
 
   nameVersion(version: string, op: Op): void {
@@ -75,6 +78,7 @@ export class Ops {
   rename(op: Op, dot: string): void {
     if (this.#byDot.get(op.dot) === op) this.#byDot.delete(op.dot);
     op.dot = dot;
+    op.isRenumbered = true;
     this.add(op);
   }
 
@@ -85,9 +89,25 @@ export class Ops {
   }
 }
 
+function unknownOp(dot: string, nodeId: string, key: EntityKey): Op {
+  return {
+    dot,
+    nodeId,
+    writer: undefined,
+    disk: undefined,
+    stamp: undefined,
+    key,
+    past: NOTHING,
+    causes: NOTHING.ops,
+    fate: undefined,
+    isLost: false,
+    isRenumbered: false,
+  };
+}
+
 /** What waits at a node. */
 export function waitingAt({ process }: NodeHost, ops: Ops): Op[] {
-  return [...(process?.replica.queued() ?? [])].map(({ change }) => ops.of(change.id, entityKey(change)));
+  return [...(process?.replica.queued() ?? [])].map(({ change }) => ops.waiting(change));
 }
 
 /** Whether what a node shows has the write in it: it waits there, or the node has the history that decided on it. */

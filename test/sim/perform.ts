@@ -7,7 +7,7 @@ import type { Checks } from './checkers/checks.ts';
 import { checkData } from './checkers/isolation.ts';
 import { checkSession } from './checkers/sessions.ts';
 import type { Increment } from './checkers/tallies.ts';
-import type { Client } from './client.ts';
+import type { Client, Turn } from './client.ts';
 import { broken } from './cloud-host.ts';
 import type { Life } from './life.ts';
 import { named } from './names.ts';
@@ -44,18 +44,18 @@ class Performer {
     switch (action.do) {
       case 'write':
         trace.count(`action: ${action.level} ${action.content.kind}`);
-        return this.#asClient(action, (client, process) =>
+        return this.#asClient(action, (turn, process) =>
           action.level === 'strong'
-            ? this.#writeStrong({ ...entityOf(action), ...action.content }, action, client, node, process)
-            : this.#write({ ...entityOf(action), ...action.content }, action, client, node, process),
+            ? this.#writeStrong({ ...entityOf(action), ...action.content }, action, turn, node, process)
+            : this.#write({ ...entityOf(action), ...action.content }, action, turn, node, process),
         );
       case 'open-tally':
-        return this.#asClient(action, (client, process) => this.#openTally(action, client, node, process));
+        return this.#asClient(action, (turn, process) => this.#openTally(action, turn, node, process));
       case 'increment':
-        return this.#asClient(action, (client, process) => this.#increment(action, client, node, process));
+        return this.#asClient(action, (turn, process) => this.#increment(action, turn, node, process));
       case 'read':
         trace.count(`action: ${action.level} read`);
-        return this.#asClient(action, (client, process) => this.#read(action, client, node, process));
+        return this.#asClient(action, (turn, process) => this.#read(action, turn, node, process));
       case 'sync':
         void node.process?.link.sync().catch(this.#world.fail);
         return;
@@ -86,7 +86,7 @@ class Performer {
   // --- clients ---
 
   /** A client does one thing at a time; one that is not answered for long gives up. */
-  #asClient(access: Access, body: (client: Client, process: NodeProcess) => Promise<void>): void {
+  #asClient(access: Access, body: (turn: Turn, process: NodeProcess) => Promise<void>): void {
     const client = named(this.#space.clients[access.client]);
     const { process } = named(this.#space.nodes[access.node]);
     if (client.isBusy || process === undefined) {
@@ -95,7 +95,7 @@ class Performer {
     }
     const turn = client.begin();
     this.#world.scheduler.after(PATIENCE_MS, () => client.finish(turn));
-    void body(client, process)
+    void body(turn, process)
       .catch((error: unknown) => this.#failed(error, client, process))
       .catch(this.#world.fail)
       .finally(() => client.finish(turn));
@@ -113,7 +113,7 @@ class Performer {
 
   async #read(
     action: Extract<Action, { do: 'read' }>,
-    client: Client,
+    turn: Turn,
     node: NodeHost,
     process: NodeProcess,
   ): Promise<void> {
@@ -121,79 +121,76 @@ class Performer {
     const { level, maxStalenessMs, waitMs } = action;
     const key = entityKey(action);
     const floor = this.#checks.registers.floor(key);
-    await process.access.satisfy({ level, maxStalenessMs, waitMs, after: client.token });
+    await process.access.satisfy({ level, maxStalenessMs, waitMs, after: turn.token });
 
     const view = process.replica.read(key);
     const { cursor } = process.replica.meta;
     const confirmed = history.at(key, cursor);
     checkData(name, view?.data, `a read at ${node.nodeId}`);
-    if (level === 'causal' || level === 'session') checkSession(client, node);
+    if (level === 'causal' || level === 'session') checkSession(turn, node, this.#world.trace);
     if (level === 'strong') this.#checks.registers.read(key, floor, cursor, confirmed?.seq ?? 0);
-    const versions = [view?.version, confirmed?.version].filter((version) => version !== undefined);
-    client.read(
-      versions.map((version) => ops.of(version, key)),
-      cursor,
-      waitingAt(node, ops),
-    );
-    client.token = node.tokenFor(process, client.token);
-    this.#world.trace.note(`${client.name} reads ${key} at ${node.nodeId}: ${view?.version}`);
+    const waiting = waitingAt(node, ops);
+    const predicted = waiting.find(({ dot }) => dot === view?.version);
+    const seen = [predicted, confirmed && ops.behind(confirmed)].filter((op) => op !== undefined);
+    turn.sees(seen, waiting, cursor, node.tokenFor(process, turn.token));
+    this.#world.trace.note(`${turn.client.name} reads ${key} at ${node.nodeId}: ${view?.version}`);
     this.#world.trace.count(`outcome: ${level} read`);
   }
 
   async #write(
     write: Write,
     { waitMs }: Access,
-    client: Client,
+    turn: Turn,
     node: NodeHost,
     process: NodeProcess,
   ): Promise<void> {
-    const { changeId } = await process.access.write(write, client.token, waitMs);
+    const { changeId } = await process.access.write(write, turn.token, waitMs);
     const queued = [...process.replica.queued()].find(({ change }) => change.id === changeId);
-    const op = this.#opOf(changeId, queued?.change.stamp, entityKey(write), client, node, process);
-    this.#acknowledge(op, client, node, process);
+    const op = this.#opOf(changeId, queued?.change.stamp, entityKey(write), turn, node, process);
+    this.#acknowledge(op, turn, node, process);
   }
 
   async #writeStrong(
     write: Write,
     { waitMs }: Access,
-    client: Client,
+    turn: Turn,
     node: NodeHost,
     process: NodeProcess,
   ): Promise<void> {
     const key = entityKey(write);
     const floor = this.#checks.registers.floor(key);
     const counterBefore = entry(process.replica.vectorClock(), node.nodeId);
-    const answer = process.access.writeStrong(write, client.token, waitMs);
+    const answer = process.access.writeStrong(write, turn.token, waitMs);
     const counter = entry(process.replica.vectorClock(), node.nodeId);
     // The write is under way, under the counter that it took; it may happen though nobody will be told.
     const op =
       counter > counterBefore
-        ? this.#opOf(`${node.nodeId}:${counter}`, undefined, key, client, node, process)
+        ? this.#opOf(`${node.nodeId}:${counter}`, undefined, key, turn, node, process)
         : undefined;
     const { changeId } = await answer;
     if (op?.dot !== changeId) throw new Violation('I7', `${changeId} was acknowledged for ${op?.dot}`);
     this.#checks.registers.wrote(op, floor);
-    this.#acknowledge(op, client, node, process);
+    this.#acknowledge(op, turn, node, process);
   }
 
   /** Only one of all that try makes it. */
-  async #openTally(access: Access, client: Client, node: NodeHost, process: NodeProcess): Promise<void> {
+  async #openTally(access: Access, turn: Turn, node: NodeHost, process: NodeProcess): Promise<void> {
     const data = { space: this.#space.name, sums: {} };
     await this.#writeStrong(
       { ...entityOf(access), kind: 'put', data, ifNoneMatch: '*' },
       access,
-      client,
+      turn,
       node,
       process,
     );
   }
 
-  async #increment(access: Access, client: Client, node: NodeHost, process: NodeProcess): Promise<void> {
+  async #increment(access: Access, turn: Turn, node: NodeHost, process: NodeProcess): Promise<void> {
     const increment: Increment = this.#checks.tallies.issue(entityKey(access));
     const operation = { op: 'increment', path: `sums.${increment.field}`, value: increment.amount } as const;
     try {
       const write: Write = { ...entityOf(access), kind: 'patch', operations: [operation] };
-      await this.#writeStrong(write, access, client, node, process);
+      await this.#writeStrong(write, access, turn, node, process);
       this.#checks.tallies.settle(increment, 'done');
     } catch (error) {
       // Any other failure says that it did not happen, and never will.
@@ -207,17 +204,18 @@ class Performer {
     dot: string,
     stamp: string | undefined,
     key: EntityKey,
-    client: Client,
+    turn: Turn,
     node: NodeHost,
     process: NodeProcess,
   ): Op {
-    const { past } = client;
+    const { past } = turn;
     const causes = new Set([...past.ops].filter((cause) => isIncluded(cause, node)));
     if (causes.size < past.ops.size) this.#world.trace.count('outcome: written before its cause arrived');
     const cloud = Math.max(past.cloud, process.replica.meta.cursor);
     const op: Op = {
       dot,
       nodeId: node.nodeId,
+      writer: undefined,
       disk: node.disks,
       stamp,
       key,
@@ -225,17 +223,19 @@ class Performer {
       causes,
       fate: undefined,
       isLost: false,
+      isRenumbered: false,
     };
     this.#space.ops.add(op);
     return op;
   }
 
-  #acknowledge(op: Op, client: Client, node: NodeHost, process: NodeProcess): void {
+  #acknowledge(op: Op, turn: Turn, node: NodeHost, process: NodeProcess): void {
     this.#checks.ledger.acknowledged(op, node);
     node.isTouched = true;
-    client.wrote(op, process.replica.meta.cursor, waitingAt(node, this.#space.ops));
-    client.token = node.tokenFor(process, client.token);
-    this.#world.trace.note(`${client.name} wrote ${op.dot} ${op.key}`);
+    op.writer = turn.client.name;
+    const { cursor } = process.replica.meta;
+    turn.sees([op], waitingAt(node, this.#space.ops), cursor, node.tokenFor(process, turn.token));
+    this.#world.trace.note(`${op.writer} wrote ${op.dot} ${op.key}`);
     this.#world.trace.count(`outcome: ${op.stamp === undefined ? 'strong' : 'eventual'} write`);
   }
 

@@ -6,10 +6,11 @@ import { jsonEqual } from '../../../src/core/json.ts';
 import { policyFor } from '../../../src/core/policy.ts';
 import type { ChangeResult } from '../../../src/protocol/messages.ts';
 import type { Sequencing } from '../cloud-host.ts';
+import { report } from '../gaps.ts';
 import type { Op } from '../op.ts';
 import { policies } from '../policies.ts';
 import type { Space } from '../space.ts';
-import { require } from '../violation.ts';
+import { require, Violation } from '../violation.ts';
 
 /**
  * What the cloud says of each change, held against what it did and what the writers had seen: each dot is decided once
@@ -28,6 +29,7 @@ export class Decisions {
   sequenced({ batch, answer, headBefore }: Sequencing): void {
     for (const [from, to] of batch.void ?? []) this.#void.push({ nodeId: batch.sourceNodeId, from, to });
     const results = new Map(answer.results.map((result) => [result.id, result]));
+    const hasStrong = batch.changes.some((change) => change['consistency'] === 'strong');
     let head = headBefore;
     for (const envelope of batch.changes) {
       const result = results.get(envelope.id);
@@ -35,12 +37,12 @@ export class Decisions {
       if (result === undefined) continue;
       // What the engine of a node sends is a change; only the cloud has to doubt it.
       const change = envelope as unknown as Change;
-      this.#decide(change, result, head);
+      this.#decide(change, result, head, hasStrong);
       head = Math.max(head, result.seq ?? 0);
     }
   }
 
-  #decide(change: Change, result: ChangeResult, head: number): void {
+  #decide(change: Change, result: ChangeResult, head: number, mayOvertake: boolean): void {
     const { ops, trace } = this.#space();
     trace.note(
       `${change.id} ${entityKey(change)} ${change.operation} on ${JSON.stringify(change.base)}: ${result.status} ${result.seq ?? ''}`,
@@ -49,29 +51,45 @@ export class Decisions {
     if (result.status === 'needs-full' || result.status === 'conflict') return;
     const isKnown = this.#decided.has(change.id);
     if (result.status === 'duplicate') {
-      require(isKnown || this.#isVoid(change), 'I1', () => `${change.id} is no duplicate: it was never there`);
-      return;
+      if (isKnown) return;
+      require(this.#isVoid(change), 'I1', () => `${change.id} is no duplicate: it was never there`);
+      return this.#checkVoid(change);
     }
     if (result.status === 'rejected' && isKnown) return;
     require(!isKnown, 'I2', () => `${change.id} was decided again: ${result.status}`);
     this.#decided.add(change.id);
 
-    const op = ops.of(change.id, entityKey(change));
+    const op = ops.waiting(change);
     op.fate = { status: result.status, position: result.seq ?? head };
-    if (result.version !== undefined) ops.nameVersion(result.version, op);
+    if (result.seq !== undefined) ops.nameVersion(result.version ?? change.id, op);
     if (result.status === 'rejected') {
       trace.count(`outcome: rejected ${result.code}`);
       return;
     }
-    this.#checkCauses(op);
+    this.#checkCauses(op, mayOvertake);
     this.#checkKept(change, result, head);
     this.#checkSeen(change, op, result, head);
   }
 
-  #checkCauses(op: Op): void {
+  /** What is void was never acknowledged. */
+  #checkVoid(change: Change): void {
+    const { ops, trace, nodes } = this.#space();
+    const op = ops.waiting(change);
+    if (op.writer === undefined || op.isLost) return;
+    const detail = `${op.dot} was acknowledged, and is void`;
+    const hasFormerLife = nodes.some(({ nodeId, disks }) => nodeId === op.nodeId && disks > 0);
+    if (!hasFormerLife) throw new Violation('I1', detail);
+    ops.lose(op);
+    report('former life', trace, 'I1', detail);
+  }
+
+  #checkCauses(op: Op, mayOvertake: boolean): void {
     for (const cause of op.causes) {
-      const isThere = cause.fate !== undefined || cause.isLost;
-      require(isThere, 'I5', () => `${op.dot} is in the cloud before ${cause.dot}, which its writer had seen`);
+      if (cause.fate !== undefined || cause.isLost) continue;
+      const detail = `${op.dot} is in the cloud before ${cause.dot}, which its writer had seen`;
+      const isOvertaken = mayOvertake && cause.nodeId === op.nodeId;
+      if (!isOvertaken) throw new Violation('I5', detail);
+      report('overtaken cause', this.#space().trace, 'I5', detail);
     }
   }
 
@@ -122,16 +140,18 @@ export class Decisions {
     if (change.consistency === 'strong' && change.operations !== undefined) return;
     const after = history.at(key, seq);
     const isAgreement = after !== undefined && jsonEqual(after.data, before.data);
-    const author = ops.of(before.version, key);
+    const author = ops.behind(before);
     if (isAgreement || hasSeen(op, before, author)) return;
-    if (sawLostNamesake(op, author)) {
-      trace.count('gap: a counter of a lost disk was given out again');
-      return;
-    }
     const isDeleted = before.data === null;
+    const detail = isDeleted
+      ? `${change.id} brought ${key} back, without having seen ${before.version}`
+      : `${change.id} replaced ${before.version} unseen, without a record`;
+    const rule = isDeleted ? 'I12' : 'I1';
+    if (author.writer === undefined) return report('unknown outcome', trace, rule, detail);
+    if (knowsOtherLife(op, author)) return report('former life', trace, rule, detail);
     const mayMerge = policyFor(policies, change.entityType).conflict === 'merge';
-    require(isDeleted || mayMerge, 'I1', () => `${change.id} replaced ${before.version} unseen, without a record`);
-    require(!isDeleted, 'I12', () => `${change.id} brought ${key} back, without having seen ${before.version}`);
+    require(isDeleted || mayMerge, 'I1', () => detail);
+    require(!isDeleted, 'I12', () => detail);
   }
 
   #isVoid({ id }: Change): boolean {
@@ -150,7 +170,8 @@ function hasSeen(op: Op, version: EntityVersion, author: Op): boolean {
   return op.past.shown.has(author) || (author.nodeId === op.nodeId && author.disk === op.disk);
 }
 
-/** Whether it saw a write that was lost with its disk, and whose counter that node may have given out again since. */
-function sawLostNamesake({ past }: Op, author: Op): boolean {
-  return [...past.shown].some((seen) => seen.isLost && seen.nodeId === author.nodeId && seen.disk !== author.disk);
+/** Whether it is, or saw something, of the node that wrote the other, from before or after that node lost its disk. */
+function knowsOtherLife({ nodeId, disk, past }: Op, author: Op): boolean {
+  const isOtherLife = (seen: Pick<Op, 'nodeId' | 'disk'>) => seen.nodeId === author.nodeId && seen.disk !== author.disk;
+  return isOtherLife({ nodeId, disk }) || [...past.shown].some(isOtherLife);
 }

@@ -39,7 +39,7 @@ export class Ledger {
     for (const op of open) {
       const queued = op.stamp === undefined ? undefined : byStamp.get(op.stamp);
       if (queued === undefined) {
-        this.#checkDecided(op, node);
+        if (!op.isLost) this.#checkDecided(op, node);
         open.delete(op);
         continue;
       }
