@@ -10,8 +10,8 @@ const KNOWN_GAPS = {
   'overtaken cause': true,
   /** A node that lost its disk speaks of changes of its former life as seen, and gives their counters out again. */
   'former life': true,
-  /** A strong write without an answer passes for seen, by later writes and tokens of its node, though none shows it. */
-  'unknown outcome': true,
+  /** A strong write passes for seen, by what its node writes and says before it has the outcome. */
+  'strong under way': true,
 } as const;
 
 export function report(gap: keyof typeof KNOWN_GAPS, trace: Trace, rule: Rule, detail: string): void {

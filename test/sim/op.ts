@@ -7,6 +7,8 @@ import type { NodeHost } from './node-host.ts';
 /** What the cloud did with a write. */
 export interface Fate {
   readonly status: ChangeResult['status'];
+  /** The version that it made; undefined: none. */
+  readonly seq: number | undefined;
   /** Whoever has the history up to here has the write, or what it lost to. */
   readonly position: number;
 }
@@ -39,8 +41,6 @@ export interface Op {
   fate: Fate | undefined;
   /** The only disk that had it was lost. */
   isLost: boolean;
-  /** It was told of under another dot than the one that it has. */
-  isRenumbered: boolean;
 }
 
 export const NOTHING: Past = { cloud: 0, ops: new Set(), shown: new Set() };
@@ -78,7 +78,6 @@ export class Ops {
   rename(op: Op, dot: string): void {
     if (this.#byDot.get(op.dot) === op) this.#byDot.delete(op.dot);
     op.dot = dot;
-    op.isRenumbered = true;
     this.add(op);
   }
 
@@ -101,7 +100,6 @@ function unknownOp(dot: string, nodeId: string, key: EntityKey): Op {
     causes: NOTHING.ops,
     fate: undefined,
     isLost: false,
-    isRenumbered: false,
   };
 }
 

@@ -223,7 +223,6 @@ class Performer {
       causes,
       fate: undefined,
       isLost: false,
-      isRenumbered: false,
     };
     this.#space.ops.add(op);
     return op;

@@ -60,7 +60,7 @@ export class Decisions {
     this.#decided.add(change.id);
 
     const op = ops.waiting(change);
-    op.fate = { status: result.status, position: result.seq ?? head };
+    op.fate = { status: result.status, seq: result.seq, position: result.seq ?? head };
     if (result.seq !== undefined) ops.nameVersion(result.version ?? change.id, op);
     if (result.status === 'rejected') {
       trace.count(`outcome: rejected ${result.code}`);
@@ -147,7 +147,7 @@ export class Decisions {
       ? `${change.id} brought ${key} back, without having seen ${before.version}`
       : `${change.id} replaced ${before.version} unseen, without a record`;
     const rule = isDeleted ? 'I12' : 'I1';
-    if (author.writer === undefined) return report('unknown outcome', trace, rule, detail);
+    if (author.stamp === undefined) return report('strong under way', trace, rule, detail);
     if (knowsOtherLife(op, author)) return report('former life', trace, rule, detail);
     const mayMerge = policyFor(policies, change.entityType).conflict === 'merge';
     require(isDeleted || mayMerge, 'I1', () => detail);
@@ -167,7 +167,9 @@ function hasSeen(op: Op, version: EntityVersion, author: Op): boolean {
   if (op.past.cloud >= version.seq) return true;
   // What a conflict made is nobody's own.
   if (version.version.startsWith('cloud:')) return false;
-  return op.past.shown.has(author) || (author.nodeId === op.nodeId && author.disk === op.disk);
+  if (op.past.shown.has(author)) return true;
+  // A node shows what waits in its queue.
+  return author.stamp !== undefined && author.nodeId === op.nodeId && author.disk === op.disk;
 }
 
 /** Whether it is, or saw something, of the node that wrote the other, from before or after that node lost its disk. */

@@ -18,9 +18,10 @@ export class Registers {
   wrote(op: Op, floor: number): void {
     const { fate, key } = op;
     require(fate !== undefined, 'I7', () => `the strong write ${op.dot} was acknowledged, and is not in the cloud`);
-    if (fate?.status !== 'applied') return;
-    require(fate.position > floor, 'I7', () => `the strong write ${op.dot} is seq ${fate.position}, before ${floor}`);
-    this.#raise(key, fate.position);
+    const seq = fate?.seq;
+    if (seq === undefined) return;
+    require(seq > floor, 'I7', () => `the strong write ${op.dot} is seq ${seq}, not after ${floor}`);
+    this.#raise(key, seq);
   }
 
   /** @param cursor up to where the reader's node had the history. @param seq of the entity there. */
