@@ -29,7 +29,9 @@ async function main(args: string[]): Promise<number> {
   }
   const seconds = (performance.now() - startMs) / 1000;
   for (const [what, times] of [...total].sort()) console.log(`${String(times).padStart(8)}  ${what}`);
-  console.log(`${seeds} seeds, ${failures} failed, ${(seeds / seconds).toFixed(1)} seeds/s, ${((seeds * steps) / seconds).toFixed(0)} steps/s`);
+  console.log(
+    `${seeds} seeds, ${failures} failed, ${(seeds / seconds).toFixed(1)} seeds/s, ${((seeds * steps) / seconds).toFixed(0)} steps/s`,
+  );
   return failures === 0 ? 0 : 1;
 }
 

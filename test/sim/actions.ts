@@ -20,7 +20,13 @@ export type Action =
   | { readonly do: 'crash-node'; readonly node: number; readonly crash: Crash }
   | { readonly do: 'crash-cloud'; readonly crash: Crash }
   | { readonly do: 'empty-node'; readonly node: number }
-  | { readonly do: 'partition'; readonly node: number; readonly up: boolean; readonly down: boolean; readonly ms: number }
+  | {
+      readonly do: 'partition';
+      readonly node: number;
+      readonly up: boolean;
+      readonly down: boolean;
+      readonly ms: number;
+    }
   | { readonly do: 'flap'; readonly node: number; readonly times: number; readonly ms: number }
   | { readonly do: 'clock-node'; readonly node: number; readonly ms: number }
   | { readonly do: 'clock-cloud'; readonly ms: number };
@@ -91,7 +97,12 @@ class Author {
     const node = this.#node();
     switch (kind) {
       case 'write':
-        return { do: kind, ...this.#access(), level: this.#chance(0.15) ? 'strong' : 'eventual', content: this.#content() };
+        return {
+          do: kind,
+          ...this.#access(),
+          level: this.#chance(0.15) ? 'strong' : 'eventual',
+          content: this.#content(),
+        };
       case 'open-tally':
       case 'increment':
         return { do: kind, ...this.#access(), entityType: TALLY };
@@ -147,7 +158,13 @@ class Author {
   }
 
   #record(): JsonObject {
-    return { space: this.#space, value: this.#value, count: 0, list: [this.#value % 3], nested: { a: this.#value, gone: 1 } };
+    return {
+      space: this.#space,
+      value: this.#value,
+      count: 0,
+      list: [this.#value % 3],
+      nested: { a: this.#value, gone: 1 },
+    };
   }
 
   #operation(): Operation {

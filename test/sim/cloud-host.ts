@@ -1,5 +1,6 @@
 import { digestTotal } from '../../src/core/digest.ts';
 import type { EntityVersion } from '../../src/core/entity.ts';
+import { toNodeId } from '../../src/core/ids.ts';
 import { SyncError } from '../../src/protocol/errors.ts';
 import {
   type BatchAnswer,
@@ -14,7 +15,6 @@ import type { CloudStore } from '../../src/sync/ports.ts';
 import { Projection } from '../../src/sync/projection.ts';
 import { Responder } from '../../src/sync/responder.ts';
 import { Sequencer } from '../../src/sync/sequencer.ts';
-import { toNodeId } from '../../src/core/ids.ts';
 import type { SimulatedD1 } from './d1.ts';
 import type { History } from './history.ts';
 import { HostClock } from './host-clock.ts';
@@ -172,7 +172,10 @@ export class CloudHost implements Endpoint {
 
 /** A failure that no code is for: an invariant of the engine itself. */
 export function broken(where: string, error: unknown): Violation {
-  return new Violation('assert', `${where}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+  return new Violation(
+    'assert',
+    `${where}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+  );
 }
 
 const DOWN_MS = 5_000;

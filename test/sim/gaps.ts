@@ -12,6 +12,8 @@ const KNOWN_GAPS = {
   'former life': true,
   /** A strong write passes for seen, by what its node writes and says before it has the outcome. */
   'strong under way': true,
+  /** A strong write is acknowledged though its node did not reach the head, and so doesn't show it, nor its token. */
+  'strong before the head': true,
 } as const;
 
 export function report(gap: keyof typeof KNOWN_GAPS, trace: Trace, rule: Rule, detail: string): void {

@@ -14,7 +14,8 @@ export class History {
     for (const entity of entities) {
       const key = entityKey(entity);
       require(entity.seq === this.head + 1, 'I2', () => `${key} got seq ${entity.seq} after ${this.head}`);
-      require(!this.#names.has(entity.version), 'I2', () => `${entity.version} took effect again, as seq ${entity.seq}`);
+      require(!this.#names.has(entity.version), 'I2', () =>
+        `${entity.version} took effect again, as seq ${entity.seq}`);
       this.#names.add(entity.version);
       const versions = this.#versions.get(key);
       if (versions === undefined) this.#versions.set(key, [entity]);

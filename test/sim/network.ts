@@ -66,22 +66,24 @@ export class Network {
 
   #send(message: Message, way: keyof Cut, deliver: () => void): void {
     const label = `${message.space}/${message.sender} ${message.method} ${way}`;
-    if (this.#cuts.get(lineOf(message))?.[way]) return this.#lose(`cut-${way}`, label);
     const loss = way === 'up' ? 'lost-request' : 'lost-answer';
-    if (this.#happens(loss)) return this.#lose(loss, label);
-    const delayMs = this.#delayMs(label);
-    this.#scheduler.after(delayMs, () => {
-      // A line that was cut meanwhile gives nothing out.
-      if (this.#cuts.get(lineOf(message))?.[way]) return this.#lose(`cut-${way}`, label);
+    if (this.#isCut(message, way)) this.#lose(`cut-${way}`, label);
+    else if (this.#happens(loss)) this.#lose(loss, label);
+    else this.#carry(message, way, label, deliver);
+  }
+
+  #carry(message: Message, way: keyof Cut, label: string, deliver: () => void): void {
+    const arrive = (): void => {
       this.#trace.note(`${label} arrives`);
-      deliver();
-    });
+      // A line that was cut meanwhile gives nothing out.
+      if (this.#isCut(message, way)) this.#lose(`cut-${way}`, label);
+      else deliver();
+    };
+    const delayMs = this.#delayMs(label);
+    this.#scheduler.after(delayMs, arrive);
     if (way === 'up' && this.#happens('duplicated')) {
       this.#trace.count('fault: duplicated');
-      this.#scheduler.after(delayMs + this.#scheduler.random.between(0, DUPLICATE_WITHIN_MS), () => {
-        this.#trace.note(`${label} arrives again`);
-        deliver();
-      });
+      this.#scheduler.after(delayMs + this.#scheduler.random.between(0, DUPLICATE_WITHIN_MS), arrive);
     }
   }
 
@@ -98,6 +100,10 @@ export class Network {
       return usualMs + random.between(0, 10 * this.#options.latencyMs);
     }
     return usualMs;
+  }
+
+  #isCut(message: Message, way: keyof Cut): boolean {
+    return this.#cuts.get(lineOf(message))?.[way] === true;
   }
 
   #lose(why: string, label: string): void {

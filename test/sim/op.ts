@@ -1,6 +1,6 @@
-import { type EntityKey, entityKey } from '../../src/core/ids.ts';
 import type { Change } from '../../src/core/change.ts';
 import type { EntityVersion } from '../../src/core/entity.ts';
+import { type EntityKey, entityKey } from '../../src/core/ids.ts';
 import type { ChangeResult } from '../../src/protocol/messages.ts';
 import type { NodeHost } from './node-host.ts';
 
@@ -41,6 +41,8 @@ export interface Op {
   fate: Fate | undefined;
   /** The only disk that had it was lost. */
   isLost: boolean;
+  /** It was told of under another dot than the one that it has. */
+  isRenumbered: boolean;
 }
 
 export const NOTHING: Past = { cloud: 0, ops: new Set(), shown: new Set() };
@@ -58,9 +60,10 @@ export class Ops {
 
   /** The write that waits under a dot; of one that nobody was told of, as little as is known. */
   waiting(change: Change): Op {
+    const stamp = change.consistency === 'strong' ? undefined : change.stamp;
     const known = this.#byDot.get(change.id);
-    if (known !== undefined && (known.stamp ?? change.stamp) === change.stamp) return known;
-    const op = unknownOp(change.id, change.nodeId, entityKey(change));
+    if (known !== undefined && known.stamp === stamp) return known;
+    const op = { ...unknownOp(change.id, change.nodeId, entityKey(change)), stamp };
     if (known === undefined) this.add(op);
     return op;
   }
@@ -78,6 +81,7 @@ export class Ops {
   rename(op: Op, dot: string): void {
     if (this.#byDot.get(op.dot) === op) this.#byDot.delete(op.dot);
     op.dot = dot;
+    op.isRenumbered = true;
     this.add(op);
   }
 
@@ -100,6 +104,7 @@ function unknownOp(dot: string, nodeId: string, key: EntityKey): Op {
     causes: NOTHING.ops,
     fate: undefined,
     isLost: false,
+    isRenumbered: false,
   };
 }
 

@@ -20,7 +20,11 @@ export interface Plant {
   readonly cloudStore?: (disk: CloudStore) => CloudStore;
   readonly replicaStore?: (disk: ReplicaStore) => ReplicaStore;
   /** Who gets what a node of a space sends; `usual` is who should. */
-  readonly route?: (usual: Endpoint, from: { readonly space: string; readonly nodeId: string }, world: World) => Endpoint;
+  readonly route?: (
+    usual: Endpoint,
+    from: { readonly space: string; readonly nodeId: string },
+    world: World,
+  ) => Endpoint;
 }
 
 /** The names of the spaces; all other names are the same in both. */

@@ -25,7 +25,8 @@ export function checkAgreement(space: Space): void {
   for (const key of history.keys()) {
     const entity = cloud.disk.readEntity(key);
     const expected = liveText(entity);
-    require(expected === liveText(history.at(key, history.head)), 'I3', () => `the cloud's ${key} is not what it wrote`);
+    require(expected === liveText(history.at(key, history.head)), 'I3', () =>
+      `the cloud's ${key} is not what it wrote`);
     require(expected === liveText(d1.rows.get(key)), 'I3', () => `D1 has another ${key} than the cloud`);
     for (const node of nodes) {
       const view = node.process?.replica.read(key);
@@ -37,9 +38,8 @@ export function checkAgreement(space: Space): void {
   for (const node of nodes) checkDigest(node, digest);
 }
 
-function checkDigest({ nodeId, disk }: NodeHost, digest: string): void {
-  const meta = disk.readMeta();
-  const isEqual = meta !== undefined && digestTotal(meta.digest) === digest;
+function checkDigest({ nodeId, process }: NodeHost, digest: string): void {
+  const isEqual = process !== undefined && digestTotal(process.replica.meta.digest) === digest;
   require(isEqual, 'I3', () => `the digest of ${nodeId} is not the cloud's`);
 }
 

@@ -58,4 +58,3 @@ function checkLink({ process, nodeId }: NodeHost): void {
   const error = process?.link.lastSummary?.error;
   if (error?.code === 'internal') throw broken(nodeId, new Error(error.detail));
 }
-

@@ -11,7 +11,10 @@ import { require } from '../violation.ts';
  */
 export class Prefixes {
   readonly #space: () => Space;
-  readonly #cursors = new Map<NodeHost, { readonly disk: number; readonly epoch: string | null; readonly cursor: number }>();
+  readonly #cursors = new Map<
+    NodeHost,
+    { readonly disk: number; readonly epoch: string | null; readonly cursor: number }
+  >();
 
   constructor(space: () => Space) {
     this.#space = space;

@@ -26,7 +26,8 @@ export class Registers {
 
   /** @param cursor up to where the reader's node had the history. @param seq of the entity there. */
   read(key: EntityKey, floor: number, cursor: number, seq: number): void {
-    require(cursor >= floor, 'I7', () => `a strong read of ${key} saw the state at ${cursor}, after ${floor} was answered`);
+    require(cursor >= floor, 'I7', () =>
+      `a strong read of ${key} saw the state at ${cursor}, after ${floor} was answered`);
     this.#raise(key, seq);
   }
 

@@ -23,6 +23,8 @@ export function checkSession({ client, past }: Turn, node: NodeHost, trace: Trac
 }
 
 /** A node that lost its disk takes counters of its former life for its own, and others can't tell them apart either. */
-function mayBeMistaken({ fate, disk = 0, nodeId }: Op, node: NodeHost): boolean {
-  return (fate === undefined && disk > 0) || (nodeId === node.nodeId && disk < node.disks);
+function mayBeMistaken({ fate, isRenumbered, disk = 0, nodeId }: Op, node: NodeHost): boolean {
+  const isUnsure = node.disks > 0 && (node.process?.replica.meta.epoch ?? null) === null;
+  const isOfNewLife = isRenumbered || (fate === undefined && disk > 0);
+  return isUnsure || isOfNewLife || (nodeId === node.nodeId && disk < node.disks);
 }
