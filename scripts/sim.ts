@@ -1,9 +1,45 @@
 import { parseArgs } from 'node:util';
+import { addCounts, countLines, failureLine, shrunkLines } from '../test/sim/report.ts';
 import { planFor, run } from '../test/sim/run.ts';
+import { shrink } from '../test/sim/shrink.ts';
 
-const USAGE = 'usage: npm run sim -- [--seed N] [--steps N] [--seeds K] [--trace]';
+const USAGE = `usage: npm run sim -- [--seed N] [--steps N] [--seeds K] [--trace]
+  --seed N    the first seed (1)
+  --steps N   steps of each run (200)
+  --seeds K   how many seeds, one after the other (1)
+  --trace     all that happens, line by line`;
 
-async function main(args: string[]): Promise<number> {
+/** Simulates, prints what broke and how often what happened, and counts the seeds that failed. */
+async function simulate({ seed, steps, seeds, trace }: Arguments): Promise<number> {
+  const startMs = performance.now();
+  const total = new Map<string, number>();
+  let failures = 0;
+  for (let each = seed; each < seed + seeds; each += 1) {
+    const plan = planFor(each, steps);
+    const outcome = await run(plan);
+    addCounts(total, outcome.counts);
+    if (trace) console.log(outcome.trace.join('\n'));
+    if (outcome.failure === undefined) continue;
+    failures += 1;
+    console.log(failureLine(plan, outcome));
+    // One story is read at a time.
+    if (failures === 1) console.log(shrunkLines(await shrink(plan)).join('\n'));
+  }
+  const seconds = (performance.now() - startMs) / 1_000;
+  console.log(countLines(total).join('\n'));
+  const speed = `${(seeds / seconds).toFixed(1)} seeds/s, ${((seeds * steps) / seconds).toFixed(0)} steps/s`;
+  console.log(`${seeds} seeds of ${steps} steps, ${failures} failed; ${speed}`);
+  return failures;
+}
+
+interface Arguments {
+  readonly seed: number;
+  readonly steps: number;
+  readonly seeds: number;
+  readonly trace: boolean;
+}
+
+function parse(args: string[]): Arguments {
   const { values } = parseArgs({
     args,
     options: {
@@ -13,26 +49,20 @@ async function main(args: string[]): Promise<number> {
       trace: { type: 'boolean', default: false },
     },
   });
-  const [seed, steps, seeds] = [values.seed, values.steps, values.seeds].map(Number);
-  if (seed === undefined || steps === undefined || seeds === undefined) throw new Error(USAGE);
-  const startMs = performance.now();
-  const total = new Map<string, number>();
-  let failures = 0;
-  for (let each = seed; each < seed + seeds; each += 1) {
-    const outcome = await run(planFor(each, steps));
-    for (const [what, times] of outcome.counts) total.set(what, (total.get(what) ?? 0) + times);
-    if (values.trace) console.log(outcome.trace.join('\n'));
-    if (outcome.failure !== undefined) {
-      failures += 1;
-      console.log(`seed ${each}, step ${outcome.failedAt}: ${outcome.failure.rule} ${outcome.failure.message}`);
-    }
-  }
-  const seconds = (performance.now() - startMs) / 1000;
-  for (const [what, times] of [...total].sort()) console.log(`${String(times).padStart(8)}  ${what}`);
-  console.log(
-    `${seeds} seeds, ${failures} failed, ${(seeds / seconds).toFixed(1)} seeds/s, ${((seeds * steps) / seconds).toFixed(0)} steps/s`,
-  );
-  return failures === 0 ? 0 : 1;
+  const { seed, steps, seeds, trace } = values;
+  return { seed: whole('seed', seed), steps: whole('steps', steps), seeds: whole('seeds', seeds), trace };
 }
 
-process.exitCode = await main(process.argv.slice(2));
+function whole(name: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 0) throw new Error(`--${name} must be a whole number`);
+  return value;
+}
+
+try {
+  const failures = await simulate(parse(process.argv.slice(2)));
+  process.exitCode = failures === 0 ? 0 : 1;
+} catch (error) {
+  console.error(`${error instanceof Error ? error.message : String(error)}\n${USAGE}`);
+  process.exitCode = 2;
+}

@@ -41,12 +41,21 @@ export class Client {
 export class Turn {
   readonly client: Client;
   readonly token: VectorClock;
-  readonly past: Past;
+  #past: Past;
 
   constructor(client: Client) {
     this.client = client;
     this.token = client.token;
-    this.past = client.past;
+    this.#past = client.past;
+  }
+
+  get past(): Past {
+    return this.#past;
+  }
+
+  /** What it can no longer rely on: the node has answered without it. */
+  forget(op: Op): void {
+    this.#past = { ...this.#past, ops: this.#past.ops.difference(new Set([op])) };
   }
 
   /**
@@ -56,9 +65,9 @@ export class Turn {
    */
   sees(seen: readonly Op[], waiting: readonly Op[], cloud: number, token: VectorClock): void {
     if (!this.client.isIn(this)) return;
-    const ops = new Set([...this.past.ops, ...seen.flatMap((op) => [op, ...op.causes])]);
-    const shown = new Set([...this.past.shown, ...ops, ...waiting]);
-    this.client.past = { cloud: Math.max(cloud, this.past.cloud), ops, shown };
+    const ops = new Set([...this.#past.ops, ...seen.flatMap((op) => [op, ...op.causes])]);
+    const shown = new Set([...this.#past.shown, ...ops, ...waiting]);
+    this.client.past = { cloud: Math.max(cloud, this.#past.cloud), ops, shown };
     this.client.token = token;
   }
 }

@@ -36,8 +36,8 @@ export interface Op {
   readonly key: EntityKey;
   /** What its writer had seen. */
   readonly past: Past;
-  /** What of it was at the node that took the write. */
-  readonly causes: ReadonlySet<Op>;
+  /** What of it was at the node that took the write: nobody may see this write without it. */
+  readonly causes: Set<Op>;
   fate: Fate | undefined;
   /** The only disk that had it was lost. */
   isLost: boolean;
@@ -101,7 +101,7 @@ function unknownOp(dot: string, nodeId: string, key: EntityKey): Op {
     stamp: undefined,
     key,
     past: NOTHING,
-    causes: NOTHING.ops,
+    causes: new Set(),
     fate: undefined,
     isLost: false,
     isRenumbered: false,

@@ -20,6 +20,9 @@ export const SCRIPTED_FAULTS = [
 ] as const;
 export type ScriptedFault = (typeof SCRIPTED_FAULTS)[number];
 
+/** What happens to messages and D1 by chance; what the script does is in the script. */
+export const FAULTS = [...MESSAGE_FAULTS, ...D1_FAULTS] as const;
+
 /** How one run's world is, chosen by its seed. */
 export interface Options {
   readonly nodes: number;
@@ -56,5 +59,13 @@ export function chooseOptions(random: Random): Options {
     messageFaults: of(MESSAGE_FAULTS, 0.3),
     d1Faults: of(D1_FAULTS, 0.5),
     scriptedFaults: of(SCRIPTED_FAULTS, 6),
+  };
+}
+
+export function withoutFault(options: Options, fault: (typeof FAULTS)[number]): Options {
+  return {
+    ...options,
+    messageFaults: { ...options.messageFaults, ...(fault in options.messageFaults ? { [fault]: 0 } : {}) },
+    d1Faults: { ...options.d1Faults, ...(fault in options.d1Faults ? { [fault]: 0 } : {}) },
   };
 }

@@ -99,6 +99,7 @@ export class Decisions {
       const isOvertaken = mayOvertake && cause.nodeId === op.nodeId;
       if (!isOvertaken) throw new Violation('I5', detail);
       report('overtaken cause', this.#space().trace, 'I5', detail);
+      op.causes.delete(cause);
     }
   }
 }

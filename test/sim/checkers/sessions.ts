@@ -9,7 +9,8 @@ import { require, Violation } from '../violation.ts';
  * I6 and I5: what a client is shown at the levels `causal` and `session` has in it all that the client wrote or saw
  * before, at whatever node, and all that the writers of that had seen.
  */
-export function checkSession({ client, past }: Turn, node: NodeHost, trace: Trace): void {
+export function checkSession(turn: Turn, node: NodeHost, trace: Trace): void {
+  const { client, past } = turn;
   const cursor = node.process?.replica.meta.cursor ?? 0;
   require(cursor >= past.cloud, 'I6', () => `${client.name} saw ${past.cloud}, and ${node.nodeId} shows ${cursor}`);
   for (const op of past.ops) {
@@ -19,6 +20,7 @@ export function checkSession({ client, past }: Turn, node: NodeHost, trace: Trac
     const rule = isOwn ? 'I6' : 'I5';
     if (!mayBeMistaken(op, node)) throw new Violation(rule, detail);
     report('former life', trace, rule, detail);
+    turn.forget(op);
   }
 }
 
