@@ -55,7 +55,7 @@ export class Turn {
 
   /** What it can no longer rely on: the node has answered without it. */
   forget(op: Op): void {
-    this.#past = { ...this.#past, ops: this.#past.ops.difference(new Set([op])) };
+    this.#past = { ...this.#past, ops: new Set([...this.#past.ops].filter((other) => other !== op)) };
   }
 
   /**

@@ -38,9 +38,9 @@ export class Checks {
       checkLink(node);
       if (!node.isTouched) continue;
       node.isTouched = false;
+      checkNodeIsolation(space, node);
       this.ledger.check(node);
       this.#prefixes.checkNode(node);
-      checkNodeIsolation(space, node);
     }
     const { history, d1 } = space;
     const isChanged = history.head !== this.#head || d1.position.seq !== this.#projected;
