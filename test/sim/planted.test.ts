@@ -26,7 +26,7 @@ const PLANTS: readonly (readonly [bug: string, rule: Rule, plant: Plant])[] = [
 
 test.each(PLANTS)('the simulator finds %s: [%s]', { timeout: 60_000 }, async (_, rule, plant) => {
   for (let seed = 1; seed <= FEW_SEEDS; seed += 1) {
-    const { failure } = await run(planFor(seed, STEPS), plant);
+    const { failure } = await run(planFor(seed, STEPS), { plant });
     if (failure === undefined) continue;
     expect(failure.rule, failure.message).toBe(rule);
     return;

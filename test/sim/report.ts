@@ -18,8 +18,15 @@ export function failureLine({ seed, script }: Plan, { failure, failedAt }: Outco
   return `seed ${seed} of ${script.length} steps, ${where}: ${failure?.rule} ${failure?.message}`;
 }
 
-/** What is left of a failure, and what happens in it. */
-export function shrunkLines({ plan, outcome, tries }: Shrunk): string[] {
+/** What is left of a failure, how to play that again, and what happens in it. */
+export function shrunkLines({ plan, outcome, tries }: Shrunk, steps: number): string[] {
   const kept = plan.script.map(({ id }) => id).join(',');
-  return [`shrunk in ${tries} tries to steps ${kept}: ${outcome.failure?.message}`, ...outcome.trace];
+  const { messageFaults, d1Faults } = plan.options;
+  const faults = Object.entries({ ...messageFaults, ...d1Faults });
+  const without = faults.flatMap(([fault, probability]) => (probability === 0 ? [fault] : [])).join(',');
+  return [
+    `shrunk in ${tries} tries to ${plan.script.length} steps: ${outcome.failure?.message}`,
+    `npm run sim -- --seed ${plan.seed} --steps ${steps} --keep ${kept}${without === '' ? '' : ` --without ${without}`}`,
+    ...outcome.trace,
+  ];
 }

@@ -8,7 +8,6 @@ import { checkData } from './checkers/isolation.ts';
 import { checkSession } from './checkers/sessions.ts';
 import type { Increment } from './checkers/tallies.ts';
 import type { Turn } from './client.ts';
-import { report } from './gaps.ts';
 import type { NodeHost, NodeProcess } from './node-host.ts';
 import { isIncluded, type Op, waitingAt } from './op.ts';
 import type { Space } from './space.ts';
@@ -35,7 +34,7 @@ export class Requests {
 
   async read(request: Request, action: Extract<Action, { do: 'read' }>): Promise<void> {
     const { turn, node, process } = request;
-    const { history, ops, name, trace } = this.#space;
+    const { history, ops, name, trace, gaps } = this.#space;
     const { level, maxStalenessMs, waitMs } = action;
     const key = entityKey(action);
     const floor = this.#checks.registers.floor(key);
@@ -45,7 +44,7 @@ export class Requests {
     const { cursor } = process.replica.meta;
     const confirmed = history.at(key, cursor);
     checkData(name, view?.data, `a read at ${node.nodeId}`);
-    if (level === 'causal' || level === 'session') checkSession(turn, node, trace);
+    if (level === 'causal' || level === 'session') checkSession(turn, node, gaps);
     if (level === 'strong') this.#checks.registers.read(key, floor, cursor, confirmed?.seq ?? 0);
     const waiting = waitingAt(node, ops);
     const predicted = waiting.find(({ dot }) => dot === view?.version);
@@ -121,14 +120,14 @@ export class Requests {
   }
 
   #acknowledge({ turn, node, process }: Request, op: Op): void {
-    const { trace, ops } = this.#space;
+    const { trace, ops, gaps } = this.#space;
     op.writer = turn.client.name;
     this.#checks.ledger.acknowledged(op, node);
     node.isTouched = true;
     const { cursor } = process.replica.meta;
     const isShown = isIncluded(op, node);
     const detail = `${op.writer} wrote ${op.dot}; ${node.nodeId} shows a state without it, and its token is too old`;
-    if (!isShown) report('strong before the head', trace, 'I6', detail);
+    if (!isShown) gaps.report('strong before the head', 'I6', detail);
     turn.sees(isShown ? [op] : [], waitingAt(node, ops), cursor, node.tokenFor(process, turn.token));
     trace.note(`${op.writer} wrote ${op.dot} ${op.key}`);
     trace.count(`outcome: ${op.stamp === undefined ? 'strong' : 'eventual'} write`);

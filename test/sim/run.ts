@@ -1,12 +1,11 @@
 import { type Step, writeScript } from './actions.ts';
 import { checkAgreement, unrest } from './checkers/agreement.ts';
-import { report } from './gaps.ts';
 import type { NodeHost } from './node-host.ts';
-import { chooseOptions, type Options } from './options.ts';
+import { chooseOptions, FAULTS, type Options, withoutFault } from './options.ts';
 import { perform } from './perform.ts';
 import { Random } from './random.ts';
 import { Violation } from './violation.ts';
-import { type Plant, SPACES, Stream, World } from './world.ts';
+import { type Settings, SPACES, Stream, World } from './world.ts';
 
 /** All that decides a run: the same plan, the same trace, byte for byte. */
 export interface Plan {
@@ -30,9 +29,15 @@ export function planFor(seed: number, steps: number): Plan {
   return { seed, options, script };
 }
 
+/** What is left of a plan that was shrunk: some of its steps, without some of its faults. */
+export function planOf(plan: Plan, kept: readonly number[], without: readonly string[]): Plan {
+  const options = FAULTS.filter((fault) => without.includes(fault)).reduce(withoutFault, plan.options);
+  return { ...plan, options, script: plan.script.filter(({ id }) => kept.includes(id)) };
+}
+
 /** Phase 1: the script, with all its faults. Phase 2: everything is healed, nobody writes, and all come to agree. */
-export async function run({ seed, options, script }: Plan, plant: Plant = {}): Promise<Outcome> {
-  const world = new World(seed, options, plant);
+export async function run({ seed, options, script }: Plan, settings: Settings = {}): Promise<Outcome> {
+  const world = new World(seed, options, settings);
   let failedAt: number | undefined;
   const outcome = (failure: Violation | undefined): Outcome => {
     return { failure, failedAt, trace: world.trace.lines, counts: world.trace.counts };
@@ -81,7 +86,7 @@ async function heal(world: World): Promise<void> {
     if (reason === undefined) continue;
     const detail = `${space.name} does not come to rest: ${reason}`;
     if (!space.nodes.some(isForked)) throw new Violation('I11', detail);
-    report('former life', world.trace, 'I11', detail);
+    space.gaps.report('former life', 'I11', detail);
   }
 }
 

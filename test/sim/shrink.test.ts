@@ -3,15 +3,15 @@ import { withoutDedupe } from './planted/stores.ts';
 import { planFor, run } from './run.ts';
 import { shrink } from './shrink.ts';
 
-const plant = { cloudStore: withoutDedupe };
+const settings = { plant: { cloudStore: withoutDedupe } };
 
 test('a failure is shrunk to a few steps that break the same rule, and can be played again', async () => {
   const failing = planFor(1, 200);
-  const { failure } = await run(failing, plant);
-  const { plan, outcome } = await shrink(failing, plant);
+  const { failure } = await run(failing, settings);
+  const { plan, outcome } = await shrink(failing, settings);
   expect(outcome.failure?.rule).toBe(failure?.rule);
   expect(plan.script.length).toBeLessThan(10);
-  const again = await run(plan, plant);
+  const again = await run(plan, settings);
   expect(again.trace).toEqual(outcome.trace);
 });
 

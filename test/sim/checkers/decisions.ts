@@ -2,7 +2,6 @@ import { type Change, dotOf } from '../../../src/core/change.ts';
 import { entityKey } from '../../../src/core/ids.ts';
 import type { ChangeResult } from '../../../src/protocol/messages.ts';
 import type { Sequencing } from '../cloud-host.ts';
-import { report } from '../gaps.ts';
 import type { Op } from '../op.ts';
 import type { Space } from '../space.ts';
 import { require, Violation } from '../violation.ts';
@@ -76,7 +75,7 @@ export class Decisions {
 
   /** What was never there is a duplicate only where it is void; and what is void was never acknowledged. */
   #checkVoid(change: Change): void {
-    const { ops, trace, nodes } = this.#space();
+    const { ops, gaps, nodes } = this.#space();
     const { counter } = dotOf(change);
     const isVoid = this.#voids.some(({ nodeId, from, to }) => {
       return nodeId === change.nodeId && from <= counter && counter <= to;
@@ -88,7 +87,7 @@ export class Decisions {
     const hasFormerLife = nodes.some(({ nodeId, disks }) => nodeId === op.nodeId && disks > 0);
     if (!hasFormerLife) throw new Violation('I1', detail);
     ops.lose(op);
-    report('former life', trace, 'I1', detail);
+    gaps.report('former life', 'I1', detail);
   }
 
   #checkCauses(op: Op, mayOvertake: boolean): void {
@@ -98,7 +97,7 @@ export class Decisions {
       const detail = `${op.dot} is in the cloud before ${cause.dot}, which its writer had seen`;
       const isOvertaken = mayOvertake && cause.nodeId === op.nodeId;
       if (!isOvertaken) throw new Violation('I5', detail);
-      report('overtaken cause', this.#space().trace, 'I5', detail);
+      this.#space().gaps.report('overtaken cause', 'I5', detail);
       op.causes.delete(cause);
     }
   }

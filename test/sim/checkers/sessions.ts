@@ -1,15 +1,14 @@
 import type { Turn } from '../client.ts';
-import { report } from '../gaps.ts';
+import type { Gaps } from '../gaps.ts';
 import type { NodeHost } from '../node-host.ts';
 import { isIncluded, type Op } from '../op.ts';
-import type { Trace } from '../trace.ts';
 import { require, Violation } from '../violation.ts';
 
 /**
  * I6 and I5: what a client is shown at the levels `causal` and `session` has in it all that the client wrote or saw
  * before, at whatever node, and all that the writers of that had seen.
  */
-export function checkSession(turn: Turn, node: NodeHost, trace: Trace): void {
+export function checkSession(turn: Turn, node: NodeHost, gaps: Gaps): void {
   const { client, past } = turn;
   const cursor = node.process?.replica.meta.cursor ?? 0;
   require(cursor >= past.cloud, 'I6', () => `${client.name} saw ${past.cloud}, and ${node.nodeId} shows ${cursor}`);
@@ -19,7 +18,7 @@ export function checkSession(turn: Turn, node: NodeHost, trace: Trace): void {
     const detail = `${client.name} ${isOwn ? 'wrote' : 'saw'} ${op.dot}; ${node.nodeId} shows a state without it`;
     const rule = isOwn ? 'I6' : 'I5';
     if (!mayBeMistaken(op, node)) throw new Violation(rule, detail);
-    report('former life', trace, rule, detail);
+    gaps.report('former life', rule, detail);
     turn.forget(op);
   }
 }

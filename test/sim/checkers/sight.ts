@@ -4,7 +4,6 @@ import { entityKey } from '../../../src/core/ids.ts';
 import { jsonEqual } from '../../../src/core/json.ts';
 import { policyFor } from '../../../src/core/policy.ts';
 import type { ChangeResult } from '../../../src/protocol/messages.ts';
-import { report } from '../gaps.ts';
 import type { Op } from '../op.ts';
 import { policies } from '../policies.ts';
 import type { Space } from '../space.ts';
@@ -19,7 +18,7 @@ export function checkSight(
   op: Op,
   { seq, conflictId }: ChangeResult,
   before: EntityVersion | undefined,
-  { history, ops, trace }: Space,
+  { history, ops, gaps }: Space,
 ): void {
   const isReplaced = before !== undefined && seq !== undefined && conflictId === undefined;
   if (!isReplaced || op.disk === undefined || meansWhatItMeets(change)) return;
@@ -34,8 +33,8 @@ export function checkSight(
   const detail = isDeleted
     ? `${change.id} brought ${entityKey(change)} back, without having seen ${before.version}`
     : `${change.id} replaced ${before.version} unseen, without a record`;
-  if (author.stamp === undefined) report('strong under way', trace, rule, detail);
-  else if (knowsOtherLife(op, author)) report('former life', trace, rule, detail);
+  if (author.stamp === undefined) gaps.report('strong under way', rule, detail);
+  else if (knowsOtherLife(op, author)) gaps.report('former life', rule, detail);
   else throw new Violation(rule, detail);
 }
 
