@@ -14,7 +14,10 @@ export default defineConfig(async () => ({
       {
         test: {
           name: 'unit',
-          include: ['test/{core,protocol,sync,store,transport,contract,sim,api,client,scripts}/**/*.test.ts'],
+          include: [
+            'test/*.test.ts',
+            'test/{core,protocol,sync,store,transport,contract,sim,api,client,scripts}/**/*.test.ts',
+          ],
         },
       },
       {

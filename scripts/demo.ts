@@ -5,7 +5,8 @@ import { judge, verdictLines } from './demo/judge.ts';
 import { Narrator } from './demo/narrator.ts';
 import { type OwnServer, startOwnServer } from './demo/own-server.ts';
 import { MIN_ROWS } from './demo/plan.ts';
-import { type Cast, playStory } from './demo/story.ts';
+import { makeStage } from './demo/stage.ts';
+import { playStory } from './demo/story.ts';
 import { summaryText } from './demo/summary.ts';
 
 const USAGE = 'usage: npm run demo -- [--url URL --token TOKEN] [--rows N]';
@@ -72,7 +73,13 @@ async function play(
   options: DemoOptions,
 ): Promise<number> {
   const api = new ApiClient(url, token);
-  const ending = await playStory(api, narrator, castOf(options), readDataset(options.maxRows));
+  const stage = makeStage(options.server === undefined ? 'own' : 'shared');
+  if (stage.scope === 'run') {
+    console.log(
+      `Others may write there too: compared are this run's types, ${Object.values(stage.types).join(' and ')}.`,
+    );
+  }
+  const ending = await playStory(api, narrator, stage, readDataset(options.maxRows, stage.types));
   console.log(`\n${summaryText(ending, narrator.chapters)}\n`);
   const checks = judge(ending);
   for (const line of verdictLines(checks)) console.log(line);
@@ -81,12 +88,6 @@ async function play(
     failed === 0 ? '\nEverything is as it should be.' : `\nNot as it should be: ${failed} of ${checks.length}.`,
   );
   return failed === 0 ? 0 : 1;
-}
-
-/** On a server that others use too, each run has nodes of its own. */
-function castOf({ server }: DemoOptions): Cast {
-  const suffix = server === undefined ? '' : `-${Date.now().toString(36)}`;
-  return { seattle: `station-seattle${suffix}`, newYork: `station-newyork${suffix}`, reader: `reader${suffix}` };
 }
 
 function readOptions(): DemoOptions {

@@ -78,13 +78,14 @@ export async function startServer(options: ServerOptions): Promise<LocalServer> 
   const persistTo = path.resolve(ROOT, options.persistTo ?? '.wrangler/state');
   const explicitSecret = options.secret ?? (process.env['CAUSEWAY_SECRET'] || undefined);
   const secret = explicitSecret ?? ensureSecret(ROOT);
-  await applyMigrations(persistTo);
+  const temporary = makeTemporaryFolder();
+  await applyMigrations(persistTo, temporary.folder);
 
-  const env = writeEnvFile({ ...options.vars, ...(explicitSecret && { CAUSEWAY_SECRET: explicitSecret }) });
-  const group = await spawnWrangler(port, persistTo, env?.file);
+  const vars = { ...options.vars, ...(explicitSecret && { CAUSEWAY_SECRET: explicitSecret }) };
+  const group = await spawnWrangler(port, persistTo, temporary.folder, writeEnvFile(temporary.folder, vars));
   const tail = collectOutput(group.child, options.onLog ?? (() => {}));
   const exited = once(group.child, 'close').then(() => {
-    env?.remove();
+    temporary.remove();
     return tail;
   });
   const server: LocalServer = {
@@ -108,11 +109,11 @@ export async function startServer(options: ServerOptions): Promise<LocalServer> 
 }
 
 /** Brings the local D1 database up to date, without a prompt; shows wrangler's output only if it fails. */
-async function applyMigrations(persistTo: string): Promise<void> {
+async function applyMigrations(persistTo: string, temporary: string): Promise<void> {
   const args = ['d1', 'migrations', 'apply', 'DB', '--local', '--persist-to', persistTo];
   const group = spawnGroup([process.execPath, WRANGLER, ...args], {
     cwd: ROOT,
-    env: { ...process.env, ...QUIET_ENV, CI: '1' },
+    env: { ...process.env, ...QUIET_ENV, TMPDIR: temporary, CI: '1' },
   });
   const lines: string[] = [];
   for (const stream of [group.child.stdout, group.child.stderr]) stream?.on('data', (chunk) => lines.push(`${chunk}`));
@@ -122,16 +123,24 @@ async function applyMigrations(persistTo: string): Promise<void> {
   if (code !== 0) throw new StartError(`The D1 migrations failed:\n${stripVTControlCharacters(lines.join('')).trim()}`);
 }
 
-/** Puts `vars` into a private file of its own: on the command line everybody on the machine could read them. */
-function writeEnvFile(vars: Record<string, string>): { file: string; remove(): void } | undefined {
+/**
+ * For the temporary files of one server, which wrangler doesn't remove when it is killed. Goes at the latest with this
+ * process.
+ */
+function makeTemporaryFolder(): { folder: string; remove(): void } {
+  const folder = mkdtempSync(path.join(tmpdir(), 'causeway-'));
+  const remove = () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  process.once('exit', remove);
+  return { folder, remove };
+}
+
+/** Puts `vars` into a private file: on the command line everybody on the machine could read them. */
+function writeEnvFile(folder: string, vars: Record<string, string>): string | undefined {
   if (Object.keys(vars).length === 0) return undefined;
-  const directory = mkdtempSync(path.join(tmpdir(), 'causeway-'));
-  const file = path.join(directory, 'vars');
+  const file = path.join(folder, 'vars');
   const lines = Object.entries(vars).map(([name, value]) => `${name}=${quote(value)}\n`);
   writeFileSync(file, lines.join(''), { mode: 0o600 });
-  const remove = () => rmSync(directory, { recursive: true, force: true });
-  process.once('exit', remove);
-  return { file, remove };
+  return file;
 }
 
 /** Quotes for wrangler's dotenv: it takes single quotes literally, except that `$name` is replaced everywhere. */
@@ -140,7 +149,12 @@ function quote(value: string): string {
   return `'${value.replaceAll('$', '\\$')}'`;
 }
 
-async function spawnWrangler(port: number, persistTo: string, envFile: string | undefined): Promise<ProcessGroup> {
+async function spawnWrangler(
+  port: number,
+  persistTo: string,
+  temporary: string,
+  envFile: string | undefined,
+): Promise<ProcessGroup> {
   const args = ['dev', '--port', `${port}`, '--inspector-port', `${await findFreePort()}`];
   args.push('--persist-to', persistTo, '--show-interactive-dev-session=false');
   if (envFile !== undefined) {
@@ -151,7 +165,12 @@ async function spawnWrangler(port: number, persistTo: string, envFile: string | 
   return spawnGroup([process.execPath, WRANGLER, ...args], {
     cwd: ROOT,
     // A registry of its own: servers that run side by side must not find each other's Workers.
-    env: { ...process.env, ...QUIET_ENV, WRANGLER_REGISTRY_PATH: path.join(persistTo, 'registry') },
+    env: {
+      ...process.env,
+      ...QUIET_ENV,
+      TMPDIR: temporary,
+      WRANGLER_REGISTRY_PATH: path.join(persistTo, 'registry'),
+    },
   });
 }
 

@@ -1,7 +1,9 @@
-import { definePolicies } from './core/policy.ts';
+import { definePolicies } from './core/define-policies.ts';
+import type { ResolverInput, ResolverOutput } from './core/resolver.ts';
 
 /**
- * What each entity type of this deployment wants. Edit this file: it is yours. A type that isn't named gets `default`.
+ * What each entity type of this deployment wants. Edit this file: it is yours; `docs/policies.md` says what each field
+ * means and costs. A type that isn't named gets `default`.
  */
 export const policies = definePolicies({
   types: {
@@ -10,7 +12,23 @@ export const policies = definePolicies({
     /** Settings of a person, changed on several devices, often in different fields. */
     'user-config': { consistency: 'session', conflict: 'merge' },
     /** What must not be wrong, and is worth waiting for. */
-    transactions: { consistency: 'strong', conflict: 'custom' },
+    transactions: { consistency: 'strong', conflict: 'custom', custom: keepSettled },
   },
   default: { consistency: 'eventual', conflict: 'lww' },
 });
+
+/** A settled transaction is never undone by one that isn't settled; otherwise the later one counts. */
+function keepSettled({ local, remote }: ResolverInput): ResolverOutput {
+  const isLocalSettled = local.data['status'] === 'settled';
+  const isRemoteSettled = remote.data['status'] === 'settled';
+  if (isLocalSettled && !isRemoteSettled) {
+    return { winner: 'local', resolvedData: local.data, metadata: { reason: 'only this one is settled' } };
+  }
+  if (isRemoteSettled && !isLocalSettled) {
+    return { winner: 'remote', resolvedData: remote.data, metadata: { reason: 'only this one is settled' } };
+  }
+  const reason = 'this one is later';
+  return remote.stamp > local.stamp
+    ? { winner: 'remote', resolvedData: remote.data, metadata: { reason } }
+    : { winner: 'local', resolvedData: local.data, metadata: { reason } };
+}

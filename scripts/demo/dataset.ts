@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { parse } from 'csv-parse/sync';
 import type { JsonObject } from '../../src/core/json.ts';
+import type { WeatherTypes } from './stage.ts';
 
 /** One record of the demo, before anybody has changed it. */
 export interface Reading {
@@ -20,13 +21,15 @@ export interface Dataset {
 }
 
 /** Reads the two CSV files of the package `vega-datasets`; at most `maxRows` rows of each, in their order. */
-export function readDataset(maxRows: number): Dataset {
+export function readDataset(maxRows: number, types: WeatherTypes): Dataset {
   const days = readCsv('weather.csv');
   const daysPerCity = Math.floor(maxRows / 2);
   return {
-    seattleDays: daysOf(days, 'Seattle').slice(0, daysPerCity),
-    newYorkDays: daysOf(days, 'New York').slice(0, daysPerCity),
-    seattleHours: readCsv('seattle-weather-hourly-normals.csv').slice(0, maxRows).map(toHour),
+    seattleDays: daysOf(days, 'Seattle', types.days).slice(0, daysPerCity),
+    newYorkDays: daysOf(days, 'New York', types.days).slice(0, daysPerCity),
+    seattleHours: readCsv('seattle-weather-hourly-normals.csv')
+      .slice(0, maxRows)
+      .map((row) => toHour(row, types.hours)),
   };
 }
 
@@ -38,12 +41,12 @@ function readCsv(name: string): Row[] {
   return parse<Row>(readFileSync(path.join(path.dirname(entry), '../data', name)), { columns: true });
 }
 
-function daysOf(rows: readonly Row[], location: string): Reading[] {
+function daysOf(rows: readonly Row[], location: string, entityType: string): Reading[] {
   const city = location.toLowerCase().replaceAll(' ', '-');
   return rows
     .filter((row) => row['location'] === location)
     .map((row) => ({
-      entityType: 'daily-weather',
+      entityType,
       entityId: `${city}-${text(row, 'date')}`,
       data: {
         location,
@@ -57,10 +60,10 @@ function daysOf(rows: readonly Row[], location: string): Reading[] {
     }));
 }
 
-function toHour(row: Row): Reading {
+function toHour(row: Row, entityType: string): Reading {
   const date = text(row, 'date');
   return {
-    entityType: 'hourly-normal',
+    entityType,
     entityId: `seattle-${date.slice(0, 'yyyy-mm-ddThh'.length)}`,
     data: {
       date,

@@ -6,6 +6,7 @@ import type { Entity } from './answers.ts';
 import type { ApiClient } from './api-client.ts';
 import { formatCount } from './format.ts';
 import { nameOf } from './ledger.ts';
+import type { Scope, Stage } from './stage.ts';
 import { textTable } from './text-table.ts';
 
 /** What one of the five replicas holds, as it was read from it over HTTP. */
@@ -15,40 +16,50 @@ export interface ReplicaReport {
   /** Its place in the cloud's history; undefined for D1, which tells its distance from it instead. */
   readonly cursor?: number | undefined;
   readonly lagMs?: number | undefined;
-  /** Over all that it holds, made by the demo. */
+  /** Over all that was read of it, made by the demo. */
   readonly digest: string;
-  /** What the replica itself says its digest is, where it keeps one. */
+  /** What the replica itself says its digest is, where it keeps one of what was read. */
   readonly ownDigest?: string | undefined;
 }
 
-/** The reports, and the state of the cloud: data by name. */
+/** The reports, and the state of the cloud: data by name. Both are of what `scope` says. */
 export interface Comparison {
+  readonly scope: Scope;
   readonly reports: readonly ReplicaReport[];
   readonly state: ReadonlyMap<string, JsonObject>;
 }
 
-/** Reads everything from every replica. `types` are looked for though the cloud may have none of them. */
+/** What is read from, of the API. */
+type Replicas = Pick<ApiClient, 'exportCloud' | 'headOfCloud' | 'listAtNode' | 'status' | 'listAtD1' | 'lagOfD1'>;
+
+/** Reads all that is in scope from every replica; the run's types also where the cloud has none of them. */
 export async function compareReplicas(
-  api: ApiClient,
+  api: Replicas,
   nodes: readonly string[],
-  types: readonly string[],
+  { scope, types }: Pick<Stage, 'scope' | 'types'>,
   onReplica: () => void,
 ): Promise<Comparison> {
-  const inCloud = await api.exportCloud();
+  const ownTypes: readonly string[] = Object.values(types);
+  const inCloud = (await api.exportCloud()).filter(
+    ({ entityType }) => scope === 'space' || ownTypes.includes(entityType),
+  );
   const [first] = inCloud;
-  if (first === undefined) throw new Error('The cloud has no records at all');
+  if (first === undefined) throw new Error('The cloud has no records of this run');
   const cloud = { ...report('cloud', inCloud), cursor: await api.headOfCloud(first) };
   onReplica();
-  const allTypes = [...new Set([...types, ...inCloud.map(({ entityType }) => entityType)])];
+  const allTypes = [...new Set([...ownTypes, ...inCloud.map(({ entityType }) => entityType)])];
   const edges: ReplicaReport[] = [];
   for (const node of nodes) {
-    edges.push(await reportNode(api, node, allTypes));
+    const edge = await reportNode(api, node, allTypes);
+    // A node's own digest is of all that the space holds.
+    edges.push(scope === 'space' ? edge : { ...edge, ownDigest: undefined });
     onReplica();
   }
   const inD1 = await allOf(allTypes, (type) => api.listAtD1(type));
   const d1 = { ...report('D1', inD1), lagMs: await api.lagOfD1(first.entityType) };
   onReplica();
-  return { reports: [...edges, cloud, d1], state: new Map(inCloud.map((entity) => [nameOf(entity), entity.data])) };
+  const state = new Map(inCloud.map((entity) => [nameOf(entity), entity.data]));
+  return { scope, reports: [...edges, cloud, d1], state };
 }
 
 export function replicaTable(reports: readonly ReplicaReport[]): string {
@@ -67,7 +78,7 @@ export function replicaTable(reports: readonly ReplicaReport[]): string {
   return textTable(columns, rows);
 }
 
-async function reportNode(api: ApiClient, node: string, types: readonly string[]): Promise<ReplicaReport> {
+async function reportNode(api: Replicas, node: string, types: readonly string[]): Promise<ReplicaReport> {
   const entities = await allOf(types, (type) => api.listAtNode(node, type));
   const { cursor, digest } = await api.status(node);
   return { ...report(node, entities), cursor, ownDigest: digest };

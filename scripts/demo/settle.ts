@@ -6,13 +6,16 @@ import type { Narrator, Progress } from './narrator.ts';
 const DEADLINE_MS = 180_000;
 const POLL_MS = 250;
 
+/** What is settled, of the API. */
+type Nodes = Pick<ApiClient, 'sync' | 'status'>;
+
 /**
- * Syncs every node until no queue holds anything and all nodes stand at the same place of the cloud's history, which
- * is its head then. `waiting` is how many changes were in the queues before. Throws where it takes too long.
+ * Syncs every node until no queue holds anything and every node has what was in them. `waiting` is how many changes
+ * were in the queues before. Throws where it takes too long.
  */
 export async function settle(
-  api: ApiClient,
-  narrator: Narrator,
+  api: Nodes,
+  narrator: Pick<Narrator, 'progress'>,
   nodes: readonly string[],
   waiting: number,
 ): Promise<void> {
@@ -29,31 +32,36 @@ export async function settle(
   });
 }
 
-/** Waits until D1 holds all that the cloud had when this was called. */
-export async function waitForD1(api: ApiClient, entityType: string): Promise<void> {
-  const deadline = Date.now() + DEADLINE_MS;
+/** Waits until D1 holds all that the cloud had when this was called; others may go on writing meanwhile. */
+export async function waitForD1(api: Pick<ApiClient, 'lagOfD1'>, entityType: string): Promise<void> {
+  const startedAtMs = performance.now();
   for (;;) {
+    const waitedMs = performance.now() - startedAtMs;
     const lagMs = await api.lagOfD1(entityType);
-    if (lagMs === 0) return;
-    if (Date.now() > deadline) throw new Error(`D1 is still ${lagMs} ms behind the cloud`);
+    if (lagMs <= waitedMs) return;
+    if (waitedMs > DEADLINE_MS) throw new Error(`D1 is still ${lagMs} ms behind the cloud`);
     await sleep(POLL_MS);
   }
 }
 
 /** Changes of all nodes that the cloud has not acknowledged yet. */
-export async function countQueued(api: ApiClient, nodes: readonly string[]): Promise<number> {
+export async function countQueued(api: Nodes, nodes: readonly string[]): Promise<number> {
   const states = await Promise.all(nodes.map((node) => api.status(node)));
   return states.reduce((sum, { queue }) => sum + queue.total, 0);
 }
 
-async function syncUntilSettled(api: ApiClient, nodes: readonly string[]): Promise<void> {
+async function syncUntilSettled(api: Nodes, nodes: readonly string[]): Promise<void> {
   const deadline = Date.now() + DEADLINE_MS;
+  /** A place of the history behind all that was queued. The head won't do: where others write, it moves on. */
+  let goal: number | undefined;
   for (;;) {
     const summaries: SyncSummary[] = [];
     for (const node of nodes) summaries.push(await api.sync(node));
     const states = await Promise.all(nodes.map((node) => api.status(node)));
-    const isAtHead = states.every(({ queue, cursor }) => queue.total === 0 && cursor === states[0]?.cursor);
-    if (isAtHead && summaries.every(({ success }) => success)) return;
+    const cursors = states.map(({ cursor }) => cursor);
+    // A change leaves its queue when the node's cursor passes it: the highest one has passed them all.
+    if (states.every(({ queue }) => queue.total === 0)) goal ??= Math.max(...cursors);
+    if (goal !== undefined && Math.min(...cursors) >= goal && summaries.every(({ success }) => success)) return;
     if (Date.now() > deadline)
       throw new Error(`The nodes did not come together:\n${describe(nodes, states, summaries)}`);
     await sleep(POLL_MS);
@@ -61,7 +69,7 @@ async function syncUntilSettled(api: ApiClient, nodes: readonly string[]): Promi
 }
 
 async function watchQueues(
-  api: ApiClient,
+  api: Nodes,
   nodes: readonly string[],
   waiting: number,
   progress: Progress,

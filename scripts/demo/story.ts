@@ -9,15 +9,9 @@ import type { Narrator } from './narrator.ts';
 import { corrected, makePlan, type Plan } from './plan.ts';
 import { type Comparison, compareReplicas } from './replica-report.ts';
 import { countQueued, settle, waitForD1 } from './settle.ts';
+import type { Cast, Stage } from './stage.ts';
 import { Station } from './station.ts';
 import { TrafficMeter } from './traffic-meter.ts';
-
-/** The ids of the three edge nodes. */
-export interface Cast {
-  readonly seattle: string;
-  readonly newYork: string;
-  readonly reader: string;
-}
 
 /** What the story left behind, to be shown and judged. */
 export interface Ending {
@@ -29,7 +23,7 @@ export interface Ending {
   readonly strongReadRefusal: string | undefined;
   /** Changes that still wait in queues. */
   readonly waiting: number;
-  /** Those of this run's stations. */
+  /** Those about this run's records. */
   readonly conflicts: readonly DecidedConflict[];
   readonly comparison: Comparison;
 }
@@ -40,15 +34,16 @@ const EDIT_PAUSE_MS = 300;
 const SEATTLE_OFFSET = 0.3;
 const NEW_YORK_OFFSET = -0.2;
 
-/** Plays the whole story against a server. The nodes of `cast` have to be new there. */
-export async function playStory(api: ApiClient, narrator: Narrator, cast: Cast, dataset: Dataset): Promise<Ending> {
-  const story = new Story(api, narrator, cast, makePlan(dataset));
+/** Plays the whole story against a server. The nodes of `stage` have to be new there, and its types unused. */
+export async function playStory(api: ApiClient, narrator: Narrator, stage: Stage, dataset: Dataset): Promise<Ending> {
+  const story = new Story(api, narrator, stage, makePlan(dataset));
   return await story.play();
 }
 
 class Story {
   readonly #api: ApiClient;
   readonly #narrator: Narrator;
+  readonly #stage: Stage;
   readonly #cast: Cast;
   readonly #nodes: readonly string[];
   readonly #plan: Plan;
@@ -56,9 +51,11 @@ class Story {
   readonly #seattle: Station;
   readonly #newYork: Station;
 
-  constructor(api: ApiClient, narrator: Narrator, cast: Cast, plan: Plan) {
+  constructor(api: ApiClient, narrator: Narrator, stage: Stage, plan: Plan) {
+    const { cast } = stage;
     this.#api = api;
     this.#narrator = narrator;
+    this.#stage = stage;
     this.#cast = cast;
     this.#nodes = [cast.seattle, cast.newYork, cast.reader];
     this.#plan = plan;
@@ -74,7 +71,7 @@ class Story {
       for (const node of this.#nodes) {
         // A token that may not do this later is better refused before anything is written.
         await this.#api.setOnline(node, true);
-        // In a space with records of an earlier run, stations that haven't seen them would conflict with them all.
+        // What the space already holds comes now, so that no chapter has to wait for it.
         await this.#api.sync(node);
       }
       await narrator.chapter('The stations take their readings', () => this.#takeReadings());
@@ -190,23 +187,21 @@ class Story {
     await this.#api.setOnline(this.#cast.seattle, true);
     this.#narrator.say('It sends what has waited, and learns what it has missed.');
     await settle(this.#api, this.#narrator, this.#nodes, waiting);
-    this.#narrator.say('No queue holds anything any more, and all nodes stand at the same place of the history.');
+    this.#narrator.say('No queue holds anything any more, and every node has what the others have written.');
   }
 
   async #lookAround(): Promise<Pick<Ending, 'waiting' | 'conflicts' | 'comparison'>> {
-    const types = [...new Set(this.#plan.seattleBefore.map(({ entityType }) => entityType))];
-    await waitForD1(this.#api, types[0] ?? '');
+    const types = Object.values(this.#stage.types);
+    await waitForD1(this.#api, this.#stage.types.days);
     const comparison = await this.#narrator.progress('Replicas read', this.#nodes.length + 2, ({ advance }) =>
-      compareReplicas(this.#api, this.#nodes, types, advance),
+      compareReplicas(this.#api, this.#nodes, this.#stage, advance),
     );
     const states = await Promise.all(this.#nodes.map((node) => this.#api.status(node)));
-    const conflicts = (await Promise.all(types.map((type) => this.#api.conflicts(type)))).flat().map(decided);
+    const conflicts = await Promise.all(types.map((type) => this.#api.conflicts(type)));
     return {
       comparison,
       waiting: states.reduce((sum, { queue }) => sum + queue.total, 0),
-      conflicts: conflicts.filter(({ winner, loser }) =>
-        [winner, loser].some(({ node }) => this.#nodes.includes(node)),
-      ),
+      conflicts: conflicts.flat().map(decided),
     };
   }
 }

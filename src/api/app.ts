@@ -2,6 +2,7 @@ import { Hono } from 'hono';
 import { SyncError } from '../protocol/errors.ts';
 import { authenticate } from './auth.ts';
 import { cloudRoutes } from './cloud-routes.ts';
+import { conflictRoutes } from './conflict-routes.ts';
 import { edgeRoutes } from './edge-routes.ts';
 import type { ApiEnv } from './env.ts';
 import { problemResponse } from './problem.ts';
@@ -22,6 +23,7 @@ export const app = new Hono<ApiEnv>()
   })
   .route('/v1/edge', edgeRoutes)
   .route('/v1/sync', syncRoutes)
+  .route('/v1/conflicts', conflictRoutes)
   .route('/v1', cloudRoutes)
   .notFound(() => problemResponse(new SyncError('not_found', 'there is no such path')))
   .onError((error) => problemResponse(error));

@@ -3,6 +3,7 @@ import { decode, verify, verifyWithJwks } from 'hono/jwt';
 import * as z from 'zod';
 import { type NodeId, type SpaceId, toNodeId, toSpaceId } from '../core/ids.ts';
 import { SyncError } from '../protocol/errors.ts';
+import { LIMITS } from '../protocol/limits.ts';
 import type { ApiBindings, ApiEnv } from './env.ts';
 import type { Grant } from './grant.ts';
 
@@ -24,8 +25,8 @@ async function grantOf(token: string | undefined, env: ApiBindings): Promise<Gra
     const [issue] = parsed.error.issues;
     throw new SyncError('unauthenticated', `the token's claims are wrong: ${issue?.path.join('.')}: ${issue?.message}`);
   }
-  const { space, role, node, relay, types } = parsed.data;
-  return { space, role, node, relay: relay === true, ...(types === undefined ? {} : { types }) };
+  const { space, role, sub, node, relay, types } = parsed.data;
+  return { space, role, sub, node, relay: relay === true, ...(types === undefined ? {} : { types }) };
 }
 
 const typeNames = z.array(z.string()).max(1_000);
@@ -34,6 +35,7 @@ const claims = z
   .object({
     space: z.custom<SpaceId>((value) => typeof value === 'string' && toSpaceId(value) !== undefined, 'a space'),
     role: z.enum(['client', 'node', 'admin']),
+    sub: z.string().max(LIMITS.subjectChars).optional(),
     node: z.custom<NodeId>((value) => typeof value === 'string' && toNodeId(value) !== undefined, 'a node').optional(),
     relay: z.boolean().optional(),
     types: z.object({ read: typeNames.optional(), write: typeNames.optional() }).optional(),

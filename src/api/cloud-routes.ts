@@ -3,7 +3,6 @@ import { type EntityVersion, writtenBy } from '../core/entity.ts';
 import { entityKey } from '../core/ids.ts';
 import type { VectorClock } from '../core/vector-clock.ts';
 import { fromResult, SyncError } from '../protocol/errors.ts';
-import type { ConflictFilter, ConflictRecord } from '../sync/ports.ts';
 import type { WriteContent } from '../sync/replica.ts';
 import { readObject } from './body.ts';
 import { signToken } from './causal-token.ts';
@@ -16,7 +15,7 @@ import { afterOf, entityOf, entityTypeOf, limitOf, preconditionOf, refuseQuorum 
 
 type C = Context<ApiEnv>;
 
-/** `/v1`: data at the cloud. `http.md`, section 4. */
+/** `/v1`: data at the cloud; the conflicts are in `conflict-routes`. `http.md`, section 4. */
 export const cloudRoutes = new Hono<ApiEnv>()
   .use(async (c, next) => {
     requireRole(c.var.grant, 'admin');
@@ -80,29 +79,6 @@ export const cloudRoutes = new Hono<ApiEnv>()
     });
   })
 
-  .get('/conflicts', async (c) => {
-    const filter: ConflictFilter = {
-      status: statusOf(c.req.query('status') ?? 'open'),
-      entityType: c.req.query('entityType'),
-      after: c.req.query('after') ?? '',
-      limit: limitOf(c) + 1,
-    };
-    const found = await cloud(c).conflicts(filter);
-    const items = found.slice(0, filter.limit - 1);
-    const next = found.length === filter.limit ? (items.at(-1)?.id ?? null) : null;
-    return c.json({
-      items: items.filter(({ entityType }) => isAllowed(c.var.grant.types?.read, entityType)).map(conflictBody),
-      next,
-    });
-  })
-
-  .get('/conflicts/:id', async (c) => {
-    const conflict = await cloud(c).conflict(c.req.param('id'));
-    if (conflict === null) throw new SyncError('not_found', 'there is no such conflict');
-    requireRead(c.var.grant, conflict.entityType);
-    return c.json(conflictBody(conflict));
-  })
-
   .get('/export', (c) => {
     const space = cloud(c);
     const types = c.var.grant.types?.read;
@@ -135,7 +111,8 @@ async function write(c: C, content: WriteContent): Promise<Response> {
   });
 }
 
-async function withToken(c: C, clock: VectorClock, respond: () => Response): Promise<Response> {
+/** Every data answer carries the token, failures too: a caller that was told "not found" has seen that. */
+export async function withToken(c: C, clock: VectorClock, respond: () => Response): Promise<Response> {
   const token = await signToken(clock, c.var.grant.space, c.env.CAUSEWAY_SECRET ?? '');
   let response: Response;
   try {
@@ -154,14 +131,4 @@ function cloud(c: C) {
 function recordOf(entity: EntityVersion) {
   const { entityType, entityId, data, version, seq } = entity;
   return { entityType, entityId, data, version, seq, updatedAt: writtenBy(entity).updatedAt };
-}
-
-/** `local` is the cloud's side, `remote` the incoming one. */
-function conflictBody({ atMs, ...conflict }: ConflictRecord) {
-  return { ...conflict, at: atMs };
-}
-
-function statusOf(text: string): ConflictFilter['status'] {
-  if (text === 'open' || text === 'resolved' || text === 'all') return text;
-  throw new SyncError('bad_request', 'status is open, resolved or all');
 }

@@ -5,6 +5,8 @@ import { SyncError } from '../protocol/errors.ts';
 export interface Grant {
   readonly space: SpaceId;
   readonly role: 'client' | 'node' | 'admin';
+  /** Whose token it is, as the issuer says; undefined: it doesn't. */
+  readonly sub?: string | undefined;
   /** Set: only this node. */
   readonly node?: NodeId | undefined;
   readonly relay: boolean;

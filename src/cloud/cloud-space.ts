@@ -1,6 +1,7 @@
 import { DurableObject } from 'cloudflare:workers';
 import type { EntityVersion } from '../core/entity.ts';
 import { type EntityKey, type NodeId, toSpaceId } from '../core/ids.ts';
+import type { Precondition } from '../core/precondition.ts';
 import type { VectorClock } from '../core/vector-clock.ts';
 import { policies } from '../policies.ts';
 import { parseJson } from '../protocol/codec.ts';
@@ -12,7 +13,13 @@ import { d1Projection } from '../store/d1-projection.ts';
 import { durableObjectSqlite } from '../store/do-sqlite.ts';
 import { SqlCloudStore } from '../store/sql-cloud-store.ts';
 import { backoffMs } from '../sync/backoff.ts';
+import { writeAtCloud } from '../sync/cloud-write.ts';
+import type { AwaitedResolution } from '../sync/commit.ts';
+import { type ConflictPage, listConflicts } from '../sync/conflict-pages.ts';
+import type { ManualDecision } from '../sync/conflict-record.ts';
 import { readFeed } from '../sync/feed.ts';
+import { resolveConflict } from '../sync/inbox.ts';
+import { awaitResolution } from '../sync/late-resolution.ts';
 import type { Clock, ConflictFilter, ConflictRecord, Entropy } from '../sync/ports.ts';
 import { Projection } from '../sync/projection.ts';
 import type { Write, Written } from '../sync/replica.ts';
@@ -59,7 +66,7 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
     if (space === undefined) throw new Error('invariant broken: a cloud object is named by its space');
     this.#store = new SqlCloudStore(durableObjectSqlite(ctx.storage));
     const parts = { store: this.#store, policies, clock, entropy };
-    this.#sequencer = new Sequencer(parts);
+    this.#sequencer = new Sequencer({ ...parts, onAwaited: (awaited) => this.#await(awaited) });
     this.#responder = new Responder({ ...parts, sequencer: this.#sequencer });
     this.#projection = new Projection(this.#store, this.#sequencer, d1Projection(env.DB, space), clock);
     this.#pokes = new PokeBoard((nodeId, head) => env.EDGE.getByName(`${space}/${nodeId}`).poke(head));
@@ -106,7 +113,7 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
 
   async write(write: Write): Promise<{ result: Result<Written>; clock: VectorClock }> {
     const before = this.#sequencer.meta.seq;
-    const result = await toResult(() => this.#sequencer.commit((commit) => commit.write(write)));
+    const result = await toResult(() => this.#sequencer.commit((commit) => writeAtCloud(commit, write)));
     this.#spread(before, undefined);
     return { result, clock: this.#clock() };
   }
@@ -116,12 +123,27 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
     return readFeed(this.#store, this.#sequencer.meta.seq, cursor, LIMITS.pageChanges, ({ data }) => data === null);
   }
 
-  conflicts(filter: ConflictFilter): ConflictRecord[] {
-    return this.#store.listConflicts(filter);
+  conflicts(filter: ConflictFilter): ConflictPage {
+    return listConflicts(this.#store, filter);
   }
 
   conflict(id: string): ConflictRecord | null {
     return this.#store.readConflict(id) ?? null;
+  }
+
+  /** Decides a conflict; the other nodes learn the outcome as they learn any write. */
+  async resolveConflict(
+    id: string,
+    decision: ManualDecision,
+    by: string,
+    precondition: Precondition,
+  ): Promise<{ result: Result<ConflictRecord>; clock: VectorClock }> {
+    const before = this.#sequencer.meta.seq;
+    const result = await toResult(() =>
+      this.#sequencer.commit((commit) => resolveConflict(commit, id, decision, by, precondition)),
+    );
+    this.#spread(before, undefined);
+    return { result, clock: this.#clock() };
   }
 
   // --- the projection ---
@@ -148,11 +170,19 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
     this.#scheduleProjection(this.#projectionFailures === 0 ? 0 : PROJECTION_DELAY_MS + pauseMs);
   }
 
-  /** After the history grew: tells those who are live, and has D1 brought up. */
+  /** A resolver of the policies file that takes its time. */
+  #await(awaited: AwaitedResolution): void {
+    const before = this.#sequencer.meta.seq;
+    const settled = awaitResolution(this.#sequencer, awaited, clock).then(() => this.#spread(before, undefined));
+    this.ctx.waitUntil(settled);
+  }
+
+  /** Has D1 brought up, where there is something new; and where the history grew, tells those who are live. */
   #spread(before: number, source: NodeId | undefined): void {
+    // A conflict that the cloud's side won is written, and the history doesn't grow by it.
+    this.#scheduleProjection(PROJECTION_DELAY_MS);
     const head = this.#sequencer.meta.seq;
     if (head === before) return;
-    this.#scheduleProjection(PROJECTION_DELAY_MS);
     this.ctx.waitUntil(this.#pokes.pokeAll(head, source, clock.nowMs()));
   }
 

@@ -13,7 +13,9 @@ import type { VectorClock } from './vector-clock.ts';
  */
 export type Change = ChangeHeader & ChangeContent;
 
-export type Priority = 'critical' | 'high' | 'normal';
+/** From the most to the least urgent. */
+export const PRIORITIES = ['critical', 'high', 'normal'] as const;
+export type Priority = (typeof PRIORITIES)[number];
 
 /** A precondition holds for the version that the change meets in the cloud. */
 export interface ChangeHeader extends Precondition {
@@ -32,12 +34,16 @@ export interface ChangeHeader extends Precondition {
   readonly checksum?: string | undefined;
   readonly transaction?: string | undefined;
   readonly priority?: Priority | undefined;
+  /** Set: the change is the answer of its node to a conflict that the cloud told it of. */
+  readonly resolves?: { readonly conflictId: string; readonly attempts: number; readonly reason: string } | undefined;
   /** `strong`: somebody waits for it, so it takes effect at the moment the cloud sequences it. */
   readonly consistency?: 'strong' | undefined;
 }
 
+/** An update says what record it makes, or by which operations, or both; a delta without the record needs its base. */
 export type ChangeContent =
-  | { readonly operation: 'create' | 'update'; readonly data: JsonObject; readonly operations?: undefined }
+  | { readonly operation: 'create'; readonly data: JsonObject; readonly operations?: undefined }
+  | { readonly operation: 'update'; readonly data: JsonObject; readonly operations?: readonly Operation[] | undefined }
   | { readonly operation: 'update'; readonly operations: readonly Operation[]; readonly data?: undefined }
   | { readonly operation: 'delete'; readonly data?: undefined; readonly operations?: undefined };
 
@@ -49,14 +55,21 @@ export function dotOf(change: { readonly id: string }): Dot {
 }
 
 /**
- * What a dot is bound to: a hash of what the change does, without when and on what it was written. Equal for a change
- * that is sent again, different for another one under the same dot.
+ * What a dot is bound to: hashes of what the change does, without when and on what it was written, and of the record and
+ * the operations apart, as far as they are there: a change may be sent again with more or less of the two.
  *
- * @returns 8 hex digits.
+ * @returns three times 8 hex digits or nothing, joined by `.`.
  */
-export function contentHash(change: Change): string {
-  const { entityType, entityId, operation, data, operations } = change;
-  return hashHex(
-    canonicalText({ entityType, entityId, operation, data: data ?? null, operations: operations ?? null }),
-  ).slice(0, 8);
+export function contentHash({ entityType, entityId, operation, data, operations }: Change): string {
+  return [[entityType, entityId, operation], data, operations].map(shortHash).join('.');
+}
+
+/** Whether two hashes of {@link contentHash} can be of one change. */
+export function isSameContent(a: string, b: string): boolean {
+  const others = b.split('.');
+  return a.split('.').every((part, index) => part === '' || !others[index] || part === others[index]);
+}
+
+function shortHash(value: unknown): string {
+  return value === undefined ? '' : hashHex(canonicalText(value)).slice(0, 8);
 }

@@ -1,7 +1,7 @@
 import type { VectorClock } from './vector-clock.ts';
 
 /** What a read or write may be served from; from the strictest to the loosest promise. `design.md`, section 8. */
-const CONSISTENCY_LEVELS = ['strong', 'causal', 'session', 'eventual'] as const;
+export const CONSISTENCY_LEVELS = ['strong', 'causal', 'session', 'eventual'] as const;
 export type ConsistencyLevel = (typeof CONSISTENCY_LEVELS)[number];
 
 export function toConsistencyLevel(text: string): ConsistencyLevel | undefined {

@@ -96,6 +96,11 @@ export function isSmaller(operations: readonly Operation[], record: JsonObject):
   return jsonBytes(operations) < MAX_DELTA_SHARE * jsonBytes(record);
 }
 
+/** Whether an operation builds on what is there, so that it means more than the record that it makes. */
+export function isAdditive({ op }: Operation): boolean {
+  return op === 'increment' || op === 'push' || op === 'pull';
+}
+
 /**
  * A merge patch (RFC 7386) as operations on the current record. `null` becomes an `unset`, also of what is missing; an
  * object goes into the object that is there, or is set without its nulls. A patch that names a forbidden key, or is too
@@ -103,6 +108,13 @@ export function isSmaller(operations: readonly Operation[], record: JsonObject):
  */
 export function mergePatchOperations(current: JsonObject, patch: JsonObject): Operation[] {
   return patchObject([], current, patch);
+}
+
+/** The value at a path; undefined: there is none. */
+export function valueAt(data: JsonObject, path: Path): JsonValue | undefined {
+  let value: JsonValue | undefined = data;
+  for (const key of path) value = value !== undefined && isContainer(value) ? childOf(value, key) : undefined;
+  return value;
 }
 
 /** Whether a value has more than `limit` containers inside one another. Looks no deeper than that. */
@@ -335,12 +347,6 @@ function fold(earlier: Step, next: Step): Operation | undefined {
 function addUp(increment: Operation & { readonly op: 'increment' }, more: number): Operation | undefined {
   const value = increment.value + more;
   return [increment.value, more, value].every(Number.isSafeInteger) ? { ...increment, value } : undefined;
-}
-
-function valueAt(data: JsonObject, path: Path): JsonValue | undefined {
-  let value: JsonValue | undefined = data;
-  for (const key of path) value = value !== undefined && isContainer(value) ? childOf(value, key) : undefined;
-  return value;
 }
 
 // Merge patch.

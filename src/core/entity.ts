@@ -3,6 +3,35 @@ import { parseStamp, type Stamp } from './hlc.ts';
 import type { EntityId, EntityType } from './ids.ts';
 import type { JsonObject } from './json.ts';
 
+/** One write. `dot`: `<nodeId>:<counter>` of the change, or `cloud:<seq>` where more than one had a part in it. */
+export interface Mark {
+  readonly seq: number;
+  readonly dot: string;
+  readonly stamp: Stamp;
+}
+
+/**
+ * How a path was written: `set` (or unset), by increments (`add`), by elements pushed to or pulled from an array
+ * (`list`), or `made`: an empty object on the way to what was written, which says nothing of what is in it.
+ */
+export type WriteKind = 'set' | 'add' | 'list' | 'made';
+
+export interface PathMark extends Mark {
+  /** As operations write it; never through an array, which is one value here. */
+  readonly path: string;
+  readonly kind: WriteKind;
+}
+
+/**
+ * Which parts of a record were written after the record as a whole, when, and by whom. Shape: `whole` of the last write
+ * of the whole record, `paths` of what was written since, oldest first. A path that no mark names was last written with
+ * the whole.
+ */
+export interface Marks {
+  readonly whole: Mark;
+  readonly paths: readonly PathMark[];
+}
+
 /**
  * One state of one entity. `version` is the dot that made it: the change's own where the change was a plain successor,
  * `cloud:<seq>` where a conflict was decided.
@@ -15,8 +44,10 @@ export interface EntityVersion {
   /** Its place in the cloud's history; 0 while only the replica has it. */
   readonly seq: number;
   readonly version: string;
-  /** Of the write whose content won. */
+  /** Of the write whose content won; of a merge, the later one. */
   readonly stamp: Stamp;
+  /** What was written after the record as a whole; undefined: nothing. */
+  readonly marks?: Marks | undefined;
 }
 
 export function versionDot(version: EntityVersion): Dot {

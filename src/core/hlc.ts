@@ -74,6 +74,10 @@ export function compareStamps(a: Stamp, b: Stamp): number {
   return a < b ? -1 : 1;
 }
 
+export function laterStamp(a: Stamp, b: Stamp): Stamp {
+  return compareStamps(a, b) >= 0 ? a : b;
+}
+
 /**
  * A stamp further ahead of `nowMs` than `maxDriftMs` is put at `nowMs`, so that a fast clock can't win for ever.
  * Its counter goes to 0: two clamped stamps of one node may tie, but never change places.

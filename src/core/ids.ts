@@ -21,6 +21,7 @@ export const CLOUD = 'cloud';
 
 /** Patterns of `http.md`, section 1. */
 export const NODE_ID_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+export const MAX_NAME_CHARS = 128;
 export const ENTITY_NAME_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._~:@-]{0,127}$/;
 
 /** Shape: as a node id, since a space names a Durable Object too. */

@@ -1,9 +1,19 @@
 import { type Change, dotOf } from './change.ts';
-import { type ConflictKind, conflictKind, type Resolution, resolve } from './conflict.ts';
+import {
+  type Conflict,
+  type ConflictKind,
+  conflictKind,
+  type Decision,
+  overrule,
+  replacing,
+  resolve,
+} from './conflict.ts';
 import { hasSeen } from './context.ts';
-import { applyOperations } from './delta.ts';
+import { applyOperations, MAX_DEPTH } from './delta.ts';
 import { type EntityVersion, versionDot } from './entity.ts';
-import { type JsonObject, jsonEqual } from './json.ts';
+import type { JsonObject } from './json.ts';
+import { pathsWritten, type Written } from './marks.ts';
+import { isForbidden, parsePath } from './path.ts';
 import type { Policy } from './policy.ts';
 import { isMet } from './precondition.ts';
 
@@ -13,39 +23,33 @@ import { isMet } from './precondition.ts';
  */
 export type Outcome =
   /** The entity becomes `data` (`null`: is deleted). */
-  | { readonly kind: 'advance'; readonly data: JsonObject | null }
+  | { readonly kind: 'advance'; readonly data: JsonObject | null; readonly written: Written }
   /** There is nothing to do: what was deleted isn't there. */
   | { readonly kind: 'no-op' }
   /** Neither side had seen the other. */
-  | { readonly kind: 'conflict'; readonly conflict: ConflictKind; readonly resolution: Resolution }
-  /** Both sides wrote the same: nobody loses, so there is no conflict to record. */
-  | { readonly kind: 'agreement'; readonly winner: 'local' | 'remote'; readonly data: JsonObject | null }
+  | (Decision & { readonly conflict: Conflict })
   /** Only operations were sent, and their base isn't here: the whole record is needed. */
   | { readonly kind: 'needs-full' }
   | { readonly kind: 'refused'; readonly code: RefusalCode; readonly detail: string };
 
 export type RefusalCode = 'not_found' | 'invalid_operation' | 'too_deep' | 'precondition_failed';
 
-/** Pure. Cost: that of applying the operations; a conflict compares the two records. */
+/** Pure but for custom resolvers. Cost: that of applying the operations; a conflict compares the two records. */
 export function outcomeOf(current: EntityVersion | undefined, change: Change, policy: Policy): Outcome {
-  const refusal = refusedPrecondition(current, change);
+  const refusal = refusedPrecondition(current, change) ?? refusedPath(change);
   if (refusal !== undefined) return refusal;
   if (current === undefined || isSuccessor(change, current)) return successor(current, change);
 
   // Operations that somebody waits for mean the state that they meet, so they can't lose a race.
-  if (change.consistency === 'strong' && change.operations !== undefined) return successor(current, change);
-
-  const conflict = conflictKind(current.data, change.operation);
-  if (conflict === undefined) return { kind: 'no-op' };
-  // Only operations, on a base that isn't here: what they were meant to make can't be told.
-  if (change.operations !== undefined) return { kind: 'needs-full' };
-
-  const remote = { data: change.data ?? null, stamp: change.stamp };
-  const resolution = resolve(conflict, current, remote, policy);
-  if (current.data !== null && remote.data !== null && jsonEqual(current.data, remote.data)) {
-    return { kind: 'agreement', winner: resolution.winner, data: remote.data };
+  if (change.consistency === 'strong' && change.data === undefined && change.operation !== 'delete') {
+    return successor(current, change);
   }
-  return { kind: 'conflict', conflict, resolution };
+  const kind = conflictKind(current.data, change.operation);
+  if (kind === undefined) return { kind: 'no-op' };
+  // Only operations, on a base that isn't here: what they were meant to make can't be told.
+  if (change.operation !== 'delete' && change.data === undefined) return { kind: 'needs-full' };
+  const conflict = conflictOf(kind, current, change);
+  return { ...(change.consistency === 'strong' ? overrule(conflict) : resolve(conflict, policy)), conflict };
 }
 
 function isSuccessor(change: Change, current: EntityVersion): boolean {
@@ -56,21 +60,43 @@ function isSuccessor(change: Change, current: EntityVersion): boolean {
 /** The outcome of a change that has seen all that is there. */
 function successor(current: EntityVersion | undefined, change: Change): Outcome {
   const before = current?.data ?? null;
-  if (change.data !== undefined) return { kind: 'advance', data: change.data };
+  const { operation, data, operations } = change;
   if (before === null) {
-    if (change.operation === 'delete' && change.consistency !== 'strong') return { kind: 'no-op' };
+    if (data !== undefined) return { kind: 'advance', data, written: 'whole' };
+    if (operation === 'delete' && change.consistency !== 'strong') return { kind: 'no-op' };
     const detail = `there is no ${change.entityType}/${change.entityId}`;
     return { kind: 'refused', code: 'not_found', detail };
   }
-  if (change.operation === 'delete') return { kind: 'advance', data: null };
-  const applied = applyOperations(before, change.operations);
-  if (applied.ok) return { kind: 'advance', data: applied.data };
+  if (operation === 'delete') return { kind: 'advance', data: null, written: 'whole' };
+  // The operations first: an earlier change of the same writer may have become another record than the writer saw.
+  const applied = operations && applyOperations(before, operations);
+  if (operations !== undefined && applied?.ok) {
+    return { kind: 'advance', data: applied.data, written: pathsWritten(operations, before, applied.data) };
+  }
+  if (data !== undefined) return { kind: 'advance', data, written: replacing(before, data) };
+  if (applied === undefined || applied.ok) throw new Error('invariant broken: an update has data or operations');
   const code = applied.reason === 'too-deep' ? 'too_deep' : 'invalid_operation';
   return { kind: 'refused', code, detail: `operation ${applied.index}: ${applied.detail}` };
+}
+
+function conflictOf(kind: ConflictKind, local: EntityVersion, change: Change): Conflict {
+  const { data, operations, stamp, base, covers, resolves } = change;
+  const remote = { data: data ?? null, operations, stamp, dot: dotOf(change), base, covers };
+  return { kind, local, remote, attempts: resolves?.attempts ?? 0 };
 }
 
 function refusedPrecondition(current: EntityVersion | undefined, change: Change): Outcome | undefined {
   const version = current === undefined || current.data === null ? undefined : current.version;
   if (isMet(change, version)) return undefined;
   return { kind: 'refused', code: 'precondition_failed', detail: `the current version is ${version ?? 'none'}` };
+}
+
+/** No rule applies an operation to what a path like `__proto__` names. */
+function refusedPath({ operations }: Change): Outcome | undefined {
+  const index = (operations ?? []).findIndex(({ path }) => {
+    const parsed = parsePath(path);
+    return parsed === undefined || isForbidden(parsed) || parsed.length > MAX_DEPTH;
+  });
+  if (index === -1) return undefined;
+  return { kind: 'refused', code: 'invalid_operation', detail: `operation ${index}: its path names no field` };
 }

@@ -1,61 +1,62 @@
 import type { Priority } from './change.ts';
 import type { ConsistencyLevel } from './consistency.ts';
 import type { JsonValue } from './json.ts';
+import type { RecordSchema } from './record-schema.ts';
+import type { Resolver } from './resolver.ts';
 
-export type ConflictRule = 'lww' | 'merge' | 'custom' | 'manual';
-export type DeleteRule = 'latest' | 'delete-wins' | 'update-wins';
-export type CreateRule = 'merge' | 'rename' | 'lww';
+export const CONFLICT_RULES = ['lww', 'merge', 'custom', 'manual'] as const;
+export type ConflictRule = (typeof CONFLICT_RULES)[number];
+
+export const DELETE_RULES = ['latest', 'delete-wins', 'update-wins'] as const;
+export type DeleteRule = (typeof DELETE_RULES)[number];
+
+export const CREATE_RULES = ['merge', 'rename', 'lww'] as const;
+export type CreateRule = (typeof CREATE_RULES)[number];
 
 /** What one entity type wants. `design.md`, section 5. */
 export interface Policy {
+  /** Where it stands in the policies file: the entity type, or {@link DEFAULT_ENTRY}. */
+  readonly entry: string;
   readonly consistency: ConsistencyLevel;
   /** The staleness that an eventual read accepts; undefined: any. */
   readonly maxStalenessMs?: number | undefined;
   /** Both sides updated. */
   readonly conflict: ConflictRule;
+  /** With `conflict: 'custom'`: who decides, a function in the cloud or the node that pushed. */
+  readonly custom?: Resolver | 'node' | undefined;
+  /** With `custom: 'node'`: by what edge nodes resolve. Clients bring their own. */
+  readonly onNode?: Resolver | undefined;
   /** One side deleted, the other updated. */
   readonly onDelete: DeleteRule;
   /** Both sides created. */
   readonly onCreate: CreateRule;
   readonly priority: Priority;
+  /** Whether changes of one record that wait together may be sent as one. */
+  readonly coalesce: boolean;
   /** A Standard Schema of the record (zod makes them); synchronous ones only. */
   readonly schema?: RecordSchema | undefined;
 }
 
-/** The part of Standard Schema v1 (standardschema.dev) that policies use. */
-export interface RecordSchema {
-  readonly '~standard': {
-    readonly validate: (value: unknown) => SchemaResult | Promise<SchemaResult>;
-  };
-}
+/** No entity type can be called so. */
+export const DEFAULT_ENTRY = '(default)';
 
-type SchemaResult =
-  | { readonly value: unknown; readonly issues?: undefined }
-  | { readonly issues: readonly { readonly message: string; readonly path?: readonly unknown[] | undefined }[] };
-
-export interface Policies {
+/** `Records` and `Default` say what the records of each type are, where schemas tell it; they exist for tsc alone. */
+export interface Policies<Records = unknown, Default = unknown> {
   readonly types: Readonly<Record<string, Policy>>;
   /** For every type that isn't named. */
   readonly default: Policy;
+  readonly [recordTypes]?: { readonly named: Records; readonly other: Default };
 }
 
-/** The policies of a deployment, from what its author left open filled in with the defaults. */
-export function definePolicies(given: {
-  readonly types: Readonly<Record<string, Partial<Policy>>>;
-  readonly default?: Partial<Policy>;
-}): Policies {
-  const fallback = { ...DEFAULT_POLICY, ...given.default };
-  const types = Object.entries(given.types).map(([type, policy]) => [type, { ...DEFAULT_POLICY, ...policy }] as const);
-  return { types: Object.fromEntries(types), default: fallback };
-}
+declare const recordTypes: unique symbol;
 
-const DEFAULT_POLICY: Policy = {
-  consistency: 'eventual',
-  conflict: 'lww',
-  onDelete: 'latest',
-  onCreate: 'merge',
-  priority: 'normal',
-};
+/** What a record of an entity type is: `RecordOf<typeof policies, 'user-config'>`. */
+export type RecordOf<P extends Policies, EntityType extends string> =
+  P extends Policies<infer Records, infer Default>
+    ? EntityType extends keyof Records
+      ? Records[EntityType]
+      : Default
+    : never;
 
 export function policyFor(policies: Policies, entityType: string): Policy {
   return (Object.hasOwn(policies.types, entityType) ? policies.types[entityType] : undefined) ?? policies.default;
@@ -67,26 +68,14 @@ export function describePolicies(policies: Policies): JsonValue {
   return { types: Object.fromEntries(types), default: describe(policies.default) };
 }
 
-function describe({ schema: _, ...policy }: Policy): JsonValue {
+/** A function in `custom` isn't data either; the conversion drops it. */
+function describe({ entry: _, schema: __, ...policy }: Policy): JsonValue {
   return JSON.parse(JSON.stringify(policy));
 }
 
-/** Rules that a policy names and this version decides by another one, in words for the status of a node. */
+/** What of the policies will not do what its author may think, in words for the status of a node. */
 export function policyWarnings(policies: Policies): string[] {
-  return Object.entries({ ...policies.types, '(default)': policies.default }).flatMap(([type, policy]) => [
-    ...(policy.conflict === 'lww' ? [] : [`${type}: conflict rule '${policy.conflict}' is decided by 'lww'`]),
-    ...(policy.onCreate === 'lww' ? [] : [`${type}: create rule '${policy.onCreate}' is decided by 'lww'`]),
-  ]);
-}
-
-/** The issues of a record under its type's schema; none where it is valid or there is no schema. */
-export function schemaIssues(policy: Policy, data: unknown): readonly { path: string; message: string }[] {
-  if (policy.schema === undefined) return [];
-  const result = policy.schema['~standard'].validate(data);
-  if (result instanceof Promise) throw new Error('a policy schema must be synchronous');
-  return (result.issues ?? []).map(({ message, path }) => ({ path: (path ?? []).map(segment).join('.'), message }));
-}
-
-function segment(part: unknown): string {
-  return typeof part === 'object' && part !== null && 'key' in part ? String(part.key) : String(part);
+  return [...Object.values(policies.types), policies.default]
+    .filter(({ custom, onNode }) => custom === 'node' && onNode === undefined)
+    .map(({ entry }) => `${entry}: edge nodes have no 'onNode' to resolve conflicts by; people will have to`);
 }

@@ -4,7 +4,7 @@ import { digestTotal } from '../core/digest.ts';
 import { parseStamp, type Stamp } from '../core/hlc.ts';
 import { type EntityId, type EntityType, entityKey, type NodeId, toNodeId, toSpaceId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
-import { policyWarnings } from '../core/policy.ts';
+import { policyFor, policyWarnings } from '../core/policy.ts';
 import { merge, type VectorClock } from '../core/vector-clock.ts';
 import { policies } from '../policies.ts';
 import { type Result, toResult } from '../protocol/errors.ts';
@@ -13,6 +13,7 @@ import { SqlReplicaStore } from '../store/sql-replica-store.ts';
 import { Access, type Served, type StrongWritten } from '../sync/access.ts';
 import { Link, type SyncSummary } from '../sync/link.ts';
 import type { LinkState } from '../sync/machine.ts';
+import { NodeResolver } from '../sync/node-resolver.ts';
 import type { QueueStats } from '../sync/offline-queue.ts';
 import { type NetworkReport, type Plan, planFor } from '../sync/plan.ts';
 import type { Clock, Entropy } from '../sync/ports.ts';
@@ -110,6 +111,12 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
     this.#link = new Link({
       replica: this.#replica,
       upstream: upstreamFor(env, space, nodeId),
+      resolver: new NodeResolver({
+        replica: this.#replica,
+        policies,
+        clock,
+        resolverFor: (entityType) => policyFor(policies, entityType).onNode,
+      }),
       clock,
       entropy,
       isLive: () => this.#isLive(),

@@ -1,4 +1,6 @@
 import { MAX_DEPTH, MAX_OPERATIONS } from '../core/delta.ts';
+import { MAX_ISSUE_CHARS, MAX_ISSUES } from '../core/record-schema.ts';
+import { MAX_METADATA_CHARS } from '../core/resolver.ts';
 
 /** Every bound of the system, with its source or its reason. */
 export const LIMITS = {
@@ -6,6 +8,11 @@ export const LIMITS = {
   recordBytes: 256 * 1024,
   /** Nesting of a record; the record itself is 1. `http.md`, section 2. */
   recordDepth: MAX_DEPTH,
+  /** What a schema may say of one record, since it is kept with the refusal. */
+  recordIssues: MAX_ISSUES,
+  recordIssueChars: MAX_ISSUE_CHARS,
+  /** What a resolver may say beside its decision, as JSON: a row holds both sides of the conflict already. */
+  resolverMetadataChars: MAX_METADATA_CHARS,
   /** Operations in one PATCH or change. `http.md`, section 2. */
   operations: MAX_OPERATIONS,
   /** One path of an operation, in characters: longer than any honest field. */
@@ -45,8 +52,16 @@ export const LIMITS = {
   answerBytes: 1024 * 1024,
   /** Counters, back from the newest, whose content is remembered, to tell a copy of a node from a repetition. */
   dotHashes: 1_024,
+  /** Records of one node that got another id and that it may not have heard of: a batch can hold so many, and another. */
+  renamesPerNode: 1_000,
+  /** How long a resolver may take that doesn't answer at once; then people decide. */
+  resolverMs: 5_000,
   /** Changes that wait at one node, in bytes. `design.md`, section 6. */
   queueBytes: 16 * 1024 * 1024,
+  /** Earlier decisions that a conflict keeps: more than people change their minds, and one page to read. */
+  pastDecisions: 20,
+  /** A conflict as JSON: a row holds at most 2 MB in D1 and in a Durable Object. Older decisions make room. */
+  conflictBytes: 1_900_000,
   /** How long a caller may wait. `http.md`, section 2. */
   waitMs: 5_000,
   maxWaitMs: 30_000,
@@ -54,6 +69,8 @@ export const LIMITS = {
   exchangeTimeoutMs: 20_000,
   /** Exchanges in one sync: 200,000 entities in pages of 1,000, and room. More go to the next alarm. */
   exchangesPerSync: 1_000,
+  /** The `sub` of a bearer token, in characters. OpenID Connect Core 1.0, section 2. */
+  subjectChars: 255,
   /** A causal token, in characters. */
   tokenChars: 4_096,
 } as const;

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import type { Change } from '../core/change.ts';
+import { type Change, PRIORITIES } from '../core/change.ts';
 import type { Operation } from '../core/delta.ts';
 import { formatDot, parseDot } from '../core/dot.ts';
 import { type Stamp, toStamp } from '../core/hlc.ts';
@@ -50,7 +50,7 @@ export const operation: z.ZodType<Operation> = z.discriminatedUnion('op', [
 ]);
 export const operations = z.array(operation).min(1).max(LIMITS.operations);
 
-export const priority = z.enum(['critical', 'high', 'normal']);
+export const priority = z.enum(PRIORITIES);
 
 const changeHeader = {
   id: dot,
@@ -64,6 +64,7 @@ const changeHeader = {
   checksum: z.string().max(128).optional(),
   transaction: z.string().max(128).optional(),
   priority: priority.optional(),
+  resolves: z.object({ conflictId: text(128), attempts: count, reason: z.string().max(1_024) }).optional(),
   consistency: z.literal('strong').optional(),
   ifMatch: z.string().max(128).optional(),
   ifNoneMatch: z.string().max(128).optional(),
@@ -72,7 +73,8 @@ const changeHeader = {
 export const change: z.ZodType<Change> = z
   .union([
     z.object({ ...changeHeader, operation: z.literal('delete'), data: z.undefined().optional() }),
-    z.object({ ...changeHeader, operation: z.enum(['create', 'update']), data: record }),
+    z.object({ ...changeHeader, operation: z.literal('create'), data: record }),
+    z.object({ ...changeHeader, operation: z.literal('update'), data: record, operations: operations.optional() }),
     z.object({ ...changeHeader, operation: z.literal('update'), operations }),
   ])
   .refine((value) => value.id.startsWith(`${value.nodeId}:`), "the id is not of the change's nodeId");
@@ -131,6 +133,8 @@ export const batch = z.object({
   sourceNodeId: nodeId,
   targetNodeId: z.literal(CLOUD),
   cursor: count,
+  /** Up to where the node has everything, as it was there: what changed after that may come as operations. */
+  since: count.optional(),
   lastSyncTimestamp: count.nullish(),
   changes: z.array(changeEnvelope).max(LIMITS.batchChanges),
   void: intervals.optional(),
@@ -175,13 +179,16 @@ export const changeResult = z.object({
 });
 export type ChangeResult = z.infer<typeof changeResult>;
 
-/** The last state of one entity. */
+/** The last state of one entity, whole, or by what changed after the `since` of the batch. */
 export const remoteChange = z.object({
   entityType,
   entityId,
   operation: z.enum(['create', 'update', 'delete']),
   seq: count.min(1),
   data: record.optional(),
+  operations: z.array(operation).optional(),
+  /** Of paths that `operations` set and that concurrent writes add to, what these do: see `WriteKind`. */
+  kinds: z.record(z.string(), z.enum(['add', 'list'])).optional(),
   version: dot,
   stamp,
   /** The node whose write it is. */

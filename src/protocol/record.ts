@@ -1,6 +1,7 @@
 import { exceedsDepth } from '../core/delta.ts';
 import type { JsonObject } from '../core/json.ts';
-import { type Policy, schemaIssues } from '../core/policy.ts';
+import type { Policy } from '../core/policy.ts';
+import { type Issue, schemaIssues } from '../core/record-schema.ts';
 import { type ErrorCode, SyncError } from './errors.ts';
 import { LIMITS } from './limits.ts';
 
@@ -8,14 +9,15 @@ import { LIMITS } from './limits.ts';
 export interface Refusal {
   readonly code: ErrorCode;
   readonly detail: string;
-  readonly issues?: readonly { readonly path: string; readonly message: string }[] | undefined;
+  readonly issues?: readonly Issue[] | undefined;
   /** The version that was there, where another one was wanted. */
   readonly current?: string | undefined;
 }
 
 /**
  * Why a record may not be stored: nested too deeply (`too_deep`), too large (`too_large`), or not what its type's
- * schema wants (`invalid_data`, with `issues`); undefined: it may. Cost: one pass, and one serialization.
+ * schema wants (`invalid_data`, with `issues`), which is also said where the schema fails; undefined: it may. Cost: one
+ * pass, one serialization, and the schema. Throws nothing.
  */
 export function recordProblem(data: JsonObject, policy: Policy): Refusal | undefined {
   if (exceedsDepth(data, LIMITS.recordDepth)) {
@@ -25,10 +27,14 @@ export function recordProblem(data: JsonObject, policy: Policy): Refusal | undef
   if (bytes > LIMITS.recordBytes) {
     return { code: 'too_large', detail: `the record has ${bytes} bytes, and may have ${LIMITS.recordBytes}` };
   }
-  const issues = schemaIssues(policy, data);
-  return issues.length === 0
-    ? undefined
-    : { code: 'invalid_data', detail: 'the record does not fit its schema', issues };
+  const issues = policy.schema === undefined ? [] : schemaIssues(policy.schema, data);
+  const [first] = issues;
+  if (first === undefined) return undefined;
+  // A dead letter keeps the detail and not the issues.
+  const where = first.path === '' ? '' : `${first.path}: `;
+  const more = issues.length === 1 ? '' : ` (and ${issues.length - 1} more)`;
+  const detail = `the record does not pass the schema of ${policy.entry}: ${where}${first.message}${more}`;
+  return { code: 'invalid_data', detail, issues };
 }
 
 /** As {@link recordProblem}, thrown as a `SyncError`. */

@@ -13,6 +13,7 @@ export class MemoryCloudStore implements CloudStore {
   readonly #nodes = new MemoryTable<NodeId, NodeRecord>(this.#journal);
   readonly #refusals = new MemoryTable<string, Refusal>(this.#journal);
   readonly #conflicts = new MemoryTable<string, ConflictRecord>(this.#journal);
+  readonly #conflictFeed = new MemoryTable<number, string>(this.#journal);
 
   transaction<T>(body: () => T): T {
     return this.#journal.transaction(body);
@@ -73,14 +74,27 @@ export class MemoryCloudStore implements CloudStore {
   }
 
   writeConflict(conflict: ConflictRecord): void {
-    this.#conflicts.set(conflict.id, conflict);
+    const { id, revision } = conflict;
+    const holder = this.#conflictFeed.get(revision);
+    if (holder !== undefined && holder !== id) {
+      throw new Error(`invariant broken: ${holder} has revision ${revision} already`);
+    }
+    const before = this.#conflicts.get(id);
+    if (before !== undefined) this.#conflictFeed.delete(before.revision);
+    this.#conflictFeed.set(revision, id);
+    this.#conflicts.set(id, conflict);
   }
 
-  listConflicts({ status, entityType, after, limit }: ConflictFilter): ConflictRecord[] {
+  readConflictsAfter(revision: number, limit: number): ConflictRecord[] {
+    const revisions = this.#conflictFeed.keys().filter((other) => other > revision);
+    return this.#conflicts.getAll(this.#conflictFeed.getAll(revisions.sort((a, b) => a - b).slice(0, limit)));
+  }
+
+  listConflicts({ status, entityTypes, after, limit }: ConflictFilter): ConflictRecord[] {
     const ids = this.#conflicts.keys().filter((id) => id > after);
     const isWanted = (conflict: ConflictRecord) =>
       (status === 'all' || conflict.status === status) &&
-      (entityType === undefined || conflict.entityType === entityType);
+      (entityTypes === undefined || entityTypes.includes(conflict.entityType));
     return this.#conflicts.getAll(ids.sort()).filter(isWanted).slice(0, limit);
   }
 }

@@ -2,12 +2,12 @@ import type { EntityVersion } from '../core/entity.ts';
 import { type EntityKey, type NodeId, splitKey } from '../core/ids.ts';
 import type { Refusal } from '../protocol/record.ts';
 import type { CloudMeta, CloudStore, ConflictFilter, ConflictRecord, NodeRecord } from '../sync/ports.ts';
-import { ENTITY_COLUMNS, ENTITY_TABLE, entityFromRow, entityToRow, upsertEntity } from './entity-rows.ts';
+import { addMarks, ENTITY_COLUMNS, ENTITY_TABLE, entityFromRow, entityToRow, upsertEntity } from './entity-rows.ts';
 import { applySchema, type SqlDatabase, type SqlValue, textOf } from './sql-database.ts';
 
 /**
  * The cloud in SQLite. Rows written: a change 2 (the entity and its place in the feed), an exchange 2 (the node and
- * `meta`), a conflict and a refusal 1 more.
+ * `meta`), a conflict 2 (itself and its place in its feed; 3 while it is open), a refusal 1.
  */
 export class SqlCloudStore implements CloudStore {
   readonly #db: SqlDatabase;
@@ -82,22 +82,31 @@ export class SqlCloudStore implements CloudStore {
 
   writeConflict(conflict: ConflictRecord): void {
     this.#db.all(
-      'INSERT INTO conflicts (id, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value',
+      `INSERT INTO conflicts (id, revision, status, entity_type, value) VALUES (?, ?, ?, ?, ?)
+       ON CONFLICT (id) DO UPDATE SET
+         revision = excluded.revision, status = excluded.status, entity_type = excluded.entity_type,
+         value = excluded.value`,
       conflict.id,
+      conflict.revision,
+      conflict.status,
+      conflict.entityType,
       JSON.stringify(conflict),
     );
   }
 
-  listConflicts({ status, entityType, after, limit }: ConflictFilter): ConflictRecord[] {
+  readConflictsAfter(revision: number, limit: number): ConflictRecord[] {
+    return this.#listJson('SELECT value FROM conflicts WHERE revision > ? ORDER BY revision LIMIT ?', revision, limit);
+  }
+
+  listConflicts({ status, entityTypes, after, limit }: ConflictFilter): ConflictRecord[] {
+    const types = entityTypes === undefined ? null : JSON.stringify(entityTypes);
     return this.#listJson(
-      `SELECT value FROM conflicts WHERE id > ?
-         AND (? = 'all' OR value ->> 'status' = ?) AND (? IS NULL OR value ->> 'entityType' = ?)
+      `SELECT value FROM conflicts ${CONFLICTS_OF[status]} id > ?
+         AND (? IS NULL OR entity_type IN (SELECT value FROM json_each(?)))
        ORDER BY id LIMIT ?`,
       after,
-      status,
-      status,
-      entityType ?? null,
-      entityType ?? null,
+      types,
+      types,
       limit,
     );
   }
@@ -111,6 +120,14 @@ export class SqlCloudStore implements CloudStore {
   }
 }
 
+/** How each status is found. The open ones are few among many, and have an index of their own. */
+const CONFLICTS_OF: Readonly<Record<ConflictFilter['status'], string>> = {
+  open: "WHERE status = 'open' AND",
+  resolved: "WHERE status = 'resolved' AND",
+  all: 'WHERE',
+};
+
+/** Only ever appended to: a database has run some of it. */
 const SCHEMA = [
   'CREATE TABLE meta (id INTEGER PRIMARY KEY CHECK (id = 1), value TEXT NOT NULL) STRICT',
   `CREATE TABLE entities ${ENTITY_TABLE}`,
@@ -118,4 +135,25 @@ const SCHEMA = [
   'CREATE TABLE nodes (node_id TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID',
   'CREATE TABLE refusals (change_id TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID',
   'CREATE TABLE conflicts (id TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID',
+  addMarks('entities'),
+  // Conflicts get a feed and columns to filter by. Those that are there were all decided by the policy, at once.
+  'ALTER TABLE conflicts RENAME TO conflicts_by_id',
+  `CREATE TABLE conflicts (
+    id TEXT PRIMARY KEY,
+    revision INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    entity_type TEXT NOT NULL,
+    value TEXT NOT NULL
+  ) STRICT, WITHOUT ROWID`,
+  `INSERT INTO conflicts (id, revision, status, entity_type, value)
+   SELECT id, revision, value ->> 'status', value ->> 'entityType', json_set(
+     value, '$.decidedBy', NULL, '$.decidedAtMs', value -> 'atMs', '$.history', json('[]'), '$.revision', revision
+   )
+   FROM (SELECT id, value, row_number() OVER (ORDER BY id) AS revision FROM conflicts_by_id)`,
+  'DROP TABLE conflicts_by_id',
+  'CREATE UNIQUE INDEX conflict_feed ON conflicts (revision)',
+  "CREATE INDEX open_conflicts ON conflicts (id, entity_type) WHERE status = 'open'",
+  `UPDATE meta SET value = json_set(
+     value, '$.conflictRevision', (SELECT count(*) FROM conflicts), '$.projected.conflictRevision', 0
+   )`,
 ];

@@ -2,7 +2,7 @@ import { dotOf } from '../core/change.ts';
 import type { EntityVersion } from '../core/entity.ts';
 import { type EntityId, type EntityKey, type EntityType, entityKey, splitKey } from '../core/ids.ts';
 import type { QueuedChange, ReplicaMeta, ReplicaStore, StagedPage } from '../sync/ports.ts';
-import { ENTITY_COLUMNS, ENTITY_TABLE, entityFromRow, entityToRow, upsertEntity } from './entity-rows.ts';
+import { addMarks, ENTITY_COLUMNS, ENTITY_TABLE, entityFromRow, entityToRow, upsertEntity } from './entity-rows.ts';
 import { applySchema, type SqlDatabase, textOf } from './sql-database.ts';
 
 /**
@@ -106,4 +106,5 @@ const SCHEMA = [
   `CREATE TABLE records ${ENTITY_TABLE}`,
   'CREATE TABLE queue (counter INTEGER PRIMARY KEY, value TEXT NOT NULL) STRICT',
   'CREATE TABLE staged (page INTEGER PRIMARY KEY, value TEXT NOT NULL) STRICT',
+  addMarks('records'),
 ];

@@ -1,5 +1,7 @@
+import { isSmaller } from '../core/delta.ts';
 import { type EntityVersion, writtenBy } from '../core/entity.ts';
 import { type EntityKey, entityKey } from '../core/ids.ts';
+import { fieldsAfter } from '../core/marks.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import type { RemoteChange } from '../protocol/messages.ts';
 import type { CloudStore } from './ports.ts';
@@ -48,12 +50,22 @@ const CHUNK = 32;
 /** About what a change takes beside its data. */
 const ENVELOPE_BYTES = 200;
 
-/** An entity as a reader of the feed gets it. */
-export function toRemoteChange(entity: EntityVersion): RemoteChange {
+/**
+ * An entity as a reader of the feed gets it.
+ *
+ * @param since up to where the reader has everything, as it was there: it gets the fields that were written after that,
+ *   where they are smaller than the record. Undefined: it gets the record.
+ */
+export function toRemoteChange(entity: EntityVersion, since: number | undefined): RemoteChange {
   const { entityType, entityId, seq, version, stamp, data } = entity;
   const { origin } = writtenBy(entity);
   const header = { entityType, entityId, seq, version, stamp, origin };
-  return data === null ? { ...header, operation: 'delete' } : { ...header, operation: 'update', data };
+  if (data === null) return { ...header, operation: 'delete' };
+  const fields = since === undefined ? undefined : fieldsAfter(entity, since);
+  if (fields === undefined || !isSmaller(fields.operations, data)) return { ...header, operation: 'update', data };
+  const { operations, kinds } = fields;
+  const isAdding = Object.keys(kinds).length > 0;
+  return { ...header, operation: 'update', operations: [...operations], ...(isAdding ? { kinds: { ...kinds } } : {}) };
 }
 
 /** Whether the reader had `applied` taken as it was, and so has the entity as it is here. */

@@ -6,12 +6,15 @@ import type { BatchAnswer, ChangeResult } from '../protocol/messages.ts';
 import { CAPABILITIES, PROTOCOL_VERSION } from '../protocol/version.ts';
 import { backoffMs } from './backoff.ts';
 import { type LinkEvent, type LinkState, step } from './machine.ts';
+import type { NodeResolver } from './node-resolver.ts';
 import type { Clock, Entropy, Metered, Session, Upstream } from './ports.ts';
 import type { Replica } from './replica.ts';
 
 export interface LinkOptions {
   readonly replica: Replica;
   readonly upstream: Upstream;
+  /** Answers conflicts that the cloud leaves to the node. */
+  readonly resolver: NodeResolver;
   readonly clock: Clock;
   readonly entropy: Entropy;
   /** Whether somebody uses this node, and so wants to be told of news. */
@@ -172,11 +175,21 @@ export class Link {
         mended = true;
         continue;
       }
-      const moved = answer.results.some(({ status }) => status !== 'needs-full' && status !== 'conflict');
-      if (!replica.hasUnsent() || !(moved || batch.changes.length === 0)) return;
+      await this.#resolveConflicts(confirmation?.conflicts ?? []);
+      const settled = answer.results.some(({ status }) => status !== 'needs-full' && status !== 'conflict');
+      const moved = settled || (confirmation?.changed ?? 0) > 0 || batch.changes.length === 0;
+      if (!replica.hasUnsent() || !moved) return;
       // What came in while the batch was away goes in the next one; a pause lets it come.
       await clock.sleep(0);
     }
+  }
+
+  /** Resolves what the cloud leaves to this node; it goes out again, with the next batch. */
+  async #resolveConflicts(conflicts: readonly Change[]): Promise<void> {
+    if (conflicts.length === 0) return;
+    this.#on('conflicts_detected');
+    for (const change of conflicts) await this.#options.resolver.resolve(change);
+    this.#on('conflicts_resolved');
   }
 
   /** One round trip, within a session; a new one where the old has ended. */

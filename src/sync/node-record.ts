@@ -1,10 +1,11 @@
-import { type Change, contentHash, dotOf } from '../core/change.ts';
+import { type Change, contentHash, dotOf, isSameContent } from '../core/change.ts';
 import { add, EMPTY_DOT_SET } from '../core/dot-set.ts';
-import type { NodeId } from '../core/ids.ts';
+import { CLOUD, type EntityId, type NodeId } from '../core/ids.ts';
+import { entry } from '../core/vector-clock.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import type { BatchAnswer } from '../protocol/messages.ts';
 import { utf8Bytes } from '../protocol/record.ts';
-import type { NodeRecord } from './ports.ts';
+import type { NodeRecord, Rename } from './ports.ts';
 
 /** What the cloud remembers of a node: pure steps from one record to the next. */
 
@@ -38,7 +39,23 @@ export function withVoid(node: NodeRecord, [from, to]: readonly [number, number]
 export function isForked(node: NodeRecord, change: Change): boolean | undefined {
   const { counter } = dotOf(change);
   const known = node.hashes.findLast(([other]) => other === counter);
-  return known && known[1] !== contentHash(change);
+  return known && !isSameContent(known[1], contentHash(change));
+}
+
+export function withRename(node: NodeRecord, rename: Rename): NodeRecord {
+  return { ...node, renames: [...(node.renames ?? []), rename].slice(-LIMITS.renamesPerNode) };
+}
+
+/** The id that the record of a change has got, where its node had not heard of that when it made the change. */
+export function renamedTo({ renames = [] }: NodeRecord, change: Change): EntityId | undefined {
+  const { counter } = dotOf(change);
+  return renames.findLast(
+    (rename) =>
+      rename.entityType === change.entityType &&
+      rename.entityId === change.entityId &&
+      rename.counter <= counter &&
+      rename.seq > entry(change.base, CLOUD),
+  )?.to;
 }
 
 export function withSession(node: NodeRecord, session: NodeRecord['sessions'][number], nowMs: number): NodeRecord {

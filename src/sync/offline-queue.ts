@@ -1,4 +1,4 @@
-import type { Change } from '../core/change.ts';
+import { dotOf } from '../core/change.ts';
 import { type EntityKey, type EntityType, entityKey, splitKey } from '../core/ids.ts';
 import type { QueuedChange } from './ports.ts';
 
@@ -57,14 +57,18 @@ export class OfflineQueue {
     return ids.sort();
   }
 
-  /** Adds a change, or puts a new state of it in its place. */
+  /** Adds a change, or puts a new state of it in its place: those of one entity stay in the order of their counters. */
   put(queued: QueuedChange): void {
-    this.remove(queued.change.id);
+    const { id } = queued.change;
+    const before = this.#changes.get(id);
+    if (before !== undefined) this.#leave(before);
     const key = entityKey(queued.change);
-    const siblings = this.#byEntity.get(key);
-    if (siblings === undefined) this.#byEntity.set(key, [queued]);
-    else siblings.push(queued);
-    this.#changes.set(queued.change.id, queued);
+    const siblings = [...(this.#byEntity.get(key) ?? []), queued];
+    this.#byEntity.set(
+      key,
+      siblings.sort((a, b) => dotOf(a.change).counter - dotOf(b.change).counter),
+    );
+    this.#changes.set(id, queued);
     this.#bytes += queued.bytes;
   }
 
@@ -72,6 +76,10 @@ export class OfflineQueue {
     const queued = this.#changes.get(id);
     if (queued === undefined) return;
     this.#changes.delete(id);
+    this.#leave(queued);
+  }
+
+  #leave(queued: QueuedChange): void {
     this.#bytes -= queued.bytes;
     const key = entityKey(queued.change);
     const siblings = (this.#byEntity.get(key) ?? []).filter((other) => other !== queued);
@@ -98,16 +106,16 @@ export class OfflineQueue {
   }
 
   /** The next changes for a batch, oldest first; those of the entities `first` before all others. */
-  select(bounds: { maxChanges: number; maxBytes: number; first: ReadonlySet<EntityKey> }): Change[] {
+  select(bounds: { maxChanges: number; maxBytes: number; first: ReadonlySet<EntityKey> }): QueuedChange[] {
     const preferred = [...bounds.first].flatMap((key) => this.of(key));
-    const selected: Change[] = [];
+    const selected: QueuedChange[] = [];
     let bytes = 0;
     for (const queued of new Set([...preferred, ...this.#changes.values()])) {
       if (!this.#isUnsent(queued)) continue;
       // The first one goes whatever its size: a change that is too large for the cloud has to be told so.
       if (selected.length > 0 && bytes + queued.bytes > bounds.maxBytes) break;
       if (selected.length >= bounds.maxChanges) break;
-      selected.push(queued.change);
+      selected.push(queued);
       bytes += queued.bytes;
     }
     return selected;

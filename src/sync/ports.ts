@@ -3,8 +3,9 @@ import type { Resolution } from '../core/conflict.ts';
 import type { Digest } from '../core/digest.ts';
 import type { DotSet } from '../core/dot-set.ts';
 import type { EntityVersion } from '../core/entity.ts';
-import type { HlcState } from '../core/hlc.ts';
-import type { EntityKey, EntityType, NodeId } from '../core/ids.ts';
+import type { HlcState, Stamp } from '../core/hlc.ts';
+import type { EntityId, EntityKey, EntityType, NodeId } from '../core/ids.ts';
+import type { JsonObject } from '../core/json.ts';
 import type {
   Batch,
   BatchAnswer,
@@ -100,6 +101,8 @@ export interface QueuedChange {
   readonly bytes: number;
   readonly retryCount: number;
   readonly lastAttemptMs: number | null;
+  /** The cloud needs the whole record, not only the operations. */
+  readonly needsFull?: boolean | undefined;
   /** Set: the change is dead, and this is why. */
   readonly error: { readonly code: string; readonly detail: string } | null;
 }
@@ -128,7 +131,11 @@ export interface CloudStore extends Transactional {
   writeRefusal(changeId: string, refusal: Refusal): void;
 
   readConflict(id: string): ConflictRecord | undefined;
+  /** No two conflicts have the same revision. */
   writeConflict(conflict: ConflictRecord): void;
+  /** The last state of each conflict that was written after `revision`, in order of `revision`. */
+  readConflictsAfter(revision: number, limit: number): ConflictRecord[];
+  /** In the order of their ids (code units). */
   listConflicts(filter: ConflictFilter): ConflictRecord[];
 }
 
@@ -142,8 +149,10 @@ export interface CloudMeta {
   readonly hlc: HlcState;
   /** How many conflicts there have been; the last one's number. */
   readonly conflicts: number;
-  /** How far the projection has come, as the cloud last heard. */
-  readonly projected: { readonly seq: number; readonly atMs: number };
+  /** Rises with each write of any conflict; the last one's. */
+  readonly conflictRevision: number;
+  /** How far the projection has come in both feeds, as the cloud last heard. */
+  readonly projected: { readonly seq: number; readonly conflictRevision: number; readonly atMs: number };
 }
 
 export interface NodeRecord {
@@ -157,33 +166,62 @@ export interface NodeRecord {
   readonly cursor: number;
   readonly lastSeenAtMs: number;
   readonly pending: number;
+  /** Records that it created and that got another id, newest last. */
+  readonly renames?: readonly Rename[] | undefined;
+}
+
+/** What the node wrote on `entityId` after `counter` without having seen `seq` is meant for `to`. */
+export interface Rename {
+  readonly entityType: EntityType;
+  readonly entityId: EntityId;
+  readonly to: EntityId;
+  readonly counter: number;
+  readonly seq: number;
 }
 
 export interface ConflictRecord {
   readonly id: string;
   readonly type: string;
   readonly entityType: EntityType;
-  readonly entityId: string;
-  /** The version that the incoming change was made on, where it is known. */
-  readonly base: EntityVersion | null;
+  readonly entityId: EntityId;
+  /** What both sides began with, where it is known. */
+  readonly base: { readonly data: JsonObject } | null;
   readonly local: ConflictSide;
   readonly remote: ConflictSide;
+  /** What holds now. Of an open conflict: what stays until somebody decides. */
   readonly resolution: Resolution;
+  /** Who decided so; null: the policy. */
+  readonly decidedBy: string | null;
+  readonly decidedAtMs: number;
   readonly status: 'open' | 'resolved';
+  /** When the two sides met. */
   readonly atMs: number;
   /** The entity's seq after the decision. */
   readonly seq: number;
+  /** Earlier decisions, oldest first; the oldest give way at `LIMITS.pastDecisions`. */
+  readonly history: readonly PastDecision[];
+  /** Its place in the feed of conflicts: those written later have a higher one. */
+  readonly revision: number;
+}
+
+/** A decision that another one has taken the place of. */
+export interface PastDecision {
+  readonly resolution: Resolution;
+  readonly atMs: number;
+  /** Null: the policy. */
+  readonly by: string | null;
 }
 
 export interface ConflictSide {
   readonly version: string;
-  readonly stamp: string;
+  readonly stamp: Stamp;
   readonly data: EntityVersion['data'];
 }
 
 export interface ConflictFilter {
   readonly status: 'open' | 'resolved' | 'all';
-  readonly entityType?: string | undefined;
+  /** Undefined: all. */
+  readonly entityTypes?: readonly string[] | undefined;
   readonly after: string;
   readonly limit: number;
 }
@@ -204,16 +242,19 @@ export interface Metered<T> {
 
 /** Where the projection writes. Applying the same page again changes nothing. */
 export interface ProjectionSink {
-  /** The cursor and epoch of what is there. */
-  position(): Promise<{ epoch: string | null; seq: number }>;
+  /** The cursors and epoch of what is there. */
+  position(): Promise<{ epoch: string | null; seq: number; conflictRevision: number }>;
   apply(page: ProjectionPage): Promise<void>;
 }
 
 export interface ProjectionPage {
   readonly epoch: string;
   readonly entities: readonly EntityVersion[];
-  /** Where the page ends. */
+  readonly conflicts: readonly ConflictRecord[];
+  /** Where the page ends in the feed of entities. */
   readonly seq: number;
+  /** Where it ends in the feed of conflicts. */
+  readonly conflictRevision: number;
   /** When the cloud had this as its head, ms; undefined: it had more by then. */
   readonly asOfMs: number | undefined;
 }

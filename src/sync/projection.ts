@@ -1,11 +1,12 @@
+import { readConflictFeed } from './conflict-pages.ts';
 import { readFeed } from './feed.ts';
 import type { Clock, CloudStore, ProjectionSink } from './ports.ts';
 import type { Sequencer } from './sequencer.ts';
 
 /**
- * Keeps a copy of the feed somewhere else, where it can be queried. A reader with a cursor like any other: the cursor
- * lies with the copy and moves with it, so that any page may be applied again. Never on the way of an
- * acknowledgement. `design.md`, section 4.
+ * Keeps a copy of the space somewhere else, where it can be queried: a reader of two feeds, entities by seq and
+ * conflicts by revision. Its cursors lie with the copy and move with it, so that any page may be applied again. Never
+ * on the way of an acknowledgement. `design.md`, section 4.
  */
 export class Projection {
   readonly #store: CloudStore;
@@ -21,28 +22,35 @@ export class Projection {
   }
 
   get isBehind(): boolean {
-    const { seq, projected } = this.#sequencer.meta;
-    return projected.seq < seq;
+    const { seq, conflictRevision, projected } = this.#sequencer.meta;
+    return projected.seq < seq || projected.conflictRevision < conflictRevision;
   }
 
-  /** Catches up with the head that is there when it gets there; at most `maxPages`. Throws what the sink throws. */
+  /** Catches up with the heads that are there when it gets there; at most `maxPages`. Throws what the sink throws. */
   async catchUp(maxPages: number): Promise<void> {
     if (!this.isBehind) return;
     const { epoch } = this.#sequencer.meta;
     const position = await this.#sink.position();
-    let from = position.epoch === epoch ? Math.min(position.seq, this.#sequencer.meta.seq) : 0;
+    const isKnown = position.epoch === epoch;
+    let seq = isKnown ? Math.min(position.seq, this.#sequencer.meta.seq) : 0;
+    let revision = isKnown ? Math.min(position.conflictRevision, this.#sequencer.meta.conflictRevision) : 0;
     for (let pages = 0; pages < maxPages; pages += 1) {
-      const page = readFeed(this.#store, this.#sequencer.meta.seq, from);
+      const heads = this.#sequencer.meta;
+      const { entities, cursor, more } = readFeed(this.#store, heads.seq, seq);
+      const behind = readConflictFeed(this.#store, heads.conflictRevision, revision);
+      const isLast = !more && !behind.more;
       const atMs = this.#clock.nowMs();
+      [seq, revision] = [cursor, behind.cursor];
       await this.#sink.apply({
         epoch,
-        entities: page.entities,
-        seq: page.cursor,
-        asOfMs: page.more ? undefined : atMs,
+        entities,
+        conflicts: behind.conflicts,
+        seq,
+        conflictRevision: revision,
+        asOfMs: isLast ? atMs : undefined,
       });
-      from = page.cursor;
-      if (!page.more) {
-        this.#sequencer.noteProjected(from, atMs);
+      if (isLast) {
+        this.#sequencer.noteProjected({ seq, conflictRevision: revision, atMs });
         return;
       }
     }

@@ -1,17 +1,28 @@
 import { assert, assertNever } from '../core/assert.ts';
 import { type Change, type ChangeContent, dotOf, type Priority } from '../core/change.ts';
-import { applyOperations, mergePatchOperations, type Operation } from '../core/delta.ts';
+import { stampAfter } from '../core/conflict.ts';
+import { applyOperations, diff, isAdditive, isSmaller, mergePatchOperations, type Operation } from '../core/delta.ts';
 import { digestTotal, EMPTY_DIGEST, replaceInDigest } from '../core/digest.ts';
 import { formatDot } from '../core/dot.ts';
 import { add, type DotSet, EMPTY_DOT_SET, has, union } from '../core/dot-set.ts';
 import type { EntityVersion } from '../core/entity.ts';
 import { HLC_START, type HlcState, observe, type Stamp, stampOf, tick } from '../core/hlc.ts';
-import { CLOUD, type EntityId, type EntityKey, type EntityType, entityKey, type NodeId } from '../core/ids.ts';
+import {
+  CLOUD,
+  type EntityId,
+  type EntityKey,
+  type EntityType,
+  entityKey,
+  type NodeId,
+  toEntityId,
+} from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
+import { type PathWrite, pathOf } from '../core/marks.ts';
 import { outcomeOf } from '../core/outcome.ts';
 import { type Policies, policyFor } from '../core/policy.ts';
 import { isMet, type Precondition } from '../core/precondition.ts';
 import { EMPTY_CLOCK, entry, merge, type VectorClock } from '../core/vector-clock.ts';
+import { type Effect, versionAfter } from '../core/version.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import type {
@@ -63,11 +74,20 @@ export interface Written {
   readonly data: JsonObject | null;
 }
 
+/** A change of this node, and what the cloud said of it. */
+interface Answered {
+  readonly change: Change;
+  readonly result: ChangeResult;
+}
+
 /** What an exchange brought, once it reached the head. */
 export interface Confirmation {
   readonly downloaded: number;
-  readonly results: readonly ChangeResult[];
   readonly digestMismatch: boolean;
+  /** Queued changes that are other than they were, and so may be answered otherwise. */
+  readonly changed: number;
+  /** Those of them that met another change, which the cloud leaves to this node. */
+  readonly conflicts: readonly Change[];
 }
 
 /**
@@ -87,6 +107,8 @@ export class Replica {
   #counter: number;
   /** Where the next page begins: the cursor, or behind the pages that are staged, or 0 to begin anew. */
   #pullFrom: number;
+  /** Up to where this replica has everything, as it was there, for the pull under way; 0: it can't be sure of anything. */
+  #pullSince: number;
   #stagedPages = 0;
   /** What the cloud said at the handshake that it has of this node; true of the state at its head. */
   #reported: DotSet = EMPTY_DOT_SET;
@@ -107,7 +129,9 @@ export class Replica {
     this.#hlc = stored.reduce((hlc, { change }) => observe(hlc, change.stamp, 0), this.#meta.hlc);
 
     this.#pullFrom = this.#meta.cursor;
-    for (const { answer } of options.store.readStaged()) {
+    this.#pullSince = this.#meta.cursor;
+    for (const { batch, answer } of options.store.readStaged()) {
+      if (this.#stagedPages === 0) this.#pullSince = batch.since ?? 0;
       this.#stagedPages += 1;
       this.#pullFrom = answer.cursor;
       this.#queue.markAnswered(answer.results.map(({ id }) => id));
@@ -164,6 +188,11 @@ export class Replica {
     return this.#view(key, this.#store.readRecord(key));
   }
 
+  /** The cloud's version at the cursor; undefined: there is none, or it is deleted. */
+  confirmed(key: EntityKey): EntityVersion | undefined {
+    return this.#store.readRecord(key);
+  }
+
   /**
    * The entities of a type behind `after`, in the order of their ids. At most `limit`, and no more than
    * `LIMITS.listBytes` after the first; `next` is the id to go on behind, if there is more.
@@ -195,10 +224,12 @@ export class Replica {
     const key = entityKey(write);
     const before = this.read(key);
     checkPrecondition(before, write);
-    const content = this.#localContent(write, before);
-    // A record that was made from an older state than the caller has seen must not pass for a successor of that.
+    // A record that was made from an older state than the caller has seen must not pass for a successor of that; and what
+    // the caller has seen is not what the operations to a whole record would begin with.
     const isMadeHere = write.kind === 'patch' || write.kind === 'merge-patch';
-    const seen = isMadeHere && !this.covers(after) ? EMPTY_CLOCK : after;
+    const isCovered = this.covers(after);
+    const seen = isMadeHere && !isCovered ? EMPTY_CLOCK : after;
+    const content = this.#localContent(write, before, isMadeHere || isCovered);
     const change = this.#make(write, content, seen, this.#counter + 1);
     const bytes = utf8Bytes(JSON.stringify(change));
     if (this.#queue.bytes + bytes > LIMITS.queueBytes) {
@@ -288,15 +319,16 @@ export class Replica {
   nextBatch(batchId: string, bounds: { maxChanges: number; maxBytes: number }, strong: readonly Change[]): Batch {
     const room = { ...bounds, maxChanges: Math.max(0, bounds.maxChanges - strong.length) };
     const selected = this.#queue.select({ ...room, first: new Set(strong.map(entityKey)) });
-    this.#queue.markInFlight(selected.map(({ id }) => id));
+    this.#queue.markInFlight(selected.map(({ change }) => change.id));
     const voids = this.#voids();
     return {
       batchId,
       sourceNodeId: this.nodeId,
       targetNodeId: CLOUD,
       cursor: this.#pullFrom,
+      since: this.#pullSince,
       lastSyncTimestamp: Math.max(0, Math.floor(this.#meta.lastSyncMs)),
-      changes: [...selected, ...strong],
+      changes: [...selected.map(onWire), ...strong],
       ...(voids.length === 0 ? {} : { void: voids }),
       pending: this.queueStats().pending,
     };
@@ -324,13 +356,42 @@ export class Replica {
     return undefined;
   }
 
+  /**
+   * Gives a change that met another one the record that a resolver made of the two, on a base that has seen both; it goes
+   * out again. Without an answer it goes as it is, for people to decide.
+   *
+   * @param resolved `attempts`: how often the node has tried; `data: null`: the record is to be deleted.
+   */
+  resolveConflict(
+    id: string,
+    resolved: { attempts: number; answer?: { data: JsonObject | null; reason: string } | undefined },
+  ): void {
+    const queued = this.#queue.get(id);
+    if (queued === undefined) return;
+    const { attempts, answer } = resolved;
+    const conflictId = queued.change.resolves?.conflictId ?? '';
+    const resolves = { conflictId, attempts, reason: answer?.reason ?? '' };
+    const { operation, data, operations, ...header } = queued.change;
+    const base = merge(header.base, { [CLOUD]: this.#meta.cursor });
+    const change: Change =
+      answer === undefined
+        ? { ...queued.change, resolves }
+        : answer.data === null
+          ? { ...header, base, resolves, operation: 'delete' }
+          : { ...header, base, resolves, operation: 'update', data: answer.data };
+    const next: QueuedChange = { ...queued, change };
+    this.#store.transaction(() => this.#store.writeQueued(next));
+    this.#queue.put(next);
+  }
+
   // --- the head ---
 
   #reachHead(last: StagedPage, askedAtMs: number): Confirmation {
     const head = this.#store.transaction(() => {
       const merged = this.#mergePages(last);
-      const { settled, dead } = this.#settle(merged.results);
-      const digestMismatch = last.answer.digest !== undefined && last.answer.digest !== digestTotal(merged.digest);
+      const { settled, changed } = this.#settle(merged.answered);
+      const { digest } = last.answer;
+      const digestMismatch = merged.isBroken || (digest !== undefined && digest !== digestTotal(merged.digest));
       const meta: ReplicaMeta = {
         ...this.#meta,
         cursor: last.answer.cursor,
@@ -343,23 +404,32 @@ export class Replica {
         lastSyncMs: this.nowMs(),
         digestMismatches: this.#meta.digestMismatches + (digestMismatch ? 1 : 0),
       };
-      const isNews = merged.downloaded + merged.results.length > 0 || meta.cursor !== this.#meta.cursor;
+      const isNews = merged.downloaded + merged.answered.length > 0 || meta.cursor !== this.#meta.cursor;
       if (isNews || digestMismatch || this.#stagedPages > 0) this.#store.writeMeta(meta);
       if (this.#stagedPages > 0) this.#store.clearStaged();
-      return { ...merged, settled, dead, digestMismatch, meta };
+      return { ...merged, settled, changed, digestMismatch, meta };
     });
 
     this.#meta = head.meta;
     this.#hlc = head.meta.hlc;
     this.#stagedPages = 0;
     for (const id of head.settled) this.#queue.remove(id);
-    for (const queued of head.dead) this.#queue.put(queued);
+    for (const queued of head.changed) this.#queue.put(queued);
     this.#queue.markInFlight([]);
     this.#queue.forgetAnswered();
     this.#reported = EMPTY_DOT_SET;
     // A state that isn't the cloud's is mended by reading all of it again.
     this.#pullFrom = head.digestMismatch ? 0 : head.meta.cursor;
-    return { downloaded: head.downloaded, results: head.results, digestMismatch: head.digestMismatch };
+    this.#pullSince = this.#pullFrom;
+    const conflicts = head.answered
+      .filter(({ result }) => result.status === 'conflict')
+      .flatMap(({ change }) => this.#queue.get(change.id)?.change ?? []);
+    return {
+      downloaded: head.downloaded,
+      digestMismatch: head.digestMismatch,
+      changed: head.changed.length,
+      conflicts,
+    };
   }
 
   /** Writes what the pages of a pull brought into the confirmed state, one page after the other. */
@@ -368,11 +438,12 @@ export class Replica {
     let hlc = this.#hlc;
     let received = union(this.#meta.received, this.#reported);
     let downloaded = 0;
+    let isBroken = false;
     const now = this.nowMs();
     /** The seq at which each entity came. */
     const pulled = new Map<EntityKey, number>();
     const told = new Set<number>();
-    const answered: { change: Change; result: ChangeResult }[] = [];
+    const answered: Answered[] = [];
     const put = (key: EntityKey, next: EntityVersion): void => {
       digest = replaceInDigest(digest, this.#store.readRecord(key), next);
       if (next.data === null) this.#store.removeRecord(key);
@@ -386,7 +457,10 @@ export class Replica {
       for (const remote of answer.changes) {
         hlc = observe(hlc, remote.stamp, now);
         pulled.set(entityKey(remote), remote.seq);
-        put(entityKey(remote), versionOf(remote));
+        const version = this.#versionOf(remote);
+        // Operations that don't fit what is here: it isn't what the cloud takes it for.
+        if (version === undefined) isBroken = true;
+        else put(entityKey(remote), version);
       }
       const upTo = entry(answer.vectorClock, this.nodeId);
       if (upTo > 0) received = add(received, 1, upTo);
@@ -419,7 +493,7 @@ export class Replica {
         this.#store.removeRecord(key);
       }
     }
-    return { digest, hlc, received, downloaded, told, results: answered.map(({ result }) => result) };
+    return { digest, hlc, received, downloaded, isBroken, told, answered };
   }
 
   *#pages(last: StagedPage): Iterable<StagedPage> {
@@ -427,40 +501,61 @@ export class Replica {
     yield last;
   }
 
-  /** What was answered leaves the queue, or stays there dead, with its reason. */
-  #settle(results: readonly ChangeResult[]): { settled: string[]; dead: QueuedChange[] } {
+  /** The version that a reader gets; undefined: it doesn't follow from what is here. */
+  #versionOf(remote: RemoteChange): EntityVersion | undefined {
+    const { entityType, entityId, seq, version, stamp, operations, kinds = {} } = remote;
+    if (operations === undefined) return { entityType, entityId, seq, version, stamp, data: remote.data ?? null };
+    const before = this.#store.readRecord(entityKey(remote));
+    const applied = before && before.data !== null && applyOperations(before.data, operations);
+    if (before === undefined || !applied || !applied.ok) return undefined;
+    const written = operations.map(({ path }): PathWrite => {
+      return { path: pathOf({ path }), kind: (Object.hasOwn(kinds, path) ? kinds[path] : undefined) ?? 'set' };
+    });
+    return versionAfter(before, { ...remote, id: version }, { data: applied.data, written, stamp }, { seq, version });
+  }
+
+  /** What was answered leaves the queue, or stays there: dead, with its reason; or to be sent otherwise. */
+  #settle(answered: readonly Answered[]): { settled: string[]; changed: QueuedChange[] } {
     const settled: string[] = [];
-    const dead: QueuedChange[] = [];
-    for (const result of results) {
+    const changed = new Map<string, QueuedChange>();
+    for (const { result } of answered) {
       const queued = this.#queue.get(result.id);
-      if (queued === undefined || !isFinal(result)) continue;
-      if (result.status === 'rejected') {
-        const error = { code: result.code ?? 'bad_request', detail: result.detail ?? '' };
-        dead.push({ ...queued, error, lastAttemptMs: this.nowMs() });
-      } else {
-        settled.push(result.id);
+      if (queued === undefined) continue;
+      if (result.entityId !== undefined) {
+        for (const moved of this.#moved(queued.change, result.entityId)) changed.set(moved.change.id, moved);
       }
+      const next = afterResult(changed.get(result.id) ?? queued, result, this.nowMs());
+      if (next === undefined) settled.push(result.id);
+      else if (next !== queued) changed.set(result.id, next);
     }
-    for (const id of settled) this.#store.removeQueued(id);
-    for (const queued of dead) this.#store.writeQueued(queued);
-    return { settled, dead };
+    for (const id of settled) {
+      changed.delete(id);
+      this.#store.removeQueued(id);
+    }
+    for (const queued of changed.values()) this.#store.writeQueued(queued);
+    return { settled, changed: [...changed.values()] };
+  }
+
+  /** What was written on a record that got another id, after it was made, is meant for that id. */
+  #moved(created: Change, to: string): QueuedChange[] {
+    const entityId = toEntityId(to);
+    if (entityId === undefined) return [];
+    return this.#queue
+      .of(entityKey(created))
+      .filter(({ change }) => dotOf(change).counter > dotOf(created).counter)
+      .map((queued) => ({ ...queued, change: { ...queued.change, entityId } }));
   }
 
   /** What the cloud made of a change that it took as it was, and so doesn't send back. */
   #promoted(change: Change, result: ChangeResult): EntityVersion | undefined {
     if (result.seq === undefined) return undefined;
     const before = this.#store.readRecord(entityKey(change));
-    const outcome = outcomeOf(before, { ...change, base: { [CLOUD]: result.seq } }, this.#policy(change));
+    const stamp = result.stamp ?? change.stamp;
+    const outcome = outcomeOf(before, { ...change, stamp, base: { [CLOUD]: result.seq } }, this.#policy(change));
     // What the cloud applied to its state applies to the same state here. If not, the digests will tell, and mend it.
     if (outcome.kind !== 'advance') return undefined;
-    return {
-      entityType: change.entityType,
-      entityId: change.entityId,
-      data: outcome.data,
-      seq: result.seq,
-      version: result.version ?? change.id,
-      stamp: result.stamp ?? change.stamp,
-    };
+    const place = { seq: result.seq, version: result.version ?? change.id };
+    return versionAfter(before, { ...change, stamp }, { ...outcome, stamp }, place);
   }
 
   /** The next pull reads everything; what is confirmed stays visible until it has. */
@@ -468,6 +563,7 @@ export class Replica {
     this.#store.clearStaged();
     this.#stagedPages = 0;
     this.#pullFrom = 0;
+    this.#pullSince = 0;
     this.#queue.forgetAnswered();
   }
 
@@ -509,17 +605,25 @@ export class Replica {
 
   #predict(current: EntityVersion | undefined, change: Change): EntityVersion | undefined {
     const outcome = outcomeOf(current, change, this.#policy(change));
-    const { entityType, entityId, stamp } = change;
-    const next = (data: JsonObject | null): EntityVersion => {
-      return { entityType, entityId, data, seq: current?.seq ?? 0, version: change.id, stamp };
-    };
+    const next = (effect: Effect) =>
+      versionAfter(current, change, effect, { seq: current?.seq ?? 0, version: change.id });
     switch (outcome.kind) {
       case 'advance':
-        return next(outcome.data);
+        return next({ ...outcome, stamp: change.stamp });
+      case 'resolved': {
+        const { conflict, resolution, written } = outcome;
+        if (resolution.winner === 'local') return current;
+        return next({ data: resolution.resolvedData, written, stamp: stampAfter(conflict, resolution.winner) });
+      }
+      case 'open':
+        // The cloud will ask its own resolver; this one's answer, or failure, is nobody's.
+        outcome.later?.then(undefined, () => undefined);
+        return current;
+      case 'ask-node':
+        // Its writer's own, for as long as it hasn't been asked.
+        return next({ data: outcome.conflict.remote.data, written: 'whole', stamp: change.stamp });
       case 'agreement':
-        return outcome.winner === 'remote' ? next(outcome.data) : current;
-      case 'conflict':
-        return outcome.resolution.winner === 'remote' ? next(outcome.resolution.resolvedData) : current;
+      case 'rename':
       case 'no-op':
       case 'needs-full':
       case 'refused':
@@ -549,10 +653,12 @@ export class Replica {
 
   // --- changes ---
 
-  #localContent(write: Write, before: View | undefined): ChangeContent {
+  #localContent(write: Write, before: View | undefined, hasBase: boolean): ChangeContent {
     if (write.kind === 'put') {
       checkRecord(write.data, this.#policy(write));
-      return { operation: before === undefined ? 'create' : 'update', data: write.data };
+      if (before === undefined) return { operation: 'create', data: write.data };
+      const operations = hasBase ? diff(before.data, write.data) : undefined;
+      return { operation: 'update', data: write.data, ...this.#delta(write, write.data, operations) };
     }
     if (before === undefined) throw notFound(write);
     if (write.kind === 'delete') return { operation: 'delete' };
@@ -563,7 +669,14 @@ export class Replica {
       throw new SyncError(code, `operation ${applied.index}: ${applied.detail}`);
     }
     checkRecord(applied.data, this.#policy(write));
-    return { operation: 'update', data: applied.data };
+    return { operation: 'update', data: applied.data, ...this.#delta(write, applied.data, operations) };
+  }
+
+  /** The operations, where a conflict needs to know them or they are worth sending instead of the record. */
+  #delta(entity: { readonly entityType: EntityType }, data: JsonObject, operations: readonly Operation[] | undefined) {
+    if (operations === undefined || operations.length === 0) return {};
+    const isTelling = this.#policy(entity).conflict === 'merge' || operations.some(isAdditive);
+    return isTelling || isSmaller(operations, data) ? { operations } : {};
   }
 
   #make(write: Write, content: ChangeContent, after: VectorClock, counter: number): Change {
@@ -647,11 +760,38 @@ function isFinal({ status }: ChangeResult): boolean {
   return status !== 'needs-full' && status !== 'conflict';
 }
 
-function notFound(write: Write): SyncError {
-  return new SyncError('not_found', `there is no ${write.entityType}/${write.entityId}`);
+/** A queued change after the cloud's word on it; undefined: it has done its work. */
+function afterResult(queued: QueuedChange, result: ChangeResult, nowMs: number): QueuedChange | undefined {
+  switch (result.status) {
+    case 'needs-full':
+      return queued.needsFull ? queued : { ...queued, needsFull: true };
+    case 'conflict': {
+      const { conflictId = '' } = result;
+      const resolves = { conflictId, attempts: queued.change.resolves?.attempts ?? 0, reason: '' };
+      return { ...queued, needsFull: true, change: { ...queued.change, resolves } };
+    }
+    case 'rejected': {
+      const error = { code: result.code ?? 'bad_request', detail: result.detail ?? '' };
+      return { ...queued, error, lastAttemptMs: nowMs };
+    }
+    case 'applied':
+    case 'merged':
+    case 'superseded':
+    case 'renamed':
+    case 'duplicate':
+      return undefined;
+    default:
+      return assertNever(result.status);
+  }
 }
 
-function versionOf(remote: RemoteChange): EntityVersion {
-  const { entityType, entityId, seq, version, stamp } = remote;
-  return { entityType, entityId, seq, version, stamp, data: remote.data ?? null };
+/** As it is sent: by its operations alone, unless the cloud said that these are not enough. */
+function onWire({ change, needsFull }: QueuedChange): Change {
+  if (change.operation !== 'update' || change.operations === undefined || needsFull) return change;
+  const { data: _, ...delta } = change;
+  return { ...delta, operations: change.operations };
+}
+
+function notFound(write: Write): SyncError {
+  return new SyncError('not_found', `there is no ${write.entityType}/${write.entityId}`);
 }

@@ -14,10 +14,12 @@ import type {
   IncomingBatch,
 } from '../protocol/messages.ts';
 import { CAPABILITIES, PROTOCOL_VERSION, SUPPORTED_PROTOCOLS } from '../protocol/version.ts';
+import type { Commit } from './commit.ts';
 import { isEcho, readFeed, toRemoteChange } from './feed.ts';
+import { takeBatch } from './judge.ts';
 import { freshNode, withAnswer, withoutSession, withSession, withVoid } from './node-record.ts';
 import type { Clock, CloudStore, Entropy, NodeRecord } from './ports.ts';
-import type { Commit, Sequencer } from './sequencer.ts';
+import type { Sequencer } from './sequencer.ts';
 
 export interface ResponderOptions {
   readonly store: CloudStore;
@@ -117,7 +119,7 @@ export class Responder {
     if (batch.cursor > this.#sequencer.meta.seq) {
       throw new SyncError('session_expired', `the cursor ${batch.cursor} is not of this history`);
     }
-    return this.#sequencer.commit((commit) => this.#exchange(commit, batch, caller, hash));
+    return this.#sequencer.commit((commit) => this.#exchange(commit, sessionId, batch, caller, hash));
   }
 
   disconnect(sessionId: string, caller: Caller): void {
@@ -125,12 +127,13 @@ export class Responder {
     this.#sequencer.commit((commit) => commit.keepNode(withoutSession(commit.node(node.nodeId), sessionId)));
   }
 
-  #exchange(commit: Commit, batch: IncomingBatch, caller: Caller, hash: string): BatchAnswer {
+  #exchange(commit: Commit, sessionId: string, batch: IncomingBatch, caller: Caller, hash: string): BatchAnswer {
     for (const interval of batch.void ?? []) commit.keepNode(withVoid(commit.node(batch.sourceNodeId), interval));
-    const { results, applied } = commit.sequence(batch.changes, {
+    const { results, applied } = takeBatch(commit, batch.changes, {
       ...caller,
       nodeId: batch.sourceNodeId,
       cursor: batch.cursor,
+      canResolve: this.#canResolve(commit.node(batch.sourceNodeId), sessionId),
     });
 
     const page = readFeed(this.#store, commit.head, batch.cursor, batch.limit, (entity) => {
@@ -141,7 +144,7 @@ export class Responder {
     const answer: BatchAnswer = {
       batchId: batch.batchId,
       results,
-      changes: page.entities.map(toRemoteChange),
+      changes: page.entities.map((entity) => toRemoteChange(entity, batch.since)),
       cursor: page.cursor,
       more: page.more,
       vectorClock: clockFor(node, commit.head),
@@ -159,6 +162,10 @@ export class Responder {
       if (isWorthARow(noted, commit.node(node.nodeId))) commit.keepNode(noted);
     }
     return answer;
+  }
+
+  #canResolve({ sessions }: NodeRecord, sessionId: string): boolean {
+    return sessions.some(({ id, capabilities }) => id === sessionId && capabilities.includes('conflict-resolution'));
   }
 
   /** Whether all that `clock` names is in the history. */

@@ -45,7 +45,11 @@ export function cloudStoreContract(name: string, withStore: WithStore<CloudStore
 
     rule('meta comes back as it was written last, and there is one of it', ({ store, reopen }) => {
       store.writeMeta(cloudMeta(1));
-      const last = { ...cloudMeta(2 ** 53 - 1), digest: { task: 'f'.repeat(32) }, projected: { seq: 3, atMs: 4.5 } };
+      const last = {
+        ...cloudMeta(2 ** 53 - 1),
+        digest: { task: 'f'.repeat(32) },
+        projected: { seq: 3, conflictRevision: 4, atMs: 4.5 },
+      };
       store.writeMeta(last);
       expect(store.readMeta()).toEqual(last);
       expect(reopen().readMeta()).toEqual(last);
@@ -151,9 +155,11 @@ export function cloudStoreContract(name: string, withStore: WithStore<CloudStore
     rule('a conflict comes back as it was written last', ({ store, reopen }) => {
       store.writeConflict(conflict('c1'));
       const resolved: ConflictRecord = {
-        ...conflict('c1', { status: 'resolved' }),
-        base: entity('task', 'a', null, 3),
+        ...conflict('c1', { status: 'resolved', revision: 2 }),
+        base: { data: { n: 0 } },
         remote: { version: 'n1:2', stamp: stampAt(2), data: null },
+        decidedBy: "it's me",
+        history: [{ resolution: conflict('c1').resolution, atMs: 8.5, by: null }],
       };
       store.writeConflict(resolved);
       expect(store.readConflict('c1')).toEqual(resolved);
@@ -162,8 +168,42 @@ export function cloudStoreContract(name: string, withStore: WithStore<CloudStore
       expect(reopen().readConflict('c1')).toEqual(resolved);
     });
 
+    rule(
+      'the feed of conflicts is in order of revision, as numbers, whatever was written first',
+      ({ store, reopen }) => {
+        const revisions = [10, 9, 1, 100, 2 ** 31, 2 ** 53 - 1, 2];
+        for (const revision of revisions) store.writeConflict(conflict(`c${revision}`, { revision }));
+        const ordered = revisions.toSorted((a, b) => a - b);
+        expect(store.readConflictsAfter(0, 100).map(revisionOf)).toEqual(ordered);
+        expect(store.readConflictsAfter(9, 2).map(revisionOf)).toEqual([10, 100]);
+        expect(store.readConflictsAfter(2 ** 53 - 1, 10)).toEqual([]);
+        expect(store.readConflictsAfter(0, 0)).toEqual([]);
+        expect(reopen().readConflictsAfter(0, 100).map(revisionOf)).toEqual(ordered);
+      },
+    );
+
+    rule('a conflict that is written again moves to its new place in the feed of conflicts', ({ store, reopen }) => {
+      store.writeConflict(conflict('c1', { revision: 1 }));
+      store.writeConflict(conflict('c2', { revision: 2 }));
+      const next = conflict('c1', { revision: 3, status: 'resolved' });
+      store.writeConflict(next);
+      expect(store.readConflictsAfter(0, 10).map(nameOf)).toEqual(['c2', 'c1']);
+      expect(store.readConflictsAfter(2, 10)).toEqual([next]);
+      expect(reopen().readConflictsAfter(0, 10).map(revisionOf)).toEqual([2, 3]);
+    });
+
+    rule("a revision is one conflict's: a second one is refused, and changes nothing", ({ store }) => {
+      store.writeConflict(conflict('c1', { revision: 1 }));
+      store.writeConflict(conflict('c2', { revision: 2 }));
+      const before = viewOf(store);
+      expect(() => store.writeConflict(conflict('c3', { revision: 1 }))).toThrow();
+      expect(viewOf(store)).toEqual(before);
+      expect(() => store.writeConflict(conflict('c2', { revision: 1, status: 'resolved' }))).toThrow();
+      expect(viewOf(store)).toEqual(before);
+    });
+
     rule('conflicts are listed by the code units of their ids, behind `after`, at most `limit`', ({ store }) => {
-      for (const id of NAMES.toReversed()) store.writeConflict(conflict(id));
+      for (const [index, id] of NAMES.toReversed().entries()) store.writeConflict(conflict(id, { revision: index }));
       const list = (after: string, limit: number) => store.listConflicts({ ...everything, after, limit }).map(nameOf);
       expect(list('', 100)).toEqual(NAMES);
       for (const [index, id] of NAMES.entries()) expect(list(id, 3)).toEqual(NAMES.slice(index + 1, index + 4));
@@ -175,26 +215,31 @@ export function cloudStoreContract(name: string, withStore: WithStore<CloudStore
       const types = ['note', 'task', 'Task'];
       for (const [index, id] of NAMES.entries()) {
         const status = index % 2 === 0 ? 'open' : 'resolved';
-        store.writeConflict(conflict(id, { status, entityType: types[index % 3] ?? '' }));
+        store.writeConflict(conflict(id, { status, entityType: types[index % 3] ?? '', revision: index }));
       }
       const list = (filter: Partial<ConflictFilter>) => store.listConflicts({ ...everything, ...filter }).map(nameOf);
       expect(list({})).toEqual(NAMES);
-      expect(list({ entityType: undefined })).toEqual(NAMES);
+      expect(list({ entityTypes: undefined })).toEqual(NAMES);
+      expect(list({ entityTypes: types })).toEqual(NAMES);
       expect(list({ status: 'open' })).toEqual(NAMES.filter((_, index) => index % 2 === 0));
       expect(list({ status: 'resolved' })).toEqual(NAMES.filter((_, index) => index % 2 === 1));
-      expect(list({ entityType: 'task' })).toEqual(NAMES.filter((_, index) => index % 3 === 1));
-      expect(list({ entityType: 'task', status: 'open' })).toEqual(NAMES.filter((_, index) => index % 6 === 4));
+      expect(list({ entityTypes: ['task'] })).toEqual(NAMES.filter((_, index) => index % 3 === 1));
+      expect(list({ entityTypes: ['task', 'Task'] })).toEqual(NAMES.filter((_, index) => index % 3 > 0));
+      expect(list({ entityTypes: ['task'], status: 'open' })).toEqual(NAMES.filter((_, index) => index % 6 === 4));
       expect(list({ status: 'open', after: '10', limit: 2 })).toEqual(
         NAMES.filter((id, index) => index % 2 === 0 && id > '10').slice(0, 2),
       );
-      expect(list({ entityType: '' })).toEqual([]);
-      expect(list({ entityType: "task' OR '1' = '1" })).toEqual([]);
-      expect(list({ entityType: 'all' })).toEqual([]);
+      expect(list({ entityTypes: ['task', 'Task'], status: 'open', limit: 2 })).toEqual(
+        NAMES.filter((_, index) => index % 2 === 0 && index % 3 > 0).slice(0, 2),
+      );
+      expect(list({ entityTypes: [] })).toEqual([]);
+      expect(list({ entityTypes: [''] })).toEqual([]);
+      expect(list({ entityTypes: ["task' OR '1' = '1", '"', '["task"]', 'all'] })).toEqual([]);
     });
 
     rule('a conflict that is resolved leaves the open ones', ({ store }) => {
       store.writeConflict(conflict('c1', { status: 'open' }));
-      store.writeConflict(conflict('c1', { status: 'resolved' }));
+      store.writeConflict(conflict('c1', { status: 'resolved', revision: 2 }));
       expect(store.listConflicts({ ...everything, status: 'open' })).toEqual([]);
       expect(store.listConflicts({ ...everything, status: 'resolved' }).map(nameOf)).toEqual(['c1']);
     });
@@ -222,8 +267,8 @@ export function cloudStoreContract(name: string, withStore: WithStore<CloudStore
         store.writeNode(nodeRecord('n1', 2));
         store.writeNode(nodeRecord('n2', 2));
         store.writeRefusal('n1:1', { code: 'forbidden', detail: '' });
-        store.writeConflict(conflict('c1', { status: 'resolved' }));
-        store.writeConflict(conflict('c2'));
+        store.writeConflict(conflict('c1', { status: 'resolved', revision: 2 }));
+        store.writeConflict(conflict('c2', { revision: 3 }));
         throw new Deliberate();
       };
       expect(() => store.transaction(fails)).toThrow(Deliberate);
@@ -242,7 +287,8 @@ export function cloudStoreContract(name: string, withStore: WithStore<CloudStore
           again.readEntity(keyOf('task', 'a'))?.data,
           again.readAfter(0, 1)[0]?.data,
           again.readConflict('c1')?.local.data,
-          again.listConflicts({ ...everything, entityType: 'task', status: 'open' })[0]?.local.data,
+          again.listConflicts({ ...everything, entityTypes: ['task'], status: 'open' })[0]?.local.data,
+          again.readConflictsAfter(0, 1)[0]?.remote.data,
         ]) {
           expect(JSON.stringify(read)).toBe(JSON.stringify(data));
         }
@@ -253,7 +299,7 @@ export function cloudStoreContract(name: string, withStore: WithStore<CloudStore
       const data = dataOfBytes(LIMITS.recordBytes);
       const largest = entity('task', 'a', data);
       store.writeEntity(largest);
-      const disputed: ConflictRecord = { ...conflict('c1', { data }), base: largest };
+      const disputed: ConflictRecord = { ...conflict('c1', { data }), base: { data } };
       store.writeConflict(disputed);
       const again = reopen();
       expect(JSON.stringify(again.readAfter(0, 10))).toBe(JSON.stringify([largest]));
@@ -312,9 +358,10 @@ interface CloudView {
   readonly feed: readonly EntityVersion[];
   readonly nodes: readonly NodeRecord[];
   readonly conflicts: readonly ConflictRecord[];
+  readonly conflictFeed: readonly ConflictRecord[];
 }
 
-const EMPTY_VIEW: CloudView = { meta: undefined, feed: [], nodes: [], conflicts: [] };
+const EMPTY_VIEW: CloudView = { meta: undefined, feed: [], nodes: [], conflicts: [], conflictFeed: [] };
 const everything: ConflictFilter = { status: 'all', after: '', limit: 1_000 };
 
 function viewOf(store: CloudStore): CloudView {
@@ -323,6 +370,7 @@ function viewOf(store: CloudStore): CloudView {
     feed: store.readAfter(0, 1_000),
     nodes: store.listNodes('', 1_000),
     conflicts: store.listConflicts(everything),
+    conflictFeed: store.readConflictsAfter(0, 1_000),
   };
 }
 
@@ -330,6 +378,7 @@ function viewOf(store: CloudStore): CloudView {
 
 interface CloudModel {
   readonly seq: number;
+  readonly revision: number;
   readonly meta: CloudMeta | undefined;
   readonly entities: ReadonlyMap<EntityKey, EntityVersion>;
   readonly nodes: ReadonlyMap<string, NodeRecord>;
@@ -339,6 +388,7 @@ interface CloudModel {
 
 const EMPTY_MODEL: CloudModel = {
   seq: 0,
+  revision: 0,
   meta: undefined,
   entities: new Map(),
   nodes: new Map(),
@@ -357,6 +407,7 @@ type CloudOp =
   | { readonly kind: 'refuse'; readonly changeId: string; readonly detail: string }
   | { readonly kind: 'conflict'; readonly conflict: ConflictRecord }
   | { readonly kind: 'conflicts'; readonly filter: ConflictFilter }
+  | { readonly kind: 'conflict-feed'; readonly back: number; readonly limit: number }
   | { readonly kind: 'transaction'; readonly ops: readonly CloudOp[]; readonly fails: boolean }
   | { readonly kind: 'reopen' };
 
@@ -396,16 +447,25 @@ function cloudStep(store: CloudStore, model: CloudModel, op: CloudOp): CloudMode
       const isNew = !model.refusals.has(op.changeId);
       return isNew ? { ...model, refusals: new Map(model.refusals).set(op.changeId, refusal) } : model;
     }
-    case 'conflict':
-      expect(store.readConflict(op.conflict.id)).toEqual(model.conflicts.get(op.conflict.id));
-      store.writeConflict(op.conflict);
-      return { ...model, conflicts: new Map(model.conflicts).set(op.conflict.id, op.conflict) };
+    case 'conflict': {
+      const revision = model.revision + 1;
+      const written = { ...op.conflict, revision };
+      expect(store.readConflict(written.id)).toEqual(model.conflicts.get(written.id));
+      store.writeConflict(written);
+      return { ...model, revision, conflicts: new Map(model.conflicts).set(written.id, written) };
+    }
+    case 'conflict-feed': {
+      const after = Math.max(0, model.revision - op.back);
+      const expected = viewOfModel(model).conflictFeed.filter(({ revision }) => revision > after);
+      expect(store.readConflictsAfter(after, op.limit)).toEqual(expected.slice(0, op.limit));
+      return model;
+    }
     case 'conflicts': {
-      const { status, entityType, after, limit } = op.filter;
+      const { status, entityTypes, after, limit } = op.filter;
       const expected = viewOfModel(model)
         .conflicts.filter(({ id }) => id > after)
         .filter((each) => status === 'all' || each.status === status)
-        .filter((each) => entityType === undefined || each.entityType === entityType);
+        .filter((each) => entityTypes === undefined || entityTypes.includes(each.entityType));
       expect(store.listConflicts(op.filter)).toEqual(expected.slice(0, limit));
       return model;
     }
@@ -424,6 +484,7 @@ function viewOfModel({ meta, entities, nodes, conflicts }: CloudModel): CloudVie
     feed: [...entities.values()].sort((a, b) => a.seq - b.seq),
     nodes: [...nodes.values()].sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1)),
     conflicts: [...conflicts.values()].sort((a, b) => (a.id < b.id ? -1 : 1)),
+    conflictFeed: [...conflicts.values()].sort((a, b) => a.revision - b.revision),
   };
 }
 
@@ -431,7 +492,9 @@ function viewOfModel({ meta, entities, nodes, conflicts }: CloudModel): CloudVie
 
 function cloudMeta(seq: number): CloudMeta {
   const hlc = { wallMs: 2 ** 48 - 1, counter: 0xffff };
-  return { epoch: 'epoch-1', seq, changedAtMs: 12.5, digest: {}, hlc, conflicts: 2, projected: { seq: 0, atMs: 0 } };
+  const conflicts = { conflicts: 2, conflictRevision: 3 };
+  const projected = { seq: 0, conflictRevision: 0, atMs: 0 };
+  return { epoch: 'epoch-1', seq, changedAtMs: 12.5, digest: {}, hlc, ...conflicts, projected };
 }
 
 function nodeRecord(id: string, cursor: number): NodeRecord {
@@ -475,9 +538,10 @@ function conflict(
     readonly status?: ConflictRecord['status'];
     readonly entityType?: string;
     readonly data?: EntityVersion['data'];
+    readonly revision?: number;
   } = {},
 ): ConflictRecord {
-  const { status = 'open', entityType = 'task', data = { n: 1 } } = given;
+  const { status = 'open', entityType = 'task', data = { n: 1 }, revision = 1 } = given;
   const written = entity(entityType, 'a', data);
   const side = { version: written.version, stamp: written.stamp, data };
   return {
@@ -489,14 +553,22 @@ function conflict(
     local: side,
     remote: side,
     resolution: { winner: 'local', resolvedData: data, metadata: { strategy: 'lww', reason: "it's later" } },
+    decidedBy: null,
+    decidedAtMs: 7.5,
     status,
     atMs: 7.5,
     seq: 4,
+    history: [],
+    revision,
   };
 }
 
 function seqOf(version: EntityVersion): number {
   return version.seq;
+}
+
+function revisionOf(record: ConflictRecord): number {
+  return record.revision;
 }
 
 function nameOf(record: ConflictRecord): string {
@@ -520,11 +592,12 @@ const simpleOp: fc.Arbitrary<CloudOp> = fc.oneof(
     kind: fc.constant('conflicts' as const),
     filter: fc.record({
       status: fc.oneof(anyStatus, fc.constant('all' as const)),
-      entityType: fc.constantFrom(undefined, 'note', 'task', 'other'),
+      entityTypes: fc.option(fc.subarray(['note', 'task', 'other']), { nil: undefined }),
       after: anyAfter,
       limit: anyLimit,
     }),
   }),
+  fc.record({ kind: fc.constant('conflict-feed' as const), back: fc.nat({ max: 8 }), limit: anyLimit }),
 );
 
 const cloudOp: fc.Arbitrary<CloudOp> = fc.letrec<{ op: CloudOp }>((tie) => ({

@@ -272,6 +272,32 @@ test('a node syncs with a cloud elsewhere, over HTTP, by the same protocol', asy
   }
 });
 
+test('a conflict is found in the inbox, decided once more, and the decision reaches the nodes', async () => {
+  await call('PUT', 'edge/h/network', { online: false });
+  await call('PUT', 'edge/h/data/disputed/x', { by: 'h' });
+  await call('PUT', 'edge/i/data/disputed/x', { by: 'i' });
+  await call('POST', 'edge/i/sync');
+  await call('PUT', 'edge/h/network', { online: true });
+  await call('POST', 'edge/h/sync');
+  const inbox = 'conflicts?entityType=disputed&status=';
+  const { json } = await call('GET', `${inbox}all`);
+  const [conflict] = json['items'] as { id: string; local: unknown; remote: unknown }[];
+  expect(conflict).toMatchObject({ local: { data: { by: 'i' } }, remote: { data: { by: 'h' } }, history: [] });
+  expect((await call('GET', `${inbox}open`)).json).toEqual({ items: [], next: null });
+  const path = `conflicts/${conflict?.id}`;
+  expect(await call('POST', `${path}/resolve`, {})).toMatchObject({ status: 400, json: { code: 'bad_request' } });
+  const decided = await call('POST', `${path}/resolve`, { data: { by: 'both' } });
+  expect(decided).toMatchObject({
+    status: 200,
+    json: { status: 'resolved', decidedBy: 'test', history: [{ by: null }] },
+  });
+  expect((await call('GET', path)).json).toEqual(decided.json);
+  for (const node of ['h', 'i']) {
+    await call('POST', `edge/${node}/sync`);
+    expect((await call('GET', `edge/${node}/data/disputed/x`)).json['data']).toEqual({ by: 'both' });
+  }
+});
+
 test('a busy port is one clear line and exit code 1', async () => {
   const blocker = createServer();
   await new Promise<void>((resolve) => blocker.listen(0, '127.0.0.1', resolve));

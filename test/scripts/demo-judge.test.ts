@@ -5,6 +5,7 @@ import { judge, verdictLines } from '../../scripts/demo/judge.ts';
 import { Ledger, nameOf } from '../../scripts/demo/ledger.ts';
 import type { Plan } from '../../scripts/demo/plan.ts';
 import type { ReplicaReport } from '../../scripts/demo/replica-report.ts';
+import type { Scope } from '../../scripts/demo/stage.ts';
 import { toEntityId, toEntityType } from '../../src/core/ids.ts';
 
 const cast = { seattle: 'sea', newYork: 'nyc', reader: 'reader' };
@@ -42,7 +43,7 @@ function goodEnding() {
     strongReadRefusal: 'cloud_unavailable' as string | undefined,
     waiting: 0,
     conflicts,
-    comparison: { reports, state },
+    comparison: { scope: 'space' as Scope, reports, state },
   };
 }
 
@@ -95,6 +96,23 @@ describe('judge', () => {
     const ending = goodEnding();
     const found = judge({ ...ending, ...spoil(ending) }).flatMap((check) => check.differences);
     expect(found).toEqual(differences);
+  });
+});
+
+describe('judge, where others write too', () => {
+  const ofRun = ({ comparison }: GoodEnding) => ({ comparison: { ...comparison, scope: 'run' as const } });
+
+  test('lets the nodes stand at different places', () => {
+    const ending = goodEnding();
+    const report = { replica: 'nyc', entities: 2, cursor: 2, digest: 'd' };
+    const apart = { ...ending, ...withReport(report)(ending) };
+    expect(judge({ ...apart, ...ofRun(apart) }).flatMap((check) => check.differences)).toEqual([]);
+  });
+
+  test('finds a replica with other records of this run', () => {
+    const ending = goodEnding();
+    const spoilt = { ...ending, ...withReport({ replica: 'D1', entities: 2, lagMs: 0, digest: 'x' })(ending) };
+    expect(judge({ ...spoilt, ...ofRun(spoilt) }).flatMap((check) => check.differences)).toEqual(['D1 has x']);
   });
 });
 

@@ -2,10 +2,13 @@ import { describe, expect, test } from 'vitest';
 import { readDataset } from '../../scripts/demo/dataset.ts';
 import { nameOf } from '../../scripts/demo/ledger.ts';
 import { expectedEntities, MIN_ROWS, makePlan } from '../../scripts/demo/plan.ts';
+import { makeStage } from '../../scripts/demo/stage.ts';
+
+const { types } = makeStage('own');
 
 describe('readDataset', () => {
   test('has every row of both files, each under an id of its own', () => {
-    const { seattleDays, newYorkDays, seattleHours } = readDataset(Number.MAX_SAFE_INTEGER);
+    const { seattleDays, newYorkDays, seattleHours } = readDataset(Number.MAX_SAFE_INTEGER, types);
     expect([seattleDays.length, newYorkDays.length, seattleHours.length]).toEqual([1_461, 1_461, 8_759]);
     const names = [...seattleDays, ...newYorkDays, ...seattleHours].map(nameOf);
     expect(new Set(names).size).toBe(names.length);
@@ -28,7 +31,7 @@ describe('readDataset', () => {
 
 describe('makePlan', () => {
   test.each([MIN_ROWS, 200, Number.MAX_SAFE_INTEGER])('%i rows: no record has two parts in the story', (maxRows) => {
-    const plan = makePlan(readDataset(maxRows));
+    const plan = makePlan(readDataset(maxRows, types));
     const { newYorkLast, seattleLast, seattleNotes, seattleDeletes, newYorkDeletes, mistakes } = plan;
     expect([newYorkLast, seattleLast, seattleNotes, mistakes].map(({ length }) => length)).toEqual([13, 12, 10, 3]);
     const changed = [newYorkLast, seattleLast, seattleNotes, seattleDeletes, newYorkDeletes, mistakes]
@@ -46,6 +49,6 @@ describe('makePlan', () => {
   });
 
   test('all rows: 11,681 are written, and 10 of them deleted', () => {
-    expect(expectedEntities(makePlan(readDataset(Number.MAX_SAFE_INTEGER)))).toBe(11_671);
+    expect(expectedEntities(makePlan(readDataset(Number.MAX_SAFE_INTEGER, types)))).toBe(11_671);
   });
 });

@@ -1,3 +1,4 @@
+import { definePolicies } from '../../src/core/define-policies.ts';
 import { digestOf, digestTotal } from '../../src/core/digest.ts';
 import {
   type EntityId,
@@ -9,9 +10,11 @@ import {
   toNodeId,
 } from '../../src/core/ids.ts';
 import type { JsonObject } from '../../src/core/json.ts';
-import { definePolicies } from '../../src/core/policy.ts';
+import type { Policies, Policy } from '../../src/core/policy.ts';
+import type { Resolver } from '../../src/core/resolver.ts';
 import { SyncError } from '../../src/protocol/errors.ts';
 import {
+  type Batch,
   type BatchAnswer,
   batch,
   batchAnswer,
@@ -22,7 +25,9 @@ import {
 import { MemoryCloudStore } from '../../src/store/memory-cloud-store.ts';
 import { MemoryReplicaStore } from '../../src/store/memory-replica-store.ts';
 import { Access } from '../../src/sync/access.ts';
+import type { AwaitedResolution } from '../../src/sync/commit.ts';
 import { Link } from '../../src/sync/link.ts';
+import { NodeResolver } from '../../src/sync/node-resolver.ts';
 import type { Clock, Entropy, Metered, Upstream } from '../../src/sync/ports.ts';
 import { Replica, type WriteContent } from '../../src/sync/replica.ts';
 import { Responder } from '../../src/sync/responder.ts';
@@ -31,7 +36,6 @@ import { Sequencer } from '../../src/sync/sequencer.ts';
 /** What happens to the next exchange of a node. */
 export type Fault = 'none' | 'request-lost' | 'answer-lost' | 'duplicated';
 
-export const policies = definePolicies({ types: {} });
 export const TYPE: EntityType = made(toEntityType('note'));
 
 /** One cloud in memory, production code as its nodes are; time stands still unless told. */
@@ -42,10 +46,18 @@ export class World {
   readonly cloudStore = new MemoryCloudStore();
   /** Size of the pages that the cloud gives out; undefined: as large as it likes. */
   pageLimit: number | undefined;
+  /** Of the cloud from its next start; its nodes go by {@link policies}. */
+  cloudPolicies: Policies;
   sequencer!: Sequencer;
   responder!: Responder;
+  /** Resolvers that didn't answer at once. */
+  readonly awaited: AwaitedResolution[] = [];
+  readonly policies: Policies;
 
-  constructor() {
+  /** @param options `policy`: of every type, here and in the cloud; `cloudPolicies`: where the cloud has others. */
+  constructor({ policy = {}, cloudPolicies }: { policy?: Partial<Policy>; cloudPolicies?: Policies } = {}) {
+    this.policies = { types: {}, default: { ...definePolicies({ types: {} }).default, ...policy } };
+    this.cloudPolicies = cloudPolicies ?? this.policies;
     let ids = 0;
     this.entropy = {
       id: () => {
@@ -59,8 +71,9 @@ export class World {
 
   /** Nothing of the cloud survives but its store. */
   restartCloud(): void {
-    const parts = { store: this.cloudStore, policies, clock: this.clock, entropy: this.entropy };
-    this.sequencer = new Sequencer(parts);
+    const { cloudPolicies, clock, entropy } = this;
+    const parts = { store: this.cloudStore, policies: cloudPolicies, clock, entropy };
+    this.sequencer = new Sequencer({ ...parts, onAwaited: (awaited) => this.awaited.push(awaited) });
     this.responder = new Responder({ ...parts, sequencer: this.sequencer });
   }
 
@@ -75,6 +88,12 @@ export class Node {
   readonly #skewMs: number;
   store = new MemoryReplicaStore();
   fault: Fault = 'none';
+  /** What the node answers to conflicts that the policy leaves to it. */
+  resolve: Resolver | undefined;
+  /** Awaited before each exchange of this node. */
+  beforeExchange: () => Promise<void> = async () => undefined;
+  /** What went to and fro. */
+  readonly exchanges: { readonly batch: Batch; readonly answer: BatchAnswer }[] = [];
   replica!: Replica;
   link!: Link;
   access!: Access;
@@ -88,12 +107,13 @@ export class Node {
 
   /** Nothing of the node survives but its store. */
   restart(): void {
-    const { entropy } = this.#world;
+    const { entropy, policies } = this.#world;
     const clock: Clock = { nowMs: () => this.#world.nowMs + this.#skewMs, sleep };
     this.replica = new Replica({ store: this.store, nodeId: this.nodeId, policies, clock });
     this.link = new Link({
       replica: this.replica,
       upstream: this.#upstream(),
+      resolver: new NodeResolver({ replica: this.replica, policies, clock, resolverFor: () => this.resolve }),
       clock,
       entropy,
       isLive: () => false,
@@ -137,6 +157,7 @@ export class Node {
         );
       },
       exchange: async (sessionId, sent) => {
+        await this.beforeExchange();
         const fault = this.fault;
         this.fault = 'none';
         if (fault === 'request-lost') throw new SyncError('cloud_unavailable', 'the request is lost');
@@ -146,6 +167,7 @@ export class Node {
           return batchAnswer.parse(JSON.parse(JSON.stringify(answer)));
         };
         const answer = serve();
+        this.exchanges.push({ batch: sent, answer });
         if (fault === 'duplicated') serve();
         if (fault === 'answer-lost') throw new SyncError('cloud_unavailable', 'the answer is lost');
         return metered(answer);

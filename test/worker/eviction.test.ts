@@ -95,7 +95,7 @@ test('[I1] [I3] two nodes that wrote the same while apart end as one, and the lo
   await edge('a').setNetwork({ online: true });
   await edge('a').sync();
   await edge('b').sync();
-  const conflicts = await cloud().conflicts({ status: 'all', after: '', limit: 10 });
+  const { items: conflicts } = await cloud().conflicts({ status: 'all', after: '', limit: 10 });
   expect(conflicts).toHaveLength(1);
   expect(conflicts[0]).toMatchObject({ local: { data: { n: 2 } }, remote: { data: { n: 1 } }, status: 'resolved' });
   const [a, b] = [await edge('a').status(), await edge('b').status()];

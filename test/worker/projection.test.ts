@@ -48,7 +48,8 @@ test('[I3] D1 holds what the cloud holds, tombstones included, also when pages c
 
   const sink = d1Projection(env.DB, space);
   const { epoch } = await sink.position();
-  const late = { epoch: made(epoch ?? undefined), entities: old.entities, seq: old.cursor, asOfMs: 1 };
+  const none = { conflicts: [], conflictRevision: 0 };
+  const late = { epoch: made(epoch ?? undefined), entities: old.entities, seq: old.cursor, ...none, asOfMs: 1 };
   await sink.apply(late);
   await sink.apply(late);
   expect(await rowsOf(space)).toEqual(await held());

@@ -1,9 +1,11 @@
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
+import { test } from 'vitest';
 import { durableObjectSqlite } from '../../src/store/do-sqlite.ts';
 import { SqlCloudStore } from '../../src/store/sql-cloud-store.ts';
 import type { SqlDatabase } from '../../src/store/sql-database.ts';
 import { SqlReplicaStore } from '../../src/store/sql-replica-store.ts';
+import { checkSchemaUpgrade } from '../contract/cloud-schema.ts';
 import { cloudStoreContract } from '../contract/cloud-store.ts';
 import { replicaStoreContract, type WithStore } from '../contract/replica-store.ts';
 
@@ -23,6 +25,16 @@ cloudStoreContract('SQLite of a Durable Object', (check) => {
   return runInDurableObject(env.CLOUD.getByName(`contract-${crypto.randomUUID()}`), (_, { storage }) =>
     check(within(storage, open.cloud)),
   );
+});
+
+test('a Durable Object that was made before conflicts had a feed is brought up, with all that it held', () => {
+  return runInDurableObject(env.CLOUD.getByName(`contract-${crypto.randomUUID()}`), (_, { storage }) => {
+    const db = durableObjectSqlite(storage);
+    for (const table of ['schema_steps', 'meta', 'entities', 'nodes', 'refusals', 'conflicts']) {
+      db.all(`DROP TABLE ${table}`);
+    }
+    checkSchemaUpgrade(db);
+  });
 });
 
 function within<Store>(

@@ -1,0 +1,281 @@
+import { assertNever } from '../core/assert.ts';
+import { type Change, dotOf } from '../core/change.ts';
+import { type Conflict, type Resolution, stampAfter } from '../core/conflict.ts';
+import { has } from '../core/dot-set.ts';
+import type { EntityVersion } from '../core/entity.ts';
+import type { Stamp } from '../core/hlc.ts';
+import { type EntityId, type EntityKey, entityKey, MAX_NAME_CHARS, type NodeId, toEntityId } from '../core/ids.ts';
+import { type Outcome, outcomeOf } from '../core/outcome.ts';
+import type { Policy } from '../core/policy.ts';
+import type { Effect } from '../core/version.ts';
+import { SyncError } from '../protocol/errors.ts';
+import { type ChangeResult, change as changeSchema, type IncomingBatch } from '../protocol/messages.ts';
+import { recordProblem } from '../protocol/record.ts';
+import type { Commit } from './commit.ts';
+import { answeredByNode, askedConflict, askedOf, recordConflict, usable } from './conflict-record.ts';
+import { isForked, renamedTo, withChange, withRename, withVoid } from './node-record.ts';
+import type { NodeRecord } from './ports.ts';
+
+/** Who sends a batch, and what the token allows. */
+export interface Author {
+  readonly nodeId: NodeId;
+  /** Up to where it has the history; 0, if it isn't known. */
+  readonly cursor: number;
+  /** May it carry the changes of nodes below it? */
+  readonly relay: boolean;
+  /** Does it resolve conflicts that a policy leaves to the node? */
+  readonly canResolve: boolean;
+  /** The entity types that it may write; undefined: all. */
+  readonly writeTypes?: readonly string[] | undefined;
+}
+
+/** What a batch did. */
+export interface Sequenced {
+  readonly results: ChangeResult[];
+  /** Entities that the author can tell the state of by itself, with the version that it gave them. */
+  readonly applied: ReadonlyMap<EntityKey, string>;
+}
+
+/**
+ * Takes a batch's changes in their order. One that can't be taken is refused alone, and counts as received.
+ *
+ * @throws SyncError `forbidden` for a change of another node than the author may write as; `node_forked` for a known dot
+ *   with another content. Nothing has happened then.
+ */
+export function takeBatch(commit: Commit, changes: IncomingBatch['changes'], author: Author): Sequenced {
+  for (const { nodeId } of changes) {
+    if (nodeId !== author.nodeId && !author.relay) {
+      throw new SyncError('forbidden', `${author.nodeId} may not send changes of ${nodeId}`);
+    }
+  }
+  const batch = new Judge(commit, author);
+  return { results: changes.map((envelope) => batch.take(envelope)), applied: batch.applied };
+}
+
+/** Does with a change what {@link outcomeOf} says: the one place where a conflict is decided. `design.md`, section 5. */
+export function decide(commit: Commit, change: Change, policy: Policy): ChangeResult {
+  const { id, data } = change;
+  const problem = data === undefined ? undefined : recordProblem(data, policy);
+  if (problem !== undefined) return commit.refuse(id, problem);
+  const current = commit.entity(entityKey(change));
+  const outcome = outcomeOf(current, change, policy);
+  switch (outcome.kind) {
+    case 'advance':
+      return advance(commit, change, current, outcome, policy);
+    case 'no-op':
+      return { id, status: 'applied' };
+    case 'agreement': {
+      if (outcome.winner === 'local') return { id, status: 'superseded' };
+      const { data } = outcome.conflict.local;
+      return overrule(commit, change, current, { data, written: outcome.written, stamp: change.stamp });
+    }
+    case 'resolved':
+      return resolved(commit, change, current, outcome, policy);
+    case 'open':
+      return open(commit, change, outcome);
+    case 'rename':
+      return rename(commit, change, outcome.conflict);
+    case 'ask-node': {
+      const { data, version, seq } = outcome.conflict.local;
+      const conflictId = recordConflict(commit, change, outcome.conflict, askedOf(outcome.conflict), 'open');
+      return { id, status: 'conflict', conflictId, data, version, seq };
+    }
+    case 'needs-full':
+      return { id, status: 'needs-full' };
+    case 'refused': {
+      const version = current === undefined || current.data === null ? undefined : current.version;
+      const at = outcome.code === 'precondition_failed' ? { current: version } : {};
+      return commit.refuse(id, { code: outcome.code, detail: outcome.detail, ...at });
+    }
+    default:
+      return assertNever(outcome);
+  }
+}
+
+/** One batch of one author. */
+class Judge {
+  readonly applied = new Map<EntityKey, string>();
+  readonly #commit: Commit;
+  readonly #author: Author;
+  /** Node and entity of changes that have to be sent once more. */
+  readonly #deferred = new Set<string>();
+
+  constructor(commit: Commit, author: Author) {
+    this.#commit = commit;
+    this.#author = author;
+  }
+
+  take(envelope: IncomingBatch['changes'][number]): ChangeResult {
+    const { id, nodeId } = envelope;
+    const parsed = changeSchema.safeParse(envelope);
+    const { counter } = dotOf(envelope);
+    const node = this.#commit.node(nodeId);
+    if (has(node.received, counter)) return this.#known(id, node, parsed.success ? parsed.data : undefined);
+
+    if (!parsed.success) {
+      this.#commit.keepNode(withVoid(node, [counter, counter]));
+      const [issue] = parsed.error.issues;
+      const detail = `the change is malformed: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`;
+      return this.#commit.refuse(id, { code: 'bad_request', detail });
+    }
+    const result = this.#judge(parsed.data);
+    if (isFinal(result)) this.#commit.keepNode(withChange(this.#commit.node(nodeId), parsed.data));
+    return result;
+  }
+
+  /** A dot that has taken effect, or never will: it is answered for, and does nothing. */
+  #known(id: string, node: NodeRecord, change: Change | undefined): ChangeResult {
+    const forked = change === undefined ? false : (isForked(node, change) ?? this.#isForkedVersion(change));
+    if (forked) throw new SyncError('node_forked', `${id} is another change here; the node needs a new id`);
+    const refusal = this.#commit.refusal(id);
+    if (refusal !== undefined) return { id, status: 'rejected', ...refusal };
+    const entityId = change && renamedTo(node, change);
+    return entityId === undefined ? { id, status: 'duplicate' } : { id, status: 'renamed', entityId };
+  }
+
+  /** For a dot that is older than what is remembered by hash: is it the version of another content? */
+  #isForkedVersion(change: Change): boolean {
+    const current = this.#commit.entity(entityKey(change));
+    if (current?.version !== change.id) return false;
+    return change.operation === 'delete' ? current.data !== null : current.data === null;
+  }
+
+  #judge(change: Change): ChangeResult {
+    const { writeTypes } = this.#author;
+    if (writeTypes !== undefined && !writeTypes.includes(change.entityType)) {
+      const detail = `the token may not write ${change.entityType}`;
+      return this.#commit.refuse(change.id, { code: 'forbidden', detail });
+    }
+    // Behind a change of the same node that has to be sent once more: the order of the two stays.
+    const place = `${change.nodeId} ${entityKey(change)}`;
+    if (this.#deferred.has(place)) return { id: change.id, status: 'needs-full' };
+    const { stamp, clamped } = this.#stampFor(change);
+    // What its node wrote before it heard that the record has another id is meant for that one.
+    const entityId = renamedTo(this.#commit.node(change.nodeId as NodeId), change) ?? change.entityId;
+    const meant = { ...change, stamp, entityId };
+    const before = this.#commit.entity(entityKey(meant));
+    const result = decide(this.#commit, meant, this.#policyFor(change));
+    if (!isFinal(result)) this.#deferred.add(place);
+    this.#noteApplied(meant, before, result);
+    const told = entityId === change.entityId ? result : { ...asRenamed(result), entityId };
+    return clamped ? { ...told, stamp } : told;
+  }
+
+  /** A node that can't resolve conflicts isn't asked to. */
+  #policyFor(change: Change): Policy {
+    const policy = this.#commit.policyFor(change.entityType);
+    return policy.custom === 'node' && !this.#author.canResolve ? { ...policy, custom: undefined } : policy;
+  }
+
+  /**
+   * A strong write happens now, after all that is here: else a fast clock somewhere could undo what its writer was told
+   * had been done.
+   */
+  #stampFor(change: Change): { stamp: Stamp; clamped: boolean } {
+    if (change.consistency !== 'strong') return this.#commit.accept(change.stamp);
+    return { stamp: this.#commit.stampNow(change.nodeId as NodeId), clamped: true };
+  }
+
+  /** Whoever hasn't got what a change was applied to can't tell what came of it. */
+  #noteApplied(change: Change, before: EntityVersion | undefined, result: ChangeResult): void {
+    if (result.seq === undefined || result.status === 'conflict') return;
+    const key = entityKey(change);
+    const hadIt = before === undefined || before.seq <= this.#author.cursor || this.applied.get(key) === before.version;
+    const isOwn = result.status === 'applied' && result.version === undefined;
+    if (hadIt && isOwn) this.applied.set(key, change.id);
+    else this.applied.delete(key);
+  }
+}
+
+function advance(
+  commit: Commit,
+  change: Change,
+  current: EntityVersion | undefined,
+  { data, written }: Extract<Outcome, { kind: 'advance' }>,
+  policy: Policy,
+): ChangeResult {
+  const { id, stamp } = change;
+  const problem = data === null || data === change.data ? undefined : recordProblem(data, policy);
+  if (problem !== undefined) return commit.refuse(id, problem);
+  const asked = askedConflict(commit, change);
+  const { seq } = commit.put(change, current, { data, written, stamp }, id);
+  if (asked !== undefined) answeredByNode(commit, asked, change, data);
+  if (change.consistency !== 'strong') return { id, status: 'applied', seq };
+  return { id, status: 'applied', seq, version: id, created: !isLive(current), data };
+}
+
+function resolved(
+  commit: Commit,
+  change: Change,
+  current: EntityVersion | undefined,
+  decided: Extract<Outcome, { kind: 'resolved' }>,
+  policy: Policy,
+): ChangeResult {
+  const { conflict } = decided;
+  const decision = usable(decided, conflict, policy);
+  if (decision.kind === 'open') return open(commit, change, { ...decision, conflict });
+  const { resolution, written } = decision;
+  const { winner, resolvedData: data } = resolution;
+  const conflictId = recordConflict(commit, change, conflict, resolution, 'resolved');
+  if (winner === 'local') return { id: change.id, status: 'superseded', conflictId };
+  const result = overrule(commit, change, current, { data, written, stamp: stampAfter(conflict, winner) });
+  return { ...result, status: winner === 'merged' ? 'merged' : 'applied', conflictId };
+}
+
+/** The version that is there stays; people, or a resolver that takes its time, will say what becomes of it. */
+function open(
+  commit: Commit,
+  change: Change,
+  { conflict, resolution, later }: Omit<Extract<Outcome, { kind: 'open' }>, 'kind'>,
+): ChangeResult {
+  const conflictId = recordConflict(commit, change, conflict, resolution, 'open');
+  if (later !== undefined) commit.awaitResolution(conflictId, later);
+  return { id: change.id, status: 'superseded', conflictId };
+}
+
+/** Both records stay, the incoming one under another id; its node hears of it, and moves what follows. */
+function rename(commit: Commit, change: Change, conflict: Conflict): ChangeResult {
+  const { id, entityType, nodeId, data = null, stamp } = change;
+  const entityId = freeId(commit, change);
+  const resolution: Resolution = {
+    winner: 'local',
+    resolvedData: conflict.local.data,
+    metadata: { strategy: 'rename', reason: `the record of ${nodeId} is ${entityId} now`, entityId },
+  };
+  const conflictId = recordConflict(commit, change, conflict, resolution, 'resolved');
+  const { seq } = commit.put({ ...change, entityId }, undefined, { data, written: 'whole', stamp }, id);
+  const { counter } = dotOf(change);
+  const renamed = { entityType, entityId: change.entityId, counter, seq, to: entityId };
+  commit.keepNode(withRename(commit.node(nodeId as NodeId), renamed));
+  return { id, status: 'renamed', entityId, seq, conflictId };
+}
+
+/** `<id>~<node>`, and with the change's counter behind it where that is taken. */
+function freeId(commit: Commit, { id, entityType, entityId, nodeId }: Change): EntityId {
+  for (const suffix of [`~${nodeId}`, `~${id}`]) {
+    const candidate = toEntityId(`${entityId.slice(0, MAX_NAME_CHARS - suffix.length)}${suffix}`);
+    if (candidate === undefined) break;
+    if (commit.entity(entityKey({ entityType, entityId: candidate })) === undefined) return candidate;
+  }
+  throw new Error(`invariant broken: no free id for ${id}`);
+}
+
+/** The version is the cloud's own: it stands for more than its change had seen. */
+function overrule(commit: Commit, change: Change, current: EntityVersion | undefined, effect: Effect): ChangeResult {
+  const { seq, version } = commit.put(change, current, effect, commit.cloudDot());
+  const strong = change.consistency === 'strong' ? { created: !isLive(current), data: effect.data } : {};
+  return { id: change.id, status: 'applied', seq, version, ...strong };
+}
+
+function isLive(version: EntityVersion | undefined): boolean {
+  return version !== undefined && version.data !== null;
+}
+
+/** Whether the cloud has spoken its last word on the change. */
+function isFinal({ status }: ChangeResult): boolean {
+  return status !== 'needs-full' && status !== 'conflict';
+}
+
+function asRenamed(result: ChangeResult): ChangeResult {
+  return result.status === 'applied' || result.status === 'merged' ? { ...result, status: 'renamed' } : result;
+}

@@ -1,0 +1,77 @@
+import type { Change } from '../core/change.ts';
+import { MAX_NODE_RESOLUTIONS, resolverSide } from '../core/conflict.ts';
+import type { EntityVersion } from '../core/entity.ts';
+import { type EntityType, entityKey } from '../core/ids.ts';
+import type { JsonObject } from '../core/json.ts';
+import { type Policies, policyFor } from '../core/policy.ts';
+import { checkResolverOutput, type Resolver, type ResolverInput, type ResolverOutput } from '../core/resolver.ts';
+import { LIMITS } from '../protocol/limits.ts';
+import { recordProblem } from '../protocol/record.ts';
+import type { Clock } from './ports.ts';
+import type { Replica } from './replica.ts';
+
+export interface NodeResolverOptions {
+  readonly replica: Replica;
+  readonly policies: Policies;
+  readonly clock: Clock;
+  /** The function for a type whose policy says `custom: 'node'`. */
+  readonly resolverFor: (entityType: EntityType) => Resolver | undefined;
+}
+
+/**
+ * Resolves at the node that pushed what the cloud leaves to it: its change becomes the record that the resolver makes of
+ * the two, on a base that has seen both, and goes out again. A resolver that fails, answers nonsense or takes longer than
+ * `LIMITS.resolverMs` gives the conflict to people. `design.md`, section 5.
+ */
+export class NodeResolver {
+  readonly #options: NodeResolverOptions;
+
+  constructor(options: NodeResolverOptions) {
+    this.#options = options;
+  }
+
+  /** @param change as it is queued, with its whole record. Never throws. */
+  async resolve(change: Change): Promise<void> {
+    const { replica } = this.#options;
+    const confirmed = replica.confirmed(entityKey(change));
+    // Deleted meanwhile, or deletes: what a delete and an update become is a rule of the cloud's.
+    if (confirmed === undefined || confirmed.data === null || change.data === undefined) return;
+    const output = await this.#ask(change, { ...confirmed, data: confirmed.data });
+    const attempts = (change.resolves?.attempts ?? 0) + 1;
+    if (output === undefined) replica.resolveConflict(change.id, { attempts: MAX_NODE_RESOLUTIONS });
+    else {
+      const reason = output.metadata?.reason ?? 'the resolver decided';
+      replica.resolveConflict(change.id, { attempts, answer: { data: output.resolvedData, reason } });
+    }
+  }
+
+  /** What the resolver says; undefined: nothing that helps. */
+  async #ask(change: Change & { data?: JsonObject }, local: EntityVersion & { data: JsonObject }) {
+    const { clock, policies, resolverFor } = this.#options;
+    const resolver = resolverFor(change.entityType);
+    if (resolver === undefined) return undefined;
+    try {
+      const timeout = clock.sleep(LIMITS.resolverMs).then(() => undefined);
+      const output = checkResolverOutput(await Promise.race([resolver(inputOf(change, local)), timeout]));
+      return output && isStorable(output, policies, change.entityType) ? output : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+function isStorable({ resolvedData }: ResolverOutput, policies: Policies, entityType: EntityType): boolean {
+  return resolvedData === null || recordProblem(resolvedData, policyFor(policies, entityType)) === undefined;
+}
+
+function inputOf(change: Change, local: EntityVersion & { data: JsonObject }): ResolverInput {
+  const { entityType, entityId, data = {}, id, stamp } = change;
+  return {
+    entityType,
+    entityId,
+    kind: 'update-update',
+    local: resolverSide(local.data, local.version, local.stamp),
+    remote: resolverSide(data, id, stamp),
+    base: null,
+  };
+}

@@ -1,0 +1,301 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { Change } from '../../src/core/change.ts';
+import { stampAfter } from '../../src/core/conflict.ts';
+import { definePolicies } from '../../src/core/define-policies.ts';
+import { applyOperations, type Operation, valueAt } from '../../src/core/delta.ts';
+import { parseDot } from '../../src/core/dot.ts';
+import type { EntityVersion } from '../../src/core/entity.ts';
+import { formatStamp, type Stamp } from '../../src/core/hlc.ts';
+import { type NodeId, toEntityId, toEntityType, toNodeId } from '../../src/core/ids.ts';
+import { isJsonObject, type JsonObject, type JsonValue } from '../../src/core/json.ts';
+import { fieldsAfter, MAX_MARKS, marksOf } from '../../src/core/marks.ts';
+import { baseOf, mergeUpdate } from '../../src/core/merge.ts';
+import { outcomeOf } from '../../src/core/outcome.ts';
+import { versionAfter } from '../../src/core/version.ts';
+
+function made<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error('a bad name in a test');
+  return value;
+}
+
+const entityType = made(toEntityType('note'));
+const entityId = made(toEntityId('x'));
+const policy = definePolicies({ types: {}, default: { conflict: 'merge' } }).default;
+const stampAt = (wallMs: number, node: string): Stamp =>
+  formatStamp({ wallMs, counter: 0, node: made(toNodeId(node)) as NodeId });
+
+/** The record that all sides begin with, at seq 1. */
+const BASE: JsonObject = { a: { x: 1, y: 2 }, n: 10, l: [1, 2], s: 'base' };
+
+function began(data: JsonObject = BASE): EntityVersion {
+  return { entityType, entityId, data, seq: 1, version: 'origin:1', stamp: stampAt(1, 'origin') };
+}
+
+interface Edit {
+  readonly node: string;
+  readonly at: number;
+  readonly operations: readonly Operation[];
+  readonly base?: Record<string, number>;
+  readonly counter?: number;
+}
+
+/** What the cloud has after edits that had all seen seq 1 and nothing else, in the order of their arrival. */
+function arrive(edits: readonly Edit[], start: EntityVersion = began()): EntityVersion {
+  return edits.reduce(take, start);
+}
+
+function take(current: EntityVersion, { node, at, operations, base = { cloud: 1 }, counter = 1 }: Edit): EntityVersion {
+  const applied = applyOperations(BASE, operations);
+  if (!applied.ok) throw new Error(applied.detail);
+  const change: Change = {
+    id: `${node}:${counter}`,
+    nodeId: node,
+    entityType,
+    entityId,
+    operation: 'update',
+    data: applied.data,
+    operations,
+    base,
+    stamp: stampAt(at, node),
+    timestamp: at,
+  };
+  const outcome = outcomeOf(current, change, policy);
+  const seq = current.seq + 1;
+  const place = { seq, version: `cloud:${seq}` };
+  switch (outcome.kind) {
+    case 'advance':
+      return versionAfter(current, change, { ...outcome, stamp: change.stamp }, { seq, version: change.id });
+    case 'resolved': {
+      const { resolution, written, conflict } = outcome;
+      if (resolution.winner === 'local') return current;
+      const stamp = stampAfter(conflict, resolution.winner);
+      return versionAfter(current, change, { data: resolution.resolvedData, written, stamp }, place);
+    }
+    case 'agreement': {
+      if (outcome.winner === 'local') return current;
+      return versionAfter(
+        current,
+        change,
+        { data: current.data, written: outcome.written, stamp: change.stamp },
+        place,
+      );
+    }
+    default:
+      throw new Error(`unexpected: ${outcome.kind}`);
+  }
+}
+
+function permutations<T>(items: readonly T[]): T[][] {
+  if (items.length === 0) return [[]];
+  return items.flatMap((item, index) => permutations(items.toSpliced(index, 1)).map((rest) => [item, ...rest]));
+}
+
+const json = fc.constantFrom<JsonValue>(1, 2, 'text', null, { x: 5 }, { z: { q: 6 } }, [1]);
+
+const settingOf = (...paths: string[]): fc.Arbitrary<Operation> =>
+  fc.oneof(
+    fc.record({ op: fc.constant('set' as const), path: fc.constantFrom(...paths), value: json }),
+    fc.record({ op: fc.constant('unset' as const), path: fc.constantFrom(...paths) }),
+  );
+const setting = settingOf('a', 'a.x', 'a.y', 'a.z', 'a.z.q', 's', 'n', 'l');
+const counting: fc.Arbitrary<Operation> = fc.record({
+  op: fc.constant('increment' as const),
+  path: fc.constantFrom('n', 'a.x', 'm'),
+  value: fc.integer({ min: -5, max: 5 }),
+});
+const listing: fc.Arbitrary<Operation> = fc.record({
+  op: fc.constantFrom('push' as const, 'pull' as const),
+  path: fc.constantFrom('l', 'k'),
+  value: fc.constantFrom<JsonValue>(1, 2, 3),
+});
+
+/** Concurrent edits of that many nodes, at different times. */
+function editsOf(operation: fc.Arbitrary<Operation>, count: number): fc.Arbitrary<Edit[]> {
+  const size = { minLength: count, maxLength: count };
+  return fc
+    .tuple(fc.array(fc.array(operation, { minLength: 1, maxLength: 3 }), size), fc.shuffledSubarray([10, 20, 30], size))
+    .map(([all, times]) => all.map((operations, i): Edit => ({ node: `n${i}`, at: times[i] ?? 0, operations })))
+    .filter((edits) => edits.every(({ operations }) => applyOperations(BASE, operations).ok));
+}
+
+function expectOneState(edits: readonly Edit[]): void {
+  const [first, ...others] = permutations(edits).map((order) => withoutEmpty(arrive(order).data ?? {}));
+  for (const other of others) expect(other).toEqual(first);
+}
+
+/** An object of which nothing is left may stay, or not have been made. */
+function withoutEmpty(value: JsonValue): JsonValue {
+  if (!isJsonObject(value)) return value;
+  const kept = Object.entries(value).map(([key, child]) => [key, withoutEmpty(child)] as const);
+  return Object.fromEntries(kept.filter(([, child]) => !isJsonObject(child) || Object.keys(child).length > 0));
+}
+
+describe('whatever order updates arrive in', () => {
+  test('[R11] of two, each field ends with the later of what was given to it, or to what is above or below it', () => {
+    fc.assert(fc.property(editsOf(setting, 2), expectOneState), { numRuns: 3_000 });
+  });
+
+  test('[R11] of three, too, where no field is inside another', () => {
+    fc.assert(fc.property(editsOf(settingOf('a.x', 'a.y', 'a.z', 's', 'l'), 3), expectOneState), { numRuns: 3_000 });
+  });
+
+  test('[R11] values and increments of two', () => {
+    fc.assert(fc.property(editsOf(fc.oneof(setting, counting), 2), expectOneState), { numRuns: 3_000 });
+  });
+
+  test('[R15] increments come to the sum of all', () => {
+    fc.assert(
+      fc.property(editsOf(counting, 3), (edits) => {
+        expectOneState(edits);
+        const all = edits.flatMap(({ operations }) => operations);
+        const sum = all.reduce((total, one) => total + (one.path === 'n' && one.op === 'increment' ? one.value : 0), 0);
+        expect(valueAt(arrive(edits).data ?? {}, ['n'])).toBe(10 + sum);
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  test('pushes of all are there, and what is pulled is gone, where nobody does both to one value', () => {
+    fc.assert(
+      fc.property(editsOf(listing, 3), (edits) => {
+        const all = edits.flatMap(({ operations }) => operations);
+        const pushed = (path: string) => all.filter((one) => one.op === 'push' && one.path === path);
+        const pulled = (path: string, value: unknown) =>
+          all.some((one) => one.op === 'pull' && one.path === path && one.value === value);
+        for (const order of permutations(edits)) {
+          const list = valueAt(arrive(order).data ?? {}, ['l']);
+          for (const value of [1, 2, 3]) {
+            const count = Array.isArray(list) ? list.filter((item) => item === value).length : 0;
+            const pushes = pushed('l').filter((one) => 'value' in one && one.value === value).length;
+            const before = value < 3 ? 1 : 0;
+            if (!pulled('l', value)) expect(count).toBe(before + pushes);
+            else if (pushes === 0) expect(count).toBe(0);
+          }
+        }
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+});
+
+describe('of two that had not seen each other', () => {
+  const set = (path: string, value: JsonValue): Operation => ({ op: 'set', path, value });
+  const one = (node: string, at: number, ...operations: Operation[]): Edit => ({ node, at, operations });
+
+  test('different fields both apply, nested ones too', () => {
+    const { data } = arrive([one('p', 30, set('a.x', 7)), one('q', 20, set('a.y', 8), set('s', 'q'))]);
+    expect(data).toEqual({ ...BASE, a: { x: 7, y: 8 }, s: 'q' });
+  });
+
+  test('a field and what is inside it are in conflict: what is later stands', () => {
+    expect(arrive([one('p', 20, set('a', { x: 0 })), one('q', 30, set('a.y', 8))]).data?.['a']).toEqual({ x: 0, y: 8 });
+    expect(arrive([one('p', 30, set('a', { x: 0 })), one('q', 20, set('a.y', 8))]).data?.['a']).toEqual({ x: 0 });
+  });
+
+  test('elements of an array by index are the array', () => {
+    const edits = [one('p', 30, set('l.0', 9)), one('q', 20, { op: 'push', path: 'l', value: 3 })];
+    for (const order of permutations(edits)) expect(arrive(order).data?.['l']).toEqual([9, 2]);
+  });
+
+  test('a writer that goes on without having seen the outcome is still concurrent with the other side', () => {
+    const both = arrive([one('p', 20, set('a.x', 7)), one('q', 30, set('a.x', 8))]);
+    const later = { ...one('p', 25, set('a.x', 9)), counter: 2, base: { cloud: 1, p: 1 } };
+    expect(take(both, later).data?.['a']).toEqual({ x: 8, y: 2 });
+    // Of a field that the other side didn't touch it knows all.
+    const apart = arrive([one('p', 20, set('a.x', 7)), one('q', 30, set('s', 'q'))]);
+    const earlier = { ...one('p', 5, set('a.x', 9)), counter: 2, base: { cloud: 1, p: 1 } };
+    expect(take(apart, earlier).data).toEqual({ ...BASE, a: { x: 9, y: 2 }, s: 'q' });
+  });
+});
+
+describe('a merge tells', () => {
+  const sides = (local: readonly Operation[], remote: readonly Operation[]) => {
+    const current = arrive([{ node: 'p', at: 20, operations: local }]);
+    const applied = applyOperations(BASE, remote);
+    if (!applied.ok || current.data === null) throw new Error('bad operations in a test');
+    const dot = made(parseDot('q:1'));
+    const incoming = { data: applied.data, operations: remote, stamp: stampAt(30, 'q'), dot, base: { cloud: 1 } };
+    return [{ ...current, data: current.data }, incoming] as const;
+  };
+
+  test('which fields both sides gave a value to, and whose stayed', () => {
+    const merged = mergeUpdate(
+      ...sides([{ op: 'set', path: 's', value: 'p' }], [{ op: 'set', path: 's', value: 'q' }]),
+    );
+    expect(merged.contested).toEqual([{ path: 's', winner: 'remote' }]);
+    expect(mergeUpdate(...sides([{ op: 'unset', path: 's' }], [{ op: 'unset', path: 's' }])).contested).toEqual([]);
+  });
+
+  test('what both began with, where that can be told', () => {
+    fc.assert(
+      fc.property(editsOf(fc.oneof(setting, counting, listing), 2), ([p, q]) => {
+        const [current, incoming] = sides(p?.operations ?? [], q?.operations ?? []);
+        const base = baseOf(current, incoming);
+        if (base !== null) expect(base).toEqual(BASE);
+      }),
+      { numRuns: 2_000 },
+    );
+    const disjoint = sides([{ op: 'set', path: 's', value: 'p' }], [{ op: 'increment', path: 'n', value: 2 }]);
+    expect(baseOf(...disjoint)).toEqual(BASE);
+    const counted = sides([{ op: 'increment', path: 'n', value: 1 }], [{ op: 'increment', path: 'n', value: 2 }]);
+    expect(baseOf(...counted)).toEqual(BASE);
+  });
+});
+
+describe('two whole records without a base', () => {
+  test('[I1] keep what only one of them has; of what both have the later stays', () => {
+    const create = (node: string, at: number, data: JsonObject, current: EntityVersion | undefined): EntityVersion => {
+      const header = { id: `${node}:1`, nodeId: node, entityType, entityId, base: {}, timestamp: at };
+      const outcome = outcomeOf(current, { ...header, stamp: stampAt(at, node), operation: 'create', data }, policy);
+      if (outcome.kind === 'advance')
+        return { ...began(outcome.data ?? {}), version: `${node}:1`, stamp: stampAt(at, node) };
+      if (outcome.kind !== 'resolved' || current === undefined) throw new Error(`unexpected: ${outcome.kind}`);
+      return { ...current, data: outcome.resolution.resolvedData };
+    };
+    const [p, q] = [
+      { both: 'p', deep: { p: 1, both: 'p' } },
+      { both: 'q', deep: { q: 1, both: 'q' } },
+    ];
+    const expected = { both: 'q', deep: { p: 1, q: 1, both: 'q' } };
+    expect(create('q', 30, q, create('p', 20, p, undefined)).data).toEqual(expected);
+    expect(create('p', 20, p, create('q', 30, q, undefined)).data).toEqual(expected);
+  });
+});
+
+describe('marks', () => {
+  test('[I10] are bounded; beyond that a merge sees too many conflicts, and never too few', () => {
+    const many = Array.from({ length: MAX_MARKS + 20 }, (_, i): Edit => {
+      const operations: Operation[] = [{ op: 'set', path: `f${i}`, value: i }];
+      return { node: 'p', at: 10 + i, operations, counter: i + 1, base: { cloud: i + 1 } };
+    });
+    const version = arrive(many);
+    expect(marksOf(version).paths).toHaveLength(MAX_MARKS);
+    const folded = { node: 'q', at: 5, operations: [{ op: 'set', path: 'f0', value: 'q' }] } as const;
+    expect(take(version, folded).data?.['f0']).toBe(0);
+    expect(take(version, { ...folded, base: { cloud: version.seq } }).data?.['f0']).toBe('q');
+  });
+
+  test('[I4] tell the fields that came after any seq', () => {
+    const edit = fc.array(fc.oneof(setting, counting, listing), { minLength: 1, maxLength: 3 });
+    fc.assert(
+      fc.property(fc.array(edit, { minLength: 1, maxLength: 8 }), (all) => {
+        const versions = [began()];
+        for (const [i, operations] of all.entries()) {
+          const current = made(versions.at(-1));
+          if (!applyOperations(BASE, operations).ok) continue;
+          // Every other one had seen nothing since the beginning.
+          const base = { cloud: i % 2 === 0 ? current.seq : 1 };
+          versions.push(take(current, { node: `n${i}`, at: 10 + ((i * 7) % 5), operations, base }));
+        }
+        const last = made(versions.at(-1));
+        for (const version of versions) {
+          const fields = fieldsAfter(last, version.seq);
+          const applied = applyOperations(version.data ?? {}, fields?.operations ?? []);
+          expect(applied.ok && applied.data).toEqual(last.data);
+        }
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+});

@@ -1,0 +1,335 @@
+import { describe, expect, test } from 'vitest';
+import type { Policy } from '../../src/core/policy.ts';
+import type { Resolver, ResolverInput } from '../../src/core/resolver.ts';
+import { awaitResolution } from '../../src/sync/late-resolution.ts';
+import { Node, World } from './world.ts';
+
+/** Two nodes that begin with the same record, and a third that only reads. */
+async function began(policy: Partial<Policy>) {
+  const world = new World({ policy });
+  const [a, b, c] = [new Node(world, 'a'), new Node(world, 'b'), new Node(world, 'c')];
+  a.put('x', { a: { p: 1, q: 1 }, n: 10, list: [1], text: 'long enough that a field is worth sending by itself' });
+  await syncAll(a, b, c);
+  return { world, a, b, c };
+}
+
+async function syncAll(...nodes: Node[]): Promise<void> {
+  for (let round = 0; round < 2; round += 1) for (const node of nodes) await node.link.sync();
+}
+
+function conflicts(world: World) {
+  return world.cloudStore.listConflicts({ status: 'all', after: '', limit: 100 });
+}
+
+function expectAgreement(world: World, ...nodes: Node[]): void {
+  for (const node of nodes) {
+    expect(node.replica.meta.digestMismatches).toBe(0);
+    expect(node.replica.queueStats().total).toBe(0);
+    expect(node.replica.meta.cursor).toBe(world.sequencer.meta.seq);
+    expect(node.list()).toEqual(nodes[0]?.list());
+  }
+}
+
+const patch = (op: 'set' | 'increment' | 'push' | 'pull', path: string, value: number | string) =>
+  ({ kind: 'patch', operations: [{ op, path, value } as never] }) as const;
+
+describe('merge', () => {
+  test('[I3] fields that only one side changed both apply, by operations and by whole records', async () => {
+    const { world, a, b, c } = await began({ conflict: 'merge' });
+    a.write('x', patch('set', 'a.p', 2));
+    b.put('x', { ...b.read('x'), a: { p: 1, q: 3 } });
+    await syncAll(a, b, c);
+    expect(c.read('x')).toMatchObject({ a: { p: 2, q: 3 }, n: 10 });
+    expectAgreement(world, a, b, c);
+    expect(conflicts(world)).toMatchObject([
+      {
+        type: 'update-update',
+        base: { data: { a: { p: 1, q: 1 } } },
+        local: { data: { a: { p: 2, q: 1 } } },
+        remote: { version: 'b:1', data: { a: { p: 1, q: 3 } } },
+        resolution: { winner: 'merged', resolvedData: { a: { p: 2, q: 3 } }, metadata: { strategy: 'merge' } },
+        status: 'resolved',
+      },
+    ]);
+  });
+
+  test('[R15] increments add up, pushes and pulls both apply, and the later of two values stays', async () => {
+    const { world, a, b, c } = await began({ conflict: 'merge' });
+    a.write('x', patch('increment', 'n', 1));
+    a.write('x', patch('push', 'list', 2));
+    a.write('x', patch('set', 'a.p', 'of a'));
+    world.nowMs += 10;
+    b.write('x', patch('increment', 'n', 1));
+    b.write('x', patch('pull', 'list', 1));
+    b.write('x', patch('set', 'a.p', 'of b'));
+    await syncAll(b, a, c);
+    expect(c.read('x')).toMatchObject({ n: 12, list: [2], a: { p: 'of b', q: 1 } });
+    expectAgreement(world, a, b, c);
+  });
+
+  test('[I2] an increment whose answer was lost counts once', async () => {
+    const { world, a, b, c } = await began({ conflict: 'merge' });
+    b.write('x', patch('increment', 'n', 5));
+    await b.link.sync();
+    a.write('x', patch('increment', 'n', 1));
+    a.fault = 'answer-lost';
+    await a.link.sync();
+    a.restart();
+    await syncAll(a, b, c);
+    expect(c.read('x')?.['n']).toBe(16);
+    expectAgreement(world, a, b, c);
+  });
+
+  test('two creations keep what only one of them has', async () => {
+    const world = new World();
+    const [a, b, c] = [new Node(world, 'a'), new Node(world, 'b'), new Node(world, 'c')];
+    a.put('y', { ofA: 1, both: 'a' });
+    world.nowMs += 10;
+    b.put('y', { ofB: 1, both: 'b' });
+    await syncAll(b, a, c);
+    expect(c.read('y')).toEqual({ ofA: 1, ofB: 1, both: 'b' });
+    expectAgreement(world, a, b, c);
+  });
+});
+
+test('lww: of two records the later stays whole; two that count to the same are no agreement', async () => {
+  const { world, a, b, c } = await began({ conflict: 'lww' });
+  a.write('x', patch('increment', 'n', 1));
+  b.write('x', patch('increment', 'n', 1));
+  await syncAll(a, b, c);
+  expect(c.read('x')?.['n']).toBe(11);
+  expect(conflicts(world)).toMatchObject([{ resolution: { metadata: { strategy: 'lww' } } }]);
+  expectAgreement(world, a, b, c);
+});
+
+test('manual: what the cloud has stays, and the conflict is open', async () => {
+  const { world, a, b, c } = await began({ conflict: 'manual' });
+  a.write('x', patch('set', 'n', 1));
+  world.nowMs += 10;
+  b.write('x', patch('set', 'n', 2));
+  await syncAll(a, b, c);
+  expect(c.read('x')?.['n']).toBe(1);
+  expectAgreement(world, a, b, c);
+  expect(conflicts(world)).toMatchObject([{ status: 'open', local: { data: { n: 1 } }, remote: { data: { n: 2 } } }]);
+});
+
+describe('rename', () => {
+  test('[I1] both records stay; what the second writer wrote after its creation goes to its new id', async () => {
+    const world = new World({ policy: { onCreate: 'rename' } });
+    const [a, b, c] = [new Node(world, 'a'), new Node(world, 'b'), new Node(world, 'c')];
+    a.put('x', { by: 'a' });
+    b.put('x', { by: 'b' });
+    for (let n = 1; n <= 4; n += 1) b.write('x', { kind: 'patch', operations: [{ op: 'set', path: 'n', value: n }] });
+    await syncAll(a, b, c);
+    expect(c.list()).toEqual({ x: { by: 'a' }, 'x~b': { by: 'b', n: 4 } });
+    expectAgreement(world, a, b, c);
+    // From now on both mean what they say.
+    b.write('x', { kind: 'patch', operations: [{ op: 'set', path: 'seen', value: true }] });
+    await syncAll(a, b, c);
+    expect(c.read('x')).toEqual({ by: 'a', seen: true });
+    expect(conflicts(world)).toMatchObject([
+      { type: 'create-create', resolution: { metadata: { strategy: 'rename' } } },
+    ]);
+  });
+
+  test('also where the answer that said so was lost', async () => {
+    const world = new World({ policy: { onCreate: 'rename' } });
+    const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
+    a.put('x', { by: 'a' });
+    await a.link.sync();
+    b.put('x', { by: 'b' });
+    b.fault = 'answer-lost';
+    await b.link.sync();
+    b.restart();
+    b.write('x', { kind: 'patch', operations: [{ op: 'set', path: 'n', value: 1 }] });
+    await syncAll(b, a);
+    expect(a.list()).toEqual({ x: { by: 'a' }, 'x~b': { by: 'b', n: 1 } });
+    expectAgreement(world, a, b);
+  });
+});
+
+describe('custom', () => {
+  const sum: Resolver = ({ local, remote }) => ({
+    winner: 'merged',
+    resolvedData: { ...local.data, n: Number(local.data['n']) + Number(remote.data['n']) },
+    metadata: { reason: 'both count' },
+  });
+
+  async function bothWrite(custom: Policy['custom'], onNode?: Resolver) {
+    const { world, a, b, c } = await began({ conflict: 'custom', custom });
+    b.resolve = onNode;
+    a.write('x', patch('set', 'n', 1));
+    world.nowMs += 10;
+    b.write('x', patch('set', 'n', 2));
+    await syncAll(a, b, c);
+    return { world, a, b, c };
+  }
+
+  test('in the cloud: its answer is what becomes of the two', async () => {
+    const asked: ResolverInput[] = [];
+    const resolver: Resolver = (conflict) => {
+      asked.push(conflict);
+      return sum(conflict);
+    };
+    const { world, a, b, c } = await bothWrite(resolver);
+    expect(c.read('x')?.['n']).toBe(3);
+    expectAgreement(world, a, b, c);
+    expect(asked.at(-1)).toMatchObject({
+      kind: 'update-update',
+      local: { data: { n: 1 } },
+      remote: { data: { n: 2 }, version: 'b:1' },
+    });
+    const metadata = { strategy: 'custom', reason: 'both count' };
+    expect(conflicts(world)).toMatchObject([{ status: 'resolved', resolution: { winner: 'merged', metadata } }]);
+  });
+
+  test.each<[string, Resolver]>([
+    [
+      'throws',
+      () => {
+        throw new Error('not today');
+      },
+    ],
+    ['answers nonsense', () => ({ winner: 'nobody' }) as never],
+    ['answers what may not be stored', () => ({ winner: 'merged', resolvedData: { big: 'x'.repeat(300_000) } })],
+  ])('[I1] a resolver that %s leaves the conflict to people, and nothing is lost', async (_, resolver) => {
+    const { world, a, b, c } = await bothWrite(resolver);
+    expect(c.read('x')?.['n']).toBe(1);
+    expectAgreement(world, a, b, c);
+    expect(conflicts(world)).toMatchObject([{ status: 'open', local: { data: { n: 1 } }, remote: { data: { n: 2 } } }]);
+  });
+
+  test('a resolver that takes its time is waited for', async () => {
+    const { world, a, b, c } = await bothWrite(async (conflict) => sum(conflict));
+    expect(conflicts(world)).toMatchObject([{ status: 'open' }]);
+    for (const awaited of world.awaited) await awaitResolution(world.sequencer, awaited, world.clock);
+    await syncAll(a, b, c);
+    expect(c.read('x')?.['n']).toBe(3);
+    expect(conflicts(world)).toMatchObject([{ status: 'resolved', resolution: { winner: 'merged' } }]);
+    expectAgreement(world, a, b, c);
+  });
+
+  test.each<[string, () => Promise<never>]>([
+    ['fails', () => Promise.reject(new Error('not today'))],
+    ['takes too long', () => new Promise<never>(() => undefined)],
+  ])('[I1] one that %s in the end leaves the conflict to people', async (_, answer) => {
+    const { world, a, b, c } = await bothWrite(answer);
+    const atOnce = { ...world.clock, sleep: async () => undefined };
+    for (const awaited of world.awaited) await awaitResolution(world.sequencer, awaited, atOnce);
+    await syncAll(a, b, c);
+    expect(world.awaited).toHaveLength(1);
+    expect(c.read('x')?.['n']).toBe(1);
+    expect(conflicts(world)).toMatchObject([{ status: 'open' }]);
+  });
+
+  test('an answer that comes after the record moved on changes nothing', async () => {
+    const { world, a, b, c } = await bothWrite(async (conflict) => sum(conflict));
+    a.write('x', patch('set', 'n', 50));
+    await syncAll(a, b, c);
+    for (const awaited of world.awaited) await awaitResolution(world.sequencer, awaited, world.clock);
+    await syncAll(a, b, c);
+    expect(c.read('x')?.['n']).toBe(50);
+    expect(conflicts(world)).toMatchObject([{ status: 'open' }]);
+  });
+
+  test('at the node that pushed: its answer goes out again, and the conflict is told who decided', async () => {
+    const { world, a, b, c } = await bothWrite('node', sum);
+    expect(c.read('x')?.['n']).toBe(3);
+    expectAgreement(world, a, b, c);
+    const metadata = { strategy: 'custom', reason: 'both count', node: 'b' };
+    expect(conflicts(world)).toMatchObject([{ status: 'resolved', resolution: { winner: 'merged', metadata } }]);
+  });
+
+  test('[I11] three times at most, if somebody is always faster', async () => {
+    const { world, a, b } = await began({ conflict: 'custom', custom: 'node' });
+    let calls = 0;
+    b.resolve = async (conflict) => {
+      calls += 1;
+      a.write('x', patch('set', 'n', 100 + calls));
+      await a.link.sync();
+      return await sum(conflict);
+    };
+    a.write('x', patch('set', 'n', 1));
+    b.write('x', patch('set', 'n', 2));
+    await syncAll(a, b);
+    expect(calls).toBe(3);
+    expect(a.read('x')?.['n']).toBe(103);
+    expectAgreement(world, a, b);
+    expect(conflicts(world)).toMatchObject([{ status: 'open', remote: { version: 'b:1' } }]);
+  });
+
+  test.each<[string, Resolver | undefined]>([
+    ['has no resolver', undefined],
+    ['has one that throws', () => Promise.reject(new Error('not today'))],
+  ])('[I1] a node that %s leaves the conflict to people', async (_, resolver) => {
+    const { world, a, b, c } = await bothWrite('node', resolver);
+    expect(c.read('x')?.['n']).toBe(1);
+    expectAgreement(world, a, b, c);
+    expect(conflicts(world)).toMatchObject([{ status: 'open', remote: { data: { n: 2 } } }]);
+  });
+});
+
+describe('the feed with fields', () => {
+  test('[I4] a pull brings the fields that changed after the cursor, and not the record', async () => {
+    const { a, b } = await began({});
+    a.write('x', patch('set', 'n', 11));
+    a.write('x', patch('push', 'list', 2));
+    await a.link.sync();
+    await b.link.sync();
+    const changes = b.exchanges.at(-1)?.answer.changes;
+    expect(changes).toMatchObject([
+      {
+        entityId: 'x',
+        operations: [
+          { op: 'set', path: 'n', value: 11 },
+          { op: 'set', path: 'list', value: [1, 2] },
+        ],
+      },
+    ]);
+    expect(changes?.[0]?.data).toBeUndefined();
+    expect(b.read('x')).toEqual(a.read('x'));
+  });
+
+  test("what a node wrote itself isn't sent back to it", async () => {
+    const { a } = await began({});
+    a.write('x', patch('set', 'n', 11));
+    await a.link.sync();
+    expect(a.exchanges.at(-1)?.answer.changes).toEqual([]);
+  });
+
+  test('[I4] a record that changes between two pages of one pull comes with all that the reader lacks', async () => {
+    const { world, a, b } = await began({});
+    a.put('y', { y: 1 });
+    a.write('x', patch('set', 'n', 11));
+    a.put('z', { z: 1 });
+    await a.link.sync();
+    world.pageLimit = 1;
+    // Between the pages of b's pull the record that comes first changes again, and moves to the end.
+    let pages = 0;
+    b.beforeExchange = async () => {
+      pages += 1;
+      if (pages !== 2) return;
+      a.write('x', patch('push', 'list', 7));
+      await a.link.sync();
+    };
+    await b.link.sync();
+    expect(b.read('x')).toMatchObject({ n: 11, list: [1, 7] });
+    expect(b.replica.meta.digestMismatches).toBe(0);
+  });
+
+  test('[I3] a change goes up by its operations, where these are smaller; whole where its base is gone', async () => {
+    const { world, a, b } = await began({});
+    a.write('x', patch('set', 'n', 11));
+    await a.link.sync();
+    expect(a.exchanges.at(-1)?.batch.changes).toMatchObject([{ operations: [{ op: 'set', path: 'n', value: 11 }] }]);
+    expect(a.exchanges.at(-1)?.batch.changes[0]?.data).toBeUndefined();
+    world.nowMs += 10;
+    b.write('x', patch('set', 'n', 12));
+    await b.link.sync();
+    const sent = b.exchanges.slice(-2);
+    expect(sent.map(({ answer }) => answer.results[0]?.status)).toEqual(['needs-full', 'applied']);
+    expect(sent[1]?.batch.changes[0]?.data).toMatchObject({ n: 12 });
+    await syncAll(a, b);
+    expectAgreement(world, a, b);
+  });
+});
