@@ -13,9 +13,11 @@ import type { Random } from './random.ts';
 /** Something that is done to a world, whole in itself: what it meets when it is done decides what comes of it. */
 export type Action =
   | (Access & { readonly do: 'write'; readonly level: 'eventual' | 'strong'; readonly content: WriteContent })
-  | (Access & { readonly do: 'open-tally' | 'increment' })
+  | (Access & { readonly do: 'open-tally' })
+  | (Access & { readonly do: 'increment'; readonly level: 'eventual' | 'strong' })
   | (Access & { readonly do: 'read'; readonly level: ConsistencyLevel; readonly maxStalenessMs: number | undefined })
   | { readonly do: 'sync'; readonly node: number }
+  | { readonly do: 'decide'; readonly pick: number; readonly winner: 'local' | 'remote' }
   | { readonly do: 'report'; readonly node: number; readonly report: NetworkReport; readonly online: boolean }
   | { readonly do: 'crash-node'; readonly node: number; readonly crash: Crash }
   | { readonly do: 'crash-cloud'; readonly crash: Crash }
@@ -104,8 +106,11 @@ class Author {
           content: this.#content(),
         };
       case 'open-tally':
-      case 'increment':
         return { do: kind, ...this.#access(), entityType: TALLY };
+      case 'increment':
+        return { do: kind, ...this.#access(), entityType: TALLY, level: this.#chance(0.5) ? 'strong' : 'eventual' };
+      case 'decide':
+        return { do: kind, pick: this.#random.fraction(), winner: this.#random.pick(['local', 'remote']) };
       case 'read':
         return { do: kind, ...this.#access(), ...this.#demand() };
       case 'sync':
@@ -226,6 +231,6 @@ function jumpMs(random: Random): number {
   return random.between(-widest, widest);
 }
 
-const ACTIONS = { write: 30, 'open-tally': 2, increment: 8, read: 20, sync: 25, report: 2 };
+const ACTIONS = { write: 30, 'open-tally': 2, increment: 8, read: 20, sync: 25, decide: 3, report: 2 };
 const HOUR_MS = 3_600_000;
 const YEAR_MS = 365 * 24 * HOUR_MS;

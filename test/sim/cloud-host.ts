@@ -11,6 +11,10 @@ import {
 } from '../../src/protocol/messages.ts';
 import { parseWith } from '../../src/protocol/parse.ts';
 import { MemoryCloudStore } from '../../src/store/memory-cloud-store.ts';
+import type { AwaitedResolution } from '../../src/sync/commit.ts';
+import type { ManualDecision } from '../../src/sync/conflict-record.ts';
+import { resolveConflict } from '../../src/sync/inbox.ts';
+import { awaitResolution } from '../../src/sync/late-resolution.ts';
 import type { CloudStore } from '../../src/sync/ports.ts';
 import { Projection } from '../../src/sync/projection.ts';
 import { Responder } from '../../src/sync/responder.ts';
@@ -96,6 +100,18 @@ export class CloudHost implements Endpoint {
     }
   }
 
+  /** Somebody decides a conflict. @throws SyncError as the inbox does. */
+  decide(conflictId: string, decision: ManualDecision, by: string): void {
+    const { sequencer, life } = this.#process ?? {};
+    if (sequencer === undefined || life === undefined) return;
+    try {
+      sequencer.commit((commit) => resolveConflict(commit, conflictId, decision, by));
+      this.#scheduleProjection();
+    } catch (error) {
+      if (!life.isOver) throw error;
+    }
+  }
+
   #serve({ sender, method, sessionId, text }: Message, { responder }: Process): object {
     const caller = { nodeId: named(toNodeId(sender)), relay: false };
     const json: unknown = JSON.parse(text);
@@ -143,11 +159,24 @@ export class CloudHost implements Endpoint {
     });
     const entropy = { id: () => scheduler.random.name(), fraction: () => scheduler.random.fraction() };
     const parts = { store, policies, clock: this.clock.of(life), entropy };
-    const sequencer = new Sequencer(parts);
+    const sequencer: Sequencer = new Sequencer({
+      ...parts,
+      onAwaited: (awaited) => this.#await(awaited, sequencer, life),
+    });
     const responder = new Responder({ ...parts, sequencer });
     const projection = new Projection(store, sequencer, d1.sinkFor(life), parts.clock);
     this.#process = { life, sequencer, responder, projection };
     this.#scheduleProjection();
+  }
+
+  /** A resolver of the policies that takes its time. */
+  #await(awaited: AwaitedResolution, sequencer: Sequencer, life: Life): void {
+    awaitResolution(sequencer, awaited, this.clock.of(life)).then(
+      () => this.#scheduleProjection(),
+      (error: unknown) => {
+        if (!life.isOver) this.#options.onFailure(broken('the cloud', error));
+      },
+    );
   }
 
   /** As the alarm of the cloud object does: one at a time, and again until it has caught up. */

@@ -1,15 +1,18 @@
 import type { EntityVersion } from '../../src/core/entity.ts';
 import { type EntityKey, entityKey } from '../../src/core/ids.ts';
-import type { ProjectionPage, ProjectionSink } from '../../src/sync/ports.ts';
+import type { ConflictRecord, ProjectionPage, ProjectionSink } from '../../src/sync/ports.ts';
 import type { Life } from './life.ts';
 import type { D1Fault } from './options.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Trace } from './trace.ts';
 
+type Position = Awaited<ReturnType<ProjectionSink['position']>>;
+
 /** D1 as the projection sees it: the rules of its two statements, and all that can go wrong on the way to it. */
 export class SimulatedD1 {
   readonly rows = new Map<EntityKey, EntityVersion>();
-  position: { epoch: string | null; seq: number } = { epoch: null, seq: 0 };
+  readonly conflicts = new Map<string, ConflictRecord>();
+  position: Position = { epoch: null, seq: 0, conflictRevision: 0 };
   readonly #scheduler: Scheduler;
   readonly #trace: Trace;
   #faults: Readonly<Record<D1Fault, number>>;
@@ -32,13 +35,24 @@ export class SimulatedD1 {
     };
   }
 
-  #apply({ epoch, entities, seq }: ProjectionPage): void {
+  /** What is newer takes the place of what is there; what is beyond the cursors is of an older epoch, and gives way. */
+  #apply({ epoch, entities, conflicts, seq, conflictRevision }: ProjectionPage): void {
+    const { position } = this;
+    const reached = epoch === position.epoch ? position : { seq: 0, conflictRevision: 0 };
     for (const entity of entities) {
-      const key = entityKey(entity);
-      const known = this.rows.get(key);
-      if (known === undefined || entity.seq > known.seq) this.rows.set(key, entity);
+      const known = this.rows.get(entityKey(entity))?.seq ?? 0;
+      if (entity.seq > Math.min(known, reached.seq)) this.rows.set(entityKey(entity), entity);
     }
-    if (epoch !== this.position.epoch || seq >= this.position.seq) this.position = { epoch, seq };
+    for (const conflict of conflicts) {
+      const known = this.conflicts.get(conflict.id)?.revision ?? 0;
+      const isNewer = conflict.revision > Math.min(known, reached.conflictRevision);
+      if (isNewer) this.conflicts.set(conflict.id, conflict);
+    }
+    this.position = {
+      epoch,
+      seq: Math.max(seq, reached.seq),
+      conflictRevision: Math.max(conflictRevision, reached.conflictRevision),
+    };
   }
 
   #call<T>(life: Life, effect: () => T): Promise<T> {

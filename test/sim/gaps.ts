@@ -7,6 +7,8 @@ import { type Rule, Violation } from './violation.ts';
 const KNOWN_GAPS = {
   'overtaken cause':
     'A strong write goes before what waits at its node for other entities, though its writer had seen that.',
+  'overtaken resend':
+    'A change that has to be sent once more is overtaken by what its node wrote later, though that had seen it.',
   'former life':
     'A node that lost its disk passes for having seen what it wrote before, and gives the counters of that out again.',
   'strong under way': 'A strong write passes for seen, by what its node writes and says before it has the outcome.',

@@ -1,8 +1,10 @@
 import type { NodeId } from '../../src/core/ids.ts';
+import { policyFor } from '../../src/core/policy.ts';
 import { merge, type VectorClock } from '../../src/core/vector-clock.ts';
 import { MemoryReplicaStore } from '../../src/store/memory-replica-store.ts';
 import { Access } from '../../src/sync/access.ts';
 import { Link } from '../../src/sync/link.ts';
+import { NodeResolver } from '../../src/sync/node-resolver.ts';
 import { type NetworkReport, planFor } from '../../src/sync/plan.ts';
 import type { ReplicaStore } from '../../src/sync/ports.ts';
 import { Replica } from '../../src/sync/replica.ts';
@@ -96,6 +98,7 @@ export class NodeHost {
     const link = new Link({
       replica,
       upstream: simulatedUpstream({ ...this.#options, life }),
+      resolver: new NodeResolver({ replica, policies, clock, resolverFor: (type) => policyFor(policies, type).onNode }),
       clock,
       entropy: { id: () => scheduler.random.name(), fraction: () => scheduler.random.fraction() },
       isLive: () => true,

@@ -1,6 +1,6 @@
 import type { Change } from '../../src/core/change.ts';
 import type { EntityVersion } from '../../src/core/entity.ts';
-import { type EntityKey, entityKey } from '../../src/core/ids.ts';
+import { CLOUD, type EntityKey, entityKey } from '../../src/core/ids.ts';
 import type { ChangeResult } from '../../src/protocol/messages.ts';
 import type { NodeHost } from './node-host.ts';
 
@@ -69,9 +69,11 @@ export class Ops {
   }
 
   /** The write behind a version in the history. */
-  behind({ version, entityType, entityId }: EntityVersion): Op {
+  behind({ version, seq, entityType, entityId }: EntityVersion): Op {
     const known = this.#byVersion.get(version);
-    return known ?? unknownOp(version, '', entityKey({ entityType, entityId }));
+    if (known !== undefined) return known;
+    const fate = { status: 'applied', seq, position: seq } as const;
+    return { ...unknownOp(version, CLOUD, entityKey({ entityType, entityId })), fate };
   }
 
   nameVersion(version: string, op: Op): void {

@@ -6,6 +6,7 @@ import { broken } from './cloud-host.ts';
 import { crash, emptyNode, flap, partition } from './mishaps.ts';
 import { named } from './names.ts';
 import type { NodeProcess } from './node-host.ts';
+import { FREE_TYPES } from './policies.ts';
 import { entityOf, type Request, Requests } from './requests.ts';
 import type { Space } from './space.ts';
 import type { Trace } from './trace.ts';
@@ -40,14 +41,15 @@ async function ask(request: Request, action: ClientAction, requests: Requests, t
     case 'write': {
       trace.count(`action: ${action.level} ${action.content.kind}`);
       const write = { ...entityOf(action), ...action.content };
-      return action.level === 'strong'
-        ? await requests.writeStrong(request, write)
-        : await requests.write(request, write);
+      if (action.level === 'strong') await requests.writeStrong(request, write);
+      else await requests.write(request, write);
+      return;
     }
     case 'open-tally':
       return await requests.openTally(request);
     case 'increment':
-      return await requests.increment(request);
+      trace.count(`action: ${action.level} increment`);
+      return await requests.increment(request, action.level);
     default:
       return action satisfies never;
   }
@@ -87,6 +89,9 @@ function actOnHost(action: Exclude<Action, ClientAction>, space: Space, checks: 
     case 'sync':
       void node.process?.link.sync().catch(world.fail);
       break;
+    case 'decide':
+      decideConflict(action, space);
+      break;
     case 'report':
       node.report = action.report;
       node.setOnline(action.online);
@@ -119,5 +124,24 @@ function actOnHost(action: Exclude<Action, ClientAction>, space: Space, checks: 
   }
 }
 
+/** Somebody goes through the inbox: what is open, or now and then what was decided before. */
+function decideConflict({ pick, winner }: Extract<Action, { do: 'decide' }>, { cloud, name, trace }: Space): void {
+  // Who decides on a tally may undo increments, and nobody could tell what the sum should be.
+  const all = cloud.disk.listConflicts({ status: 'all', entityTypes: FREE_TYPES, after: '', limit: MANY });
+  const open = all.filter(({ status }) => status === 'open');
+  const choice = open.length > 0 && pick < 0.8 ? open : all;
+  const conflict = choice[Math.floor(pick * choice.length)];
+  if (conflict === undefined) return;
+  try {
+    cloud.decide(conflict.id, { winner }, `somebody of ${name}`);
+    trace.note(`${name} cloud: ${conflict.id} is decided: ${winner}`);
+    trace.count(`outcome: ${conflict.status} conflict decided`);
+  } catch (error) {
+    if (!(error instanceof SyncError)) throw broken('the inbox', error);
+    trace.count(`outcome: decision ${error.code}`);
+  }
+}
+
+const MANY = 10_000;
 /** Longer than any honest wait, so that only who will never be answered gives up. */
 const PATIENCE_MS = 60_000;

@@ -54,11 +54,13 @@ export class Requests {
     trace.count(`outcome: ${level} read`);
   }
 
-  async write(request: Request, write: Write): Promise<void> {
+  async write(request: Request, write: Write): Promise<Op> {
     const { turn, process, access } = request;
     const { changeId } = await process.access.write(write, turn.token, access.waitMs);
     const queued = [...process.replica.queued()].find(({ change }) => change.id === changeId);
-    this.#acknowledge(request, this.#opOf(request, changeId, queued?.change.stamp, entityKey(write)));
+    const op = this.#opOf(request, changeId, queued?.change.stamp, entityKey(write));
+    this.#acknowledge(request, op);
+    return op;
   }
 
   async writeStrong(request: Request, write: Write): Promise<void> {
@@ -83,17 +85,23 @@ export class Requests {
     await this.writeStrong(request, { ...entityOf(request.access), kind: 'put', data, ifNoneMatch: '*' });
   }
 
-  async increment(request: Request): Promise<void> {
+  /** Adds to a tally, at once or when the cloud hears of it. */
+  async increment(request: Request, level: 'eventual' | 'strong'): Promise<void> {
     const { access, process } = request;
-    const increment: Increment = this.#checks.tallies.issue(entityKey(access));
+    const { tallies } = this.#checks;
+    const increment: Increment = tallies.issue(entityKey(access));
     const operation = { op: 'increment', path: `sums.${increment.field}`, value: increment.amount } as const;
+    const write: Write = { ...entityOf(access), kind: 'patch', operations: [operation] };
     try {
-      await this.writeStrong(request, { ...entityOf(access), kind: 'patch', operations: [operation] });
-      this.#checks.tallies.settle(increment, 'done');
+      if (level === 'eventual') tallies.settle(increment, await this.write(request, write));
+      else {
+        await this.writeStrong(request, write);
+        tallies.settle(increment, 'done');
+      }
     } catch (error) {
       // Any other failure says that it did not happen, and never will.
       const isSure = error instanceof SyncError && error.code !== 'outcome_unknown' && !process.life.isOver;
-      if (isSure) this.#checks.tallies.settle(increment, 'refused');
+      if (isSure) tallies.settle(increment, 'refused');
       throw error;
     }
   }

@@ -1,7 +1,8 @@
 import { type Change, dotOf } from '../../../src/core/change.ts';
-import { entityKey } from '../../../src/core/ids.ts';
+import { type EntityKey, entityKey, toEntityId } from '../../../src/core/ids.ts';
 import type { ChangeResult } from '../../../src/protocol/messages.ts';
 import type { Sequencing } from '../cloud-host.ts';
+import { named } from '../names.ts';
 import type { Op } from '../op.ts';
 import type { Space } from '../space.ts';
 import { require, Violation } from '../violation.ts';
@@ -15,6 +16,8 @@ import { checkSight } from './sight.ts';
 export class Decisions {
   readonly #space: () => Space;
   readonly #decided = new Set<string>();
+  /** What has to be sent once more. */
+  readonly #deferred = new Set<string>();
   readonly #voids: { readonly nodeId: string; readonly from: number; readonly to: number }[] = [];
 
   constructor(space: () => Space) {
@@ -46,12 +49,14 @@ export class Decisions {
     switch (result.status) {
       case 'needs-full':
       case 'conflict':
+        this.#deferred.add(change.id);
         break;
       case 'duplicate':
         if (!this.#decided.has(change.id)) this.#checkVoid(change);
         break;
       case 'rejected':
-        // The refusal is said again where its answer was lost.
+      case 'renamed':
+        // Both are said again where the answer was lost.
         if (!this.#decided.has(change.id)) this.#decide(change, result, head);
         break;
       default:
@@ -68,9 +73,9 @@ export class Decisions {
     op.fate = { status: result.status, seq: result.seq, position: result.seq ?? head };
     if (result.seq !== undefined) ops.nameVersion(result.version ?? change.id, op);
     if (result.status === 'rejected') return;
-    const before = history.at(entityKey(change), head);
-    checkLosses(change, result, before, space);
-    checkSight(change, op, result, before, space);
+    const meant = history.at(meantKey(change, result), head);
+    checkLosses(change, result, head, space);
+    checkSight(change, op, result, meant, space);
   }
 
   /** What was never there is a duplicate only where it is void; and what is void was never acknowledged. */
@@ -95,10 +100,16 @@ export class Decisions {
     for (const cause of op.causes) {
       if (cause.fate !== undefined || cause.isLost) continue;
       const detail = `${op.dot} is in the cloud before ${cause.dot}, which its writer had seen`;
-      const isOvertaken = mayOvertake && cause.nodeId === op.nodeId;
-      if (!isOvertaken) throw new Violation('I5', detail);
-      this.#space().gaps.report('overtaken cause', 'I5', detail);
+      const { gaps } = this.#space();
+      if (cause.nodeId === op.nodeId && this.#deferred.has(cause.dot)) gaps.report('overtaken resend', 'I5', detail);
+      else if (cause.nodeId === op.nodeId && mayOvertake) gaps.report('overtaken cause', 'I5', detail);
+      else throw new Violation('I5', detail);
       op.causes.delete(cause);
     }
   }
+}
+
+/** What a node wrote before it heard that its record has another id is meant for that one. */
+function meantKey(change: Change, { entityId }: ChangeResult): EntityKey {
+  return entityKey({ ...change, entityId: entityId === undefined ? change.entityId : named(toEntityId(entityId)) });
 }

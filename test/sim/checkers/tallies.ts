@@ -1,6 +1,7 @@
 import type { EntityKey } from '../../../src/core/ids.ts';
 import type { JsonValue } from '../../../src/core/json.ts';
 import { isJsonObject } from '../../../src/core/json.ts';
+import type { Op } from '../op.ts';
 import { require } from '../violation.ts';
 
 /** One increment: the digit of a number in base 4 that only it adds to. */
@@ -10,12 +11,15 @@ export interface Increment {
   readonly amount: number;
 }
 
+/** `open`: it may happen or not; `refused`: it never will; a write that waits: it will, unless its disk is lost. */
+type Outcome = 'open' | 'done' | 'refused' | Op;
+
 /**
  * I2, by arithmetic alone: each increment adds another power of 4, so a sum tells which of them are in it, and how often.
  * An answered one must be in it once, one without an answer at most once.
  */
 export class Tallies {
-  readonly #issued = new Map<string, { key: EntityKey; field: string; digits: ('open' | 'done' | 'refused')[] }>();
+  readonly #issued = new Map<string, { key: EntityKey; field: string; digits: Outcome[] }>();
 
   /** The next increment of an entity. */
   issue(key: EntityKey): Increment {
@@ -31,7 +35,7 @@ export class Tallies {
     }
   }
 
-  settle({ key, field, amount }: Increment, outcome: 'done' | 'refused'): void {
+  settle({ key, field, amount }: Increment, outcome: Outcome): void {
     const tally = this.#issued.get(`${key}.${field}`);
     if (tally !== undefined) tally.digits[Math.round(Math.log(amount) / Math.log(4))] = outcome;
   }
@@ -44,11 +48,20 @@ export class Tallies {
       const sum = isJsonObject(sums) ? (sums[field] ?? 0) : 0;
       for (const [index, outcome] of digits.entries()) {
         const times = Math.floor(Number(sum) / 4 ** index) % 4;
-        const isRight = outcome === 'done' ? times === 1 : times <= (outcome === 'refused' ? 0 : 1);
-        require(isRight, 'I2', () => `increment ${index} of ${key}.${field} (${outcome}) is there ${times} times`);
+        const [least, most] = boundsOf(outcome);
+        require(least <= times && times <= most, 'I2', () => {
+          return `increment ${index} of ${key}.${field} is there ${times} times; ${least} to ${most} would be right`;
+        });
       }
     }
   }
+}
+
+function boundsOf(outcome: Outcome): readonly [least: number, most: number] {
+  if (outcome === 'open') return [0, 1];
+  if (outcome === 'done') return [1, 1];
+  if (outcome === 'refused' || outcome.fate?.status === 'rejected') return [0, 0];
+  return outcome.fate === undefined ? [0, 1] : [1, 1];
 }
 
 /** 4^25 and all below it add up exactly in a double. */
