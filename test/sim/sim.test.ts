@@ -3,7 +3,7 @@ import { D1_FAULTS, MESSAGE_FAULTS } from './options.ts';
 import { addCounts, failureLine } from './report.ts';
 import { planFor, run } from './run.ts';
 
-const SEEDS = 150;
+const SEEDS = 120;
 const STEPS = 200;
 
 test('[I1] [I2] [I3] [I4] [I5] [I6] [I7] [I9] [I11] [I12] hold after every event of every run, and all agree in the end', {
@@ -41,7 +41,9 @@ const MUST_HAPPEN = [
     `action: strong ${kind}`,
   ]),
   ...['eventual', 'causal', 'session', 'strong'].map((level) => `outcome: ${level} read`),
-  ...['open-tally', 'increment', 'sync', 'report'].map((action) => `action: ${action}`),
+  ...['open-tally', 'eventual increment', 'strong increment', 'sync', 'decide', 'report'].map(
+    (one) => `action: ${one}`,
+  ),
   ...[...MESSAGE_FAULTS, ...D1_FAULTS].map((fault) => `fault: ${fault}`),
   ...['node', 'cloud'].flatMap((host) =>
     ['before-commit', 'after-commit', 'now'].map((point) => `fault: ${host} crash ${point}`),
@@ -53,9 +55,7 @@ const MUST_HAPPEN = [
     (one) => `outcome: ${one}`,
   ),
   ...['outcome_unknown', 'cloud_unavailable', 'causality_timeout', 'not_found'].map((code) => `outcome: ${code}`),
-  'conflict: update-update lww',
-  'conflict: create-create lww',
-  'conflict: delete-update latest',
-  'conflict: delete-update delete-wins',
-  'conflict: delete-update update-wins',
+  ...['lww', 'merge', 'custom', 'manual'].map((rule) => `conflict: update-update ${rule}`),
+  ...['lww', 'merge', 'rename'].map((rule) => `conflict: create-create ${rule}`),
+  ...['latest', 'delete-wins', 'update-wins'].map((rule) => `conflict: delete-update ${rule}`),
 ];

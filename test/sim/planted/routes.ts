@@ -27,19 +27,19 @@ export const claimingToHaveAll: Route = oneForEach((usual) => ({
   receive: (message) => usual.receive(message)?.replace('"covered":false', '"covered":true'),
 }));
 
-/** A proxy gives an answer once more, to a node that asks again from the same place. */
-export const answeringFromCache: Route = oneForEach((usual) => {
-  const cache = new Map<string, string>();
+/** The cloud says every other time that there is nothing new. */
+export const hidingNews: Route = oneForEach((usual) => {
+  let reads = 0;
   return {
     receive: (message) => {
-      const place = placeOf(message);
-      if (place === undefined) return usual.receive(message);
-      const cached = cache.get(place);
-      cache.delete(place);
-      if (cached !== undefined) return cached;
       const answer = usual.receive(message);
-      if (answer?.startsWith('{"ok":true')) cache.set(place, answer);
-      return answer;
+      const batch = message.method === 'exchange' ? JSON.parse(message.text) : undefined;
+      const isPlainRead = batch?.changes.length === 0 && batch.requires === undefined && batch.since === batch.cursor;
+      if (!isPlainRead || !answer?.startsWith('{"ok":true')) return answer;
+      reads += 1;
+      if (reads % 2 === 0) return answer;
+      const { digest: _, ...value } = JSON.parse(answer).value;
+      return JSON.stringify({ ok: true, value: { ...value, changes: [], cursor: batch.cursor, more: false } });
     },
   };
 });
@@ -63,11 +63,4 @@ function asNew(message: Message): Message {
     return { ...change, id: `${change.nodeId}:${counter}` };
   });
   return { ...message, text: JSON.stringify({ ...batch, batchId: `${batch.batchId}-again`, changes }) };
-}
-
-/** Where a message that only reads stands; undefined: it writes. */
-function placeOf({ method, sender, text }: Message): string | undefined {
-  if (method !== 'exchange') return undefined;
-  const batch = JSON.parse(text);
-  return batch.changes.length > 0 || batch.void !== undefined ? undefined : `${sender} ${batch.cursor}`;
 }
