@@ -5,6 +5,7 @@ import { SyncError } from '../../src/protocol/errors.ts';
 import {
   type BatchAnswer,
   batch,
+  batchAnswer,
   connectRequest,
   handshakeRequest,
   type IncomingBatch,
@@ -131,7 +132,7 @@ export class CloudHost implements Endpoint {
   #tell({ sender, text }: Message, headBefore: number, value?: object): void {
     const taken = parseWith(batch, JSON.parse(text));
     const kept = this.disk.readNode(named(toNodeId(sender)))?.answers.find(({ batchId }) => batchId === taken.batchId);
-    const answer = (value as BatchAnswer | undefined) ?? kept?.answer;
+    const answer = value === undefined ? kept?.answer : parseWith(batchAnswer, value);
     if (answer !== undefined) this.#options.onSequenced({ batch: taken, answer, headBefore });
   }
 
@@ -146,6 +147,7 @@ export class CloudHost implements Endpoint {
     });
     const store = storeOf(this.#options.wrapStore(this.disk), life, {
       called: (method, [entity]) => {
+        // The one argument of that method of the port.
         if (method === 'writeEntity') this.#written.push(entity as EntityVersion);
       },
       committed: () => {

@@ -1,4 +1,5 @@
 import type { Random } from './random.ts';
+import { require } from './violation.ts';
 
 interface Event {
   readonly atMs: number;
@@ -42,7 +43,7 @@ export class Scheduler {
     await settle();
     afterEach();
     for (let events = 0; ; events += 1) {
-      if (events === MAX_EVENTS) throw new Error(`more than ${MAX_EVENTS} events in ${ms} ms: a loop without a pause`);
+      require(events < MAX_EVENTS, 'I11', () => `more than ${MAX_EVENTS} events in ${ms} ms: a loop without a pause`);
       const [next] = this.#events;
       if (next === undefined || next.atMs > untilMs) break;
       this.#events.shift();

@@ -1,6 +1,6 @@
 import { type Change, dotOf } from '../../../src/core/change.ts';
 import { type EntityKey, entityKey, toEntityId } from '../../../src/core/ids.ts';
-import type { ChangeResult } from '../../../src/protocol/messages.ts';
+import { type ChangeResult, change as changeSchema } from '../../../src/protocol/messages.ts';
 import type { Sequencing } from '../cloud-host.ts';
 import { named } from '../names.ts';
 import type { Op } from '../op.ts';
@@ -26,8 +26,7 @@ export class Decisions {
 
   sequenced({ batch, answer, headBefore }: Sequencing): void {
     for (const [from, to] of batch.void ?? []) this.#voids.push({ nodeId: batch.sourceNodeId, from, to });
-    // What the engine of a node sends are changes; only the cloud has to doubt it.
-    const changes = batch.changes as unknown as readonly Change[];
+    const changes = batch.changes.map((envelope) => changeSchema.parse(envelope));
     const results = new Map(answer.results.map((result) => [result.id, result]));
     let head = headBefore;
     for (const change of changes) {
