@@ -14,6 +14,7 @@ const SEEDS: readonly (readonly [seed: number, found: string])[] = [
   [242, 'a strong write behind one that the cloud needs whole is acknowledged, and never sent again'],
   [311, 'the same, with more nodes'],
   [1001, 'the same, after a crash'],
+  [50250, 'a node is not sent what it wrote to a record before it heard that this has another id'],
 ];
 
 test.each(SEEDS)('seed %i: %s', { timeout: 30_000 }, async (seed) => {
