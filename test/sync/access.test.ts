@@ -130,3 +130,16 @@ test('an eventual read pulls first where the replica is older than the caller al
   expect(await b.access.satisfy({ ...demand, maxStalenessMs: 1_000 })).toEqual({ source: 'edge', stalenessMs: 0 });
   expect(b.read('x')).toEqual({ value: 1 });
 });
+
+test('[I7] a strong write goes out once more with the change of the same record that the cloud needs whole', async () => {
+  const world = new World({ policy: { conflict: 'merge' } });
+  const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
+  await a.access.writeStrong(put(1), {}, 1_000);
+  await b.link.sync();
+  const increment: WriteContent = { kind: 'patch', operations: [{ op: 'increment', path: 'value', value: 10 }] };
+  b.write('x', increment);
+  await a.access.writeStrong({ ...entity, ...increment }, {}, 1_000);
+  const written = await b.access.writeStrong({ ...entity, ...increment }, {}, 1_000);
+  expect(written.data).toEqual({ value: 31 });
+  expect(world.cloudStore.readEntity(key)?.data).toEqual({ value: 31 });
+});
