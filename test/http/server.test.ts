@@ -299,7 +299,9 @@ test('a conflict is found in the inbox, decided once more, and the decision reac
 });
 
 describe('a start that can not be is one clear line and exit code 1', () => {
-  const start = (...args: string[]) => spawnSync(process.execPath, ['scripts/start.ts', ...args], { encoding: 'utf8' });
+  // One that starts all the same would run for ever.
+  const start = (...args: string[]) =>
+    spawnSync(process.execPath, ['scripts/start.ts', ...args], { encoding: 'utf8', timeout: 30_000 });
 
   test('on a port that is busy', async () => {
     const blocker = createServer();
