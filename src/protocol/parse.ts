@@ -1,5 +1,6 @@
 import type * as z from 'zod';
 import { SyncError } from './errors.ts';
+import { LIMITS } from './limits.ts';
 
 /**
  * What a schema makes of something that came from outside.
@@ -10,11 +11,8 @@ export function parseWith<T>(schema: z.ZodType<T>, value: unknown): T {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const issues = parsed.error.issues
-    .slice(0, MAX_ISSUES)
+    .slice(0, LIMITS.requestIssues)
     .map(({ path, message }) => ({ path: path.join('.'), message }));
   const [first] = issues;
   throw new SyncError('bad_request', `${first?.path || 'the body'}: ${first?.message ?? 'malformed'}`, { issues });
 }
-
-/** Of a body that is wrong all over, the first few say enough. */
-const MAX_ISSUES = 20;

@@ -214,7 +214,7 @@ export class Link {
         replica.releaseBatch();
         if (isRefusal(error)) tally.unanswered.clear();
         const isOver = error instanceof SyncError && ERRORS[error.code].retry === 'session';
-        if (!isOver || renewals >= MAX_RENEWALS) throw error;
+        if (!isOver || renewals >= LIMITS.renewalsPerExchange) throw error;
         replica.saveSession(null);
       }
     }
@@ -265,9 +265,6 @@ export class Link {
     this.#state = step(this.#state, event);
   }
 }
-
-/** Sessions renewed in one exchange; one that ends at once again is a failure. */
-const MAX_RENEWALS = 2;
 
 /** Counts what a sync does. */
 class Tally {
