@@ -5,7 +5,7 @@ import { MemoryReplicaStore } from '../../src/store/memory-replica-store.ts';
 import { Access } from '../../src/sync/access.ts';
 import { Link } from '../../src/sync/link.ts';
 import { NodeResolver } from '../../src/sync/node-resolver.ts';
-import { type NetworkReport, planFor } from '../../src/sync/plan.ts';
+import { type NetworkReport, planFor, UNMEASURED } from '../../src/sync/plan.ts';
 import type { ReplicaStore } from '../../src/sync/ports.ts';
 import { Replica } from '../../src/sync/replica.ts';
 import { HostClock } from './host-clock.ts';
@@ -102,7 +102,7 @@ export class NodeHost {
       clock,
       entropy: { id: () => scheduler.random.name(), fraction: () => scheduler.random.fraction() },
       isLive: () => true,
-      batchSize: () => Math.min(batchSize, planFor(this.report).batchSize),
+      batchSize: () => Math.min(batchSize, planFor(this.report, UNMEASURED).batchSize),
     });
     if (!this.isOnline) link.setOnline(false);
     this.process = { life, replica, link, access: new Access(replica, link, clock) };

@@ -33,7 +33,7 @@ export class Ledger {
 
   check(node: NodeHost): void {
     const { ops } = this.#space();
-    const queue = node.disk.readQueue();
+    const queue = node.disk.readQueue(0);
     const byStamp = new Map(queue.map((queued) => [queued.change.stamp as string, queued]));
     const open = this.#open.get(node) ?? new Set<Op>();
     for (const op of open) {
@@ -63,7 +63,7 @@ export class Ledger {
   /** The queue in memory is the one on the disk, and its numbers add up. */
   #checkQueue(node: NodeHost): void {
     if (node.process === undefined) return;
-    const stored = node.disk.readQueue();
+    const stored = node.disk.readQueue(0);
     const ids = new Set(stored.map(({ change }) => change.id));
     const queued = [...node.process.replica.queued()];
     const isSame = queued.length === ids.size && queued.every(({ change }) => ids.has(change.id));
