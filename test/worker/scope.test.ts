@@ -39,7 +39,7 @@ async function twoTypes() {
 describe('[I9] the types that a token may read', () => {
   const claims = { types: { read: ['note'] } };
 
-  test('are all that its node gets from the feed, also of what it is sent by name', async () => {
+  test('are all that its node gets from the feed, and nothing tells of the others', async () => {
     const space = await twoTypes();
     const restricted = await session(space, claims);
     const { json } = await restricted.sync(batch('b1', []));
