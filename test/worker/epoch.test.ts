@@ -1,11 +1,17 @@
-import { abortAllDurableObjects, runInDurableObject } from 'cloudflare:test';
-import { expect, test, vi } from 'vitest';
-import { EdgeNode } from '../../src/worker.ts';
+import { abortAllDurableObjects, evictDurableObject, runInDurableObject } from 'cloudflare:test';
+import { afterEach, expect, test, vi } from 'vitest';
+import { CloudSpace, EdgeNode } from '../../src/worker.ts';
 import { entityOf, freshSpace } from './space.ts';
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+const AWAY = { ok: false, code: 'cloud_unavailable', detail: 'the cloud is away', details: {} } as const;
 
 test('[I1] [I3] a cloud that lost all begins another history: its nodes read anew, keep their queues, and end alike', async () => {
   vi.spyOn(EdgeNode.prototype, 'poke').mockResolvedValue(undefined);
-  const { edge, cloud, cloudObject } = freshSpace();
+  const { edge, edgeObject, cloud, cloudObject } = freshSpace();
   const put = (node: string, id: string) =>
     edge(node).write({ ...entityOf('note', id), kind: 'put', data: { by: node } }, {}, 0);
   for (const [node, id] of [
@@ -20,20 +26,26 @@ test('[I1] [I3] a cloud that lost all begins another history: its nodes read ane
   const { epoch } = await edge('a').status();
   for (const node of ['a', 'b']) await edge(node).setNetwork({ online: false });
   await put('a', 'new-a');
-  await put('b', 'new-b');
+  for (const id of ['new-b', 'b2', 'b3', 'b4']) await put('b', id);
 
   await runInDurableObject(cloudObject(), (_, { storage }) => storage.deleteAll());
   await abortAllDurableObjects();
   expect((await cloud().exportPage(0)).entities).toEqual([]);
-  for (const node of ['a', 'b']) {
-    // Until it has read anew, a node serves what it has.
-    expect(await edge(node).status()).toMatchObject({ epoch, queue: { pending: 1 } });
-    await edge(node).setNetwork({ online: true });
-  }
-  for (const node of ['a', 'b', 'a']) expect(await edge(node).sync()).toMatchObject({ success: true });
+  await edge('b').setNetwork({ online: true });
+  expect(await edge('b').sync()).toMatchObject({ success: true });
+
+  // Node a learns of the new history, and is stopped before it has read any of it; its cursor was of the old one.
+  const exchange = vi.spyOn(CloudSpace.prototype, 'syncExchange').mockResolvedValue(AWAY);
+  await edge('a').setNetwork({ online: true });
+  expect(await edge('a').sync()).toMatchObject({ success: false });
+  await evictDurableObject(edgeObject('a'));
+  const stopped = await edge('a').status();
+  expect(stopped).toMatchObject({ cursor: 0, queue: { pending: 1 } });
+  expect(stopped.epoch).not.toBe(epoch);
+  exchange.mockRestore();
+  for (const node of ['a', 'b']) expect(await edge(node).sync()).toMatchObject({ success: true });
 
   const [a, b] = [await edge('a').status(), await edge('b').status()];
-  expect(a.epoch).not.toBe(epoch);
   expect([b.epoch, b.cursor, b.digest]).toEqual([a.epoch, a.cursor, a.digest]);
   for (const { queue, digestMismatches } of [a, b]) expect([queue.total, digestMismatches]).toEqual([0, 0]);
   const { entities } = await cloud().exportPage(0);
