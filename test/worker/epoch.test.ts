@@ -35,7 +35,10 @@ test('[I1] [I3] a cloud that lost all begins another history: its nodes read ane
   expect(await edge('b').sync()).toMatchObject({ success: true });
 
   // Node a learns of the new history, and is stopped before it has read any of it; its cursor was of the old one.
-  const exchange = vi.spyOn(CloudSpace.prototype, 'syncExchange').mockResolvedValue(AWAY);
+  const exchange = vi
+    .spyOn(CloudSpace.prototype, 'syncExchange')
+    .mockResolvedValueOnce({ ...AWAY, code: 'session_expired' })
+    .mockResolvedValue(AWAY);
   await edge('a').setNetwork({ online: true });
   expect(await edge('a').sync()).toMatchObject({ success: false });
   await evictDurableObject(edgeObject('a'));
