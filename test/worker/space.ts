@@ -14,6 +14,8 @@ export interface Sent {
   /** Of the token; an admin's, where nothing else is said. */
   readonly claims?: Record<string, unknown>;
   readonly origin?: string;
+  /** What the platform says of where the request came in. */
+  readonly cf?: Record<string, unknown> | undefined;
 }
 
 /** A space of its own for each test, so that nothing is shared. */
@@ -36,11 +38,13 @@ export function freshSpace() {
   };
 }
 
-async function call(space: string, method: string, path: string, { body, headers, claims, origin }: Sent) {
+async function call(space: string, method: string, path: string, sent: Sent) {
+  const { body, headers, claims, origin, cf } = sent;
   const token = await sign({ space, role: 'admin', ...claims } as never, env.CAUSEWAY_SECRET, 'HS256');
   const response = await exports.default.fetch(`${origin ?? 'http://localhost'}/v1/${path}`, {
     method,
     headers: { Authorization: `Bearer ${token}`, ...headers },
+    ...(cf && { cf }),
     ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
   });
   // Not by `text()`, which warns of an export's lines.
