@@ -43,8 +43,9 @@ test('[I1] [I3] a cloud that lost all begins another history: its nodes read ane
   expect(await edge('a').sync()).toMatchObject({ success: false });
   await evictDurableObject(edgeObject('a'));
   const stopped = await edge('a').status();
-  expect(stopped).toMatchObject({ cursor: 0, queue: { pending: 1 } });
+  expect(stopped.cursor).toBe(0);
   expect(stopped.epoch).not.toBe(epoch);
+  expect(stopped.queue.pending).toBeGreaterThan(0);
   exchange.mockRestore();
   for (const node of ['a', 'b']) expect(await edge(node).sync()).toMatchObject({ success: true });
 

@@ -80,7 +80,7 @@ test('[I11] D1 that fails stops nobody; how far it is behind is told until it ha
   for (const behindMs of [3_000, 5_000]) {
     pass(2_000);
     expect(await project()).toBe(true);
-    expect(await cloud().lag()).toEqual({ asOfMs: projectedAt, lagMs: behindMs });
+    expect(await cloud().lag()).toMatchObject({ asOfMs: projectedAt, lagMs: behindMs });
     expect(await found()).toEqual([1, behindMs, projectedAt]);
   }
   expect(d1).toHaveBeenCalledTimes(2);
@@ -95,8 +95,8 @@ test('[I11] D1 that fails stops nobody; how far it is behind is told until it ha
 test('a space that never came to D1 is behind since its last change', async () => {
   const { call, cloud } = freshSpace();
   const { pass } = stopClock();
-  expect(await cloud().lag()).toEqual({ asOfMs: Date.now(), lagMs: 0 });
+  expect(await cloud().lag()).toMatchObject({ asOfMs: Date.now(), lagMs: 0 });
   await call('PUT', 'data/note/x', { body: {} });
   pass(5_000);
-  expect(await cloud().lag()).toEqual({ asOfMs: 0, lagMs: 5_000 });
+  expect(await cloud().lag()).toMatchObject({ asOfMs: 0, lagMs: 5_000 });
 });
