@@ -6,6 +6,8 @@ import { type EntityId, type EntityType, entityKey, type NodeId, toNodeId, toSpa
 import type { JsonObject } from '../core/json.ts';
 import { policyFor, policyWarnings } from '../core/policy.ts';
 import { merge, type VectorClock } from '../core/vector-clock.ts';
+import { clock } from '../platform/clock.ts';
+import { entropy } from '../platform/entropy.ts';
 import { policies } from '../policies.ts';
 import { type Result, toResult } from '../protocol/errors.ts';
 import { durableObjectSqlite } from '../store/do-sqlite.ts';
@@ -16,7 +18,6 @@ import type { LinkState } from '../sync/machine.ts';
 import { NodeResolver } from '../sync/node-resolver.ts';
 import type { QueueStats } from '../sync/offline-queue.ts';
 import { type NetworkReport, type Plan, planFor } from '../sync/plan.ts';
-import type { Clock, Entropy } from '../sync/ports.ts';
 import { Replica, type View, type Write } from '../sync/replica.ts';
 import type { PokeTarget } from '../transport/rpc.ts';
 import { type UpstreamEnv, upstreamFor } from './upstream.ts';
@@ -272,16 +273,6 @@ const PULL_EVERY_MS = 30_000;
 /** So long after the last request somebody is taken to be there. */
 const LIVE_MS = 60_000;
 const NETWORK_KEY = 'network';
-
-const clock: Clock = {
-  nowMs: () => Date.now(),
-  sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
-};
-
-const entropy: Entropy = {
-  id: () => crypto.randomUUID().replaceAll('-', ''),
-  fraction: () => Math.random(),
-};
 
 /** An edge object is named `<space>/<node>`. */
 function identityOf(ctx: DurableObjectState) {

@@ -16,5 +16,18 @@ export function parseWith<T>(schema: z.ZodType<T>, value: unknown): T {
   throw new SyncError('bad_request', `${first?.path || 'the body'}: ${first?.message ?? 'malformed'}`, { issues });
 }
 
+/**
+ * As {@link parseWith}, of an answer: one that doesn't fit is no refusal, and tells nothing of what was done.
+ *
+ * @throws SyncError `internal`
+ */
+export function parseAnswer<T>(schema: z.ZodType<T>, value: unknown): T {
+  try {
+    return parseWith(schema, value);
+  } catch (error) {
+    throw new SyncError('internal', `the answer is none of the protocol: ${error}`);
+  }
+}
+
 /** Of a body that is wrong all over, the first few say enough. */
 const MAX_ISSUES = 20;

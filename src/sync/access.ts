@@ -7,6 +7,7 @@ import { refusalError } from '../protocol/record.ts';
 import type { Link, SyncRun } from './link.ts';
 import type { Clock } from './ports.ts';
 import type { Replica, Write, Written } from './replica.ts';
+import { within } from './within.ts';
 
 /** Where what is served now comes from, and how old it may be. */
 export interface Served {
@@ -145,7 +146,7 @@ export class Access {
 
   /** The sync's end, or undefined when the caller's patience ends first. */
   async #within(waitMs: number, run: Promise<SyncRun>): Promise<SyncRun | undefined> {
-    return await Promise.race([run, this.#clock.sleep(waitMs).then(() => undefined)]);
+    return await within(this.#clock, waitMs, run);
   }
 }
 

@@ -21,7 +21,13 @@ import type { Refusal } from '../protocol/record.ts';
 export interface Clock {
   /** Milliseconds since 1970; may jump either way. */
   nowMs(): number;
-  sleep(ms: number): Promise<void>;
+  /** Ends after `ms`, or at once when the signal is aborted: a wait that nobody needs keeps no object in memory. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+/** Structured logs. `error`: an invariant broke, somebody must look. `fields` are JSON. */
+export interface Logger {
+  error(event: string, fields: Readonly<Record<string, unknown>>): void;
 }
 
 export interface Entropy {
