@@ -40,8 +40,20 @@ export interface ChangeHeader extends Precondition {
   readonly consistency?: 'strong' | undefined;
 }
 
-/** An update says what record it makes, or by which operations, or both; a delta without the record needs its base. */
+/**
+ * An update says what record it makes, or by which operations, or both; a delta without the record needs its base. A
+ * merge patch (RFC 7386) becomes operations where it is applied, for which ones it is depends on the record.
+ */
 export type ChangeContent =
+  | (RecordContent & { readonly mergePatch?: undefined })
+  | {
+      readonly operation: 'update';
+      readonly mergePatch: JsonObject;
+      readonly data?: undefined;
+      readonly operations?: undefined;
+    };
+
+type RecordContent =
   | { readonly operation: 'create'; readonly data: JsonObject; readonly operations?: undefined }
   | { readonly operation: 'update'; readonly data: JsonObject; readonly operations?: readonly Operation[] | undefined }
   | { readonly operation: 'update'; readonly operations: readonly Operation[]; readonly data?: undefined }
@@ -60,8 +72,8 @@ export function dotOf(change: { readonly id: string }): Dot {
  *
  * @returns three times 8 hex digits or nothing, joined by `.`.
  */
-export function contentHash({ entityType, entityId, operation, data, operations }: Change): string {
-  return [[entityType, entityId, operation], data, operations].map(shortHash).join('.');
+export function contentHash({ entityType, entityId, operation, data, operations, mergePatch }: Change): string {
+  return [[entityType, entityId, operation], data, operations ?? mergePatch].map(shortHash).join('.');
 }
 
 /** Whether two hashes of {@link contentHash} can be of one change. */

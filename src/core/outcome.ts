@@ -9,7 +9,7 @@ import {
   resolve,
 } from './conflict.ts';
 import { hasSeen } from './context.ts';
-import { applyOperations, MAX_DEPTH } from './delta.ts';
+import { applyOperations, MAX_DEPTH, mergePatchOperations } from './delta.ts';
 import { type EntityVersion, versionDot } from './entity.ts';
 import type { JsonObject } from './json.ts';
 import { pathsWritten, type Written } from './marks.ts';
@@ -60,7 +60,7 @@ function isSuccessor(change: Change, current: EntityVersion): boolean {
 /** The outcome of a change that has seen all that is there. */
 function successor(current: EntityVersion | undefined, change: Change): Outcome {
   const before = current?.data ?? null;
-  const { operation, data, operations } = change;
+  const { operation, data, mergePatch } = change;
   if (before === null) {
     if (data !== undefined) return { kind: 'advance', data, written: 'whole' };
     if (operation === 'delete' && change.consistency !== 'strong') return { kind: 'no-op' };
@@ -68,6 +68,7 @@ function successor(current: EntityVersion | undefined, change: Change): Outcome 
     return { kind: 'refused', code: 'not_found', detail };
   }
   if (operation === 'delete') return { kind: 'advance', data: null, written: 'whole' };
+  const operations = mergePatch === undefined ? change.operations : mergePatchOperations(before, mergePatch);
   // The operations first: an earlier change of the same writer may have become another record than the writer saw.
   const applied = operations && applyOperations(before, operations);
   if (operations !== undefined && applied?.ok) {

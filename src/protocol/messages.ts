@@ -76,6 +76,7 @@ export const change: z.ZodType<Change> = z
     z.object({ ...changeHeader, operation: z.literal('create'), data: record }),
     z.object({ ...changeHeader, operation: z.literal('update'), data: record, operations: operations.optional() }),
     z.object({ ...changeHeader, operation: z.literal('update'), operations }),
+    z.object({ ...changeHeader, operation: z.literal('update'), mergePatch: record }),
   ])
   .refine((value) => value.id.startsWith(`${value.nodeId}:`), "the id is not of the change's nodeId");
 

@@ -36,6 +36,7 @@ import type {
 import { checkRecord, utf8Bytes } from '../protocol/record.ts';
 import { OfflineQueue, type QueueStats } from './offline-queue.ts';
 import type { Clock, QueuedChange, ReplicaMeta, ReplicaStore, Session, StagedPage } from './ports.ts';
+import { strongContent } from './strong-content.ts';
 
 export interface ReplicaOptions {
   readonly store: ReplicaStore;
@@ -261,7 +262,7 @@ export class Replica {
     if (write.kind === 'put') checkRecord(write.data, policy);
     const counter = this.#counter + 1;
     const change: Change = {
-      ...this.#make(write, strongContent(write, before), after, counter),
+      ...this.#make(write, strongContent(write, before !== undefined), after, counter),
       consistency: 'strong',
       ifMatch: write.ifMatch,
       ifNoneMatch: write.ifNoneMatch,
@@ -371,7 +372,7 @@ export class Replica {
     const { attempts, answer } = resolved;
     const conflictId = queued.change.resolves?.conflictId ?? '';
     const resolves = { conflictId, attempts, reason: answer?.reason ?? '' };
-    const { operation, data, operations, ...header } = queued.change;
+    const { operation, data, operations, mergePatch, ...header } = queued.change;
     const base = merge(header.base, { [CLOUD]: this.#meta.cursor });
     const change: Change =
       answer === undefined
@@ -674,7 +675,7 @@ export class Replica {
 
   /** The operations, where a conflict needs to know them or they are worth sending instead of the record. */
   #delta(entity: { readonly entityType: EntityType }, data: JsonObject, operations: readonly Operation[] | undefined) {
-    if (operations === undefined || operations.length === 0) return {};
+    if (operations === undefined || operations.length === 0 || operations.length > LIMITS.operations) return {};
     const isTelling = this.#policy(entity).conflict === 'merge' || operations.some(isAdditive);
     return isTelling || isSmaller(operations, data) ? { operations } : {};
   }
@@ -731,22 +732,6 @@ function freshMeta(nodeId: NodeId): ReplicaMeta {
     session: null,
     digestMismatches: 0,
   };
-}
-
-/** A strong write says what it wants of the state that it will meet, and not what this replica would make of it. */
-function strongContent(write: Write, before: View | undefined): ChangeContent {
-  switch (write.kind) {
-    case 'put':
-      return { operation: before === undefined ? 'create' : 'update', data: write.data };
-    case 'patch':
-      return { operation: 'update', operations: write.operations };
-    case 'merge-patch':
-      return { operation: 'update', operations: mergePatchOperations(before?.data ?? {}, write.patch) };
-    case 'delete':
-      return { operation: 'delete' };
-    default:
-      return assertNever(write);
-  }
 }
 
 function checkPrecondition(before: View | undefined, precondition: Precondition): void {
