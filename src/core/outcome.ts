@@ -40,10 +40,10 @@ export function outcomeOf(current: EntityVersion | undefined, change: Change, po
   if (refusal !== undefined) return refusal;
   if (current === undefined || isSuccessor(change, current)) return successor(current, change);
 
-  // Operations that somebody waits for mean the state that they meet, so they can't lose a race.
-  if (change.consistency === 'strong' && change.data === undefined && change.operation !== 'delete') {
-    return successor(current, change);
-  }
+  // Operations that somebody waits for mean the state that they meet, so they can't lose a race; and where nothing is, a
+  // delete that somebody waits for finds nothing.
+  const isLiveDelete = change.operation === 'delete' && current.data !== null;
+  if (change.consistency === 'strong' && change.data === undefined && !isLiveDelete) return successor(current, change);
   const kind = conflictKind(current.data, change.operation);
   if (kind === undefined) return { kind: 'no-op' };
   // Only operations, on a base that isn't here: what they were meant to make can't be told.

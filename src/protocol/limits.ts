@@ -19,6 +19,8 @@ export const LIMITS = {
   pathChars: 1_024,
   /** An HTTP body as it arrives. `http.md`, section 2. */
   bodyBytes: 1024 * 1024,
+  /** One change as JSON: a record and the operations that make it, and small enough for a batch of its own. */
+  changeBytes: 768 * 1024,
   /** Changes in one batch that the cloud takes; nodes send fewer by their plan. */
   batchChanges: 500,
   /** A batch as JSON, after inflation: a row holds at most 2 MB, and its answer has to fit in one. */

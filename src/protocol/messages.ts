@@ -180,6 +180,11 @@ export const changeResult = z.object({
 });
 export type ChangeResult = z.infer<typeof changeResult>;
 
+/** Whether the cloud has spoken its last word on the change. */
+export function isFinal({ status }: ChangeResult): boolean {
+  return status !== 'needs-full' && status !== 'conflict';
+}
+
 /** The last state of one entity, whole, or by what changed after the `since` of the batch. */
 export const remoteChange = z.object({
   entityType,

@@ -18,6 +18,8 @@ export interface Served {
 export interface StrongWritten extends Written {
   /** Set where the write met one that it had not seen. */
   readonly conflictId?: string | undefined;
+  /** Set where the record has got another id, which its writer had not heard of. */
+  readonly entityId?: string | undefined;
 }
 
 /**
@@ -141,6 +143,7 @@ export class Access {
       created: result.created ?? false,
       data: result.data ?? null,
       conflictId: result.conflictId,
+      entityId: result.entityId,
     };
   }
 

@@ -9,7 +9,7 @@ import { type Outcome, outcomeOf } from '../core/outcome.ts';
 import type { Policy } from '../core/policy.ts';
 import type { Effect } from '../core/version.ts';
 import { SyncError } from '../protocol/errors.ts';
-import { type ChangeResult, change as changeSchema, type IncomingBatch } from '../protocol/messages.ts';
+import { type ChangeResult, change as changeSchema, type IncomingBatch, isFinal } from '../protocol/messages.ts';
 import { recordProblem } from '../protocol/record.ts';
 import type { Commit } from './commit.ts';
 import { answeredByNode, askedConflict, askedOf, recordConflict, usable } from './conflict-record.ts';
@@ -269,11 +269,6 @@ function overrule(commit: Commit, change: Change, current: EntityVersion | undef
 
 function isLive(version: EntityVersion | undefined): boolean {
   return version !== undefined && version.data !== null;
-}
-
-/** Whether the cloud has spoken its last word on the change. */
-function isFinal({ status }: ChangeResult): boolean {
-  return status !== 'needs-full' && status !== 'conflict';
 }
 
 function asRenamed(result: ChangeResult): ChangeResult {

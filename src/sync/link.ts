@@ -2,7 +2,7 @@ import type { Change } from '../core/change.ts';
 import { EMPTY_CLOCK, merge, type VectorClock } from '../core/vector-clock.ts';
 import { ERRORS, type ErrorCode, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
-import type { BatchAnswer, ChangeResult } from '../protocol/messages.ts';
+import { type BatchAnswer, type ChangeResult, isFinal } from '../protocol/messages.ts';
 import { CAPABILITIES, PROTOCOL_VERSION } from '../protocol/version.ts';
 import { backoffMs } from './backoff.ts';
 import { type LinkEvent, type LinkState, step } from './machine.ts';
@@ -167,7 +167,7 @@ export class Link {
       const { replica, clock } = this.#options;
       const askedAtMs = replica.nowMs();
       const { batch, answer } = await this.#exchange(tally, waiting, requires);
-      waiting = [];
+      waiting = waiting.filter(({ id }) => !answer.results.some((result) => result.id === id && isFinal(result)));
       const confirmation = replica.confirm(batch, answer, askedAtMs);
       tally.add(answer, confirmation?.downloaded ?? 0);
       if (answer.more) continue;
@@ -176,9 +176,11 @@ export class Link {
         continue;
       }
       await this.#resolveConflicts(confirmation?.conflicts ?? []);
-      const settled = answer.results.some(({ status }) => status !== 'needs-full' && status !== 'conflict');
-      const moved = settled || (confirmation?.changed ?? 0) > 0 || batch.changes.length === 0;
-      if (!replica.hasUnsent() || !moved) return;
+      const moved =
+        answer.results.some((result) => isFinal(result)) ||
+        (confirmation?.changed ?? 0) > 0 ||
+        batch.changes.length === 0;
+      if ((!replica.hasUnsent() && waiting.length === 0) || !moved) return;
       // What came in while the batch was away goes in the next one; a pause lets it come.
       await clock.sleep(0);
     }
@@ -207,7 +209,8 @@ export class Link {
         ...(this.#options.isLive() ? { live: true } : {}),
         ...(Object.keys(requires).length > 0 ? { requires } : {}),
       };
-      for (const { id } of strong) tally.unanswered.add(id);
+      const sent = new Set(batch.changes.map(({ id }) => id));
+      for (const { id } of strong) if (sent.has(id)) tally.unanswered.add(id);
       try {
         return { batch, answer: tally.metered(await upstream.exchange(session.id, batch)) };
       } catch (error) {
@@ -293,7 +296,7 @@ class Tally {
     this.#downloaded += downloaded;
     if (!answer.more && answer.covered !== undefined) this.covered = answer.covered;
     for (const result of answer.results) {
-      this.results.set(result.id, result);
+      if (isFinal(result)) this.results.set(result.id, result);
       this.unanswered.delete(result.id);
       if (result.conflictId !== undefined) this.conflicts += 1;
       if (result.status === 'superseded') this.#superseded += 1;

@@ -1,5 +1,6 @@
 import { dotOf } from '../core/change.ts';
 import { type EntityKey, type EntityType, entityKey, splitKey } from '../core/ids.ts';
+import { type ChangeResult, isFinal } from '../protocol/messages.ts';
 import type { QueuedChange } from './ports.ts';
 
 export interface QueueStats {
@@ -22,8 +23,8 @@ export class OfflineQueue {
   readonly #byEntity = new Map<EntityKey, QueuedChange[]>();
   /** In the batch that is under way. */
   #inFlight: ReadonlySet<string> = new Set();
-  /** The cloud's word has come; its effect becomes visible at the head. */
-  readonly #answered = new Set<string>();
+  /** The cloud's word has come, and whether it was the last one; its effect becomes visible at the head. */
+  readonly #answered = new Map<string, boolean>();
   #bytes = 0;
 
   constructor(stored: readonly QueuedChange[]) {
@@ -91,8 +92,8 @@ export class OfflineQueue {
     this.#inFlight = new Set(ids);
   }
 
-  markAnswered(ids: Iterable<string>): void {
-    for (const id of ids) this.#answered.add(id);
+  markAnswered(results: Iterable<ChangeResult>): void {
+    for (const result of results) this.#answered.set(result.id, isFinal(result));
   }
 
   forgetAnswered(): void {
@@ -103,6 +104,11 @@ export class OfflineQueue {
   hasUnsent(): boolean {
     for (const queued of this.#changes.values()) if (this.#isUnsent(queued)) return true;
     return false;
+  }
+
+  /** Whether a change of the entity waits that is neither in the batch under way nor answered for good. */
+  hasUnsettledOf(key: EntityKey): boolean {
+    return this.of(key).some(({ change: { id } }) => !this.#inFlight.has(id) && this.#answered.get(id) !== true);
   }
 
   /** The next changes for a batch, oldest first; those of the entities `first` before all others. */

@@ -25,13 +25,14 @@ import { EMPTY_CLOCK, entry, merge, type VectorClock } from '../core/vector-cloc
 import { type Effect, versionAfter } from '../core/version.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
-import type {
-  Batch,
-  BatchAnswer,
-  ChangeResult,
-  HandshakeAnswer,
-  HandshakeRequest,
-  RemoteChange,
+import {
+  type Batch,
+  type BatchAnswer,
+  type ChangeResult,
+  type HandshakeAnswer,
+  type HandshakeRequest,
+  isFinal,
+  type RemoteChange,
 } from '../protocol/messages.ts';
 import { checkRecord, utf8Bytes } from '../protocol/record.ts';
 import { OfflineQueue, type QueueStats } from './offline-queue.ts';
@@ -135,7 +136,7 @@ export class Replica {
       if (this.#stagedPages === 0) this.#pullSince = batch.since ?? 0;
       this.#stagedPages += 1;
       this.#pullFrom = answer.cursor;
-      this.#queue.markAnswered(answer.results.map(({ id }) => id));
+      this.#queue.markAnswered(answer.results);
     }
   }
 
@@ -232,7 +233,7 @@ export class Replica {
     const seen = isMadeHere && !isCovered ? EMPTY_CLOCK : after;
     const content = this.#localContent(write, before, isMadeHere || isCovered);
     const change = this.#make(write, content, seen, this.#counter + 1);
-    const bytes = utf8Bytes(JSON.stringify(change));
+    const bytes = changeBytes(change);
     if (this.#queue.bytes + bytes > LIMITS.queueBytes) {
       throw new SyncError('queue_full', `${this.#queue.bytes} bytes wait for the cloud; the write was not accepted`, {
         retryAfterMs: 30_000,
@@ -267,6 +268,7 @@ export class Replica {
       ifMatch: write.ifMatch,
       ifNoneMatch: write.ifNoneMatch,
     };
+    changeBytes(change);
     // The counter is spent before it is sent: after a crash it is void, and never stands for another change.
     this.#saveMeta({ counter, voids: [...this.#meta.voids, [counter, counter]] });
     this.#took(change);
@@ -315,12 +317,26 @@ export class Replica {
 
   /**
    * The next batch: what waits, in order, then the changes that somebody waits for, and the cursor to pull from. What it
-   * takes of the queue is `syncing` until it is answered.
+   * takes of the queue is `syncing` until it is answered. A strong change goes behind all that waits for its entity, so
+   * there may be no place for it yet.
    */
   nextBatch(batchId: string, bounds: { maxChanges: number; maxBytes: number }, strong: readonly Change[]): Batch {
-    const room = { ...bounds, maxChanges: Math.max(0, bounds.maxChanges - strong.length) };
+    // Half of the batch at most is kept free for those: a long queue mustn't let them wait, nor they the queue.
+    const room = {
+      maxChanges: bounds.maxChanges - Math.min(strong.length, Math.floor(bounds.maxChanges / 2)),
+      maxBytes: strong.length === 0 ? bounds.maxBytes : bounds.maxBytes / 2,
+    };
     const selected = this.#queue.select({ ...room, first: new Set(strong.map(entityKey)) });
     this.#queue.markInFlight(selected.map(({ change }) => change.id));
+    let left = bounds.maxBytes - selected.reduce((bytes, queued) => bytes + queued.bytes, 0);
+    const waited: Change[] = [];
+    for (const change of strong) {
+      left -= changeBytes(change);
+      const isFull =
+        selected.length + waited.length > 0 && (left < 0 || selected.length + waited.length >= bounds.maxChanges);
+      if (isFull) break;
+      if (!this.#queue.hasUnsettledOf(entityKey(change))) waited.push(change);
+    }
     const voids = this.#voids();
     return {
       batchId,
@@ -329,7 +345,7 @@ export class Replica {
       cursor: this.#pullFrom,
       since: this.#pullSince,
       lastSyncTimestamp: Math.max(0, Math.floor(this.#meta.lastSyncMs)),
-      changes: [...selected.map(onWire), ...strong],
+      changes: [...selected.map(onWire), ...waited],
       ...(voids.length === 0 ? {} : { void: voids }),
       pending: this.queueStats().pending,
     };
@@ -353,7 +369,7 @@ export class Replica {
     this.#stagedPages += 1;
     this.#pullFrom = answer.cursor;
     this.#queue.markInFlight([]);
-    this.#queue.markAnswered(answer.results.map(({ id }) => id));
+    this.#queue.markAnswered(answer.results);
     return undefined;
   }
 
@@ -740,11 +756,6 @@ function checkPrecondition(before: View | undefined, precondition: Precondition)
   throw new SyncError('precondition_failed', `the current version is ${current ?? 'none'}`, { current });
 }
 
-/** Whether the cloud has spoken its last word on the change. */
-function isFinal({ status }: ChangeResult): boolean {
-  return status !== 'needs-full' && status !== 'conflict';
-}
-
 /** A queued change after the cloud's word on it; undefined: it has done its work. */
 function afterResult(queued: QueuedChange, result: ChangeResult, nowMs: number): QueuedChange | undefined {
   switch (result.status) {
@@ -775,6 +786,13 @@ function onWire({ change, needsFull }: QueuedChange): Change {
   if (change.operation !== 'update' || change.operations === undefined || needsFull) return change;
   const { data: _, ...delta } = change;
   return { ...delta, operations: change.operations };
+}
+
+/** @throws SyncError `too_large` for a change that no batch could take. */
+function changeBytes(change: Change): number {
+  const bytes = utf8Bytes(JSON.stringify(change));
+  if (bytes <= LIMITS.changeBytes) return bytes;
+  throw new SyncError('too_large', `the change has ${bytes} bytes, and may have ${LIMITS.changeBytes}`);
 }
 
 function notFound(write: Write): SyncError {
