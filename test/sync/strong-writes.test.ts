@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { entityKey } from '../../src/core/ids.ts';
+import type { JsonObject } from '../../src/core/json.ts';
 import { CONFLICT_RULES, CREATE_RULES, DELETE_RULES, type Policy } from '../../src/core/policy.ts';
 import { writeAtCloud } from '../../src/sync/cloud-write.ts';
 import type { WriteContent } from '../../src/sync/replica.ts';
@@ -185,10 +186,11 @@ test('[I11] a change that no batch could take is refused at once', async () => {
 test('strong writes that wait together, and are more than a batch takes, are all done', async () => {
   const world = new World();
   const a = new Node(world, 'a');
-  const data = { text: 'v'.repeat(250_000) };
-  const ids = ['v', 'w', 'x', 'y', 'z'];
-  const writes = ids.map((id) =>
-    a.access.writeStrong({ entityType: TYPE, entityId: entityId(id), kind: 'put', data }, {}, 1_000),
-  );
-  expect((await Promise.all(writes)).map(({ created }) => created)).toEqual(ids.map(() => true));
+  const strong = (id: string, data: JsonObject) =>
+    a.access.writeStrong({ entityType: TYPE, entityId: entityId(id), kind: 'put', data }, {}, 1_000);
+  const many = await Promise.all(Array.from({ length: 10 }, (_, index) => strong(`small${index}`, { index })));
+  expect(many.map(({ created }) => created)).toEqual(many.map(() => true));
+  const text = 'v'.repeat(250_000);
+  const large = await Promise.all(Array.from({ length: 5 }, (_, index) => strong(`large${index}`, { text })));
+  expect(large.map(({ created }) => created)).toEqual(large.map(() => true));
 });
