@@ -8,6 +8,7 @@ import { policyFor, policyWarnings } from '../core/policy.ts';
 import { merge, type VectorClock } from '../core/vector-clock.ts';
 import { clock } from '../platform/clock.ts';
 import { entropy } from '../platform/entropy.ts';
+import { logger } from '../platform/logger.ts';
 import { policies } from '../policies.ts';
 import { type Result, toResult } from '../protocol/errors.ts';
 import { durableObjectSqlite } from '../store/do-sqlite.ts';
@@ -120,6 +121,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
       }),
       clock,
       entropy,
+      logger,
       isLive: () => this.#isLive(),
       batchSize: () => this.#plan().batchSize,
     });
@@ -166,7 +168,6 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
   status(): EdgeStatus {
     this.#use();
     const { cursor, epoch, asOfMs, lastSyncMs, digest, digestMismatches } = this.#replica.meta;
-    const nowMs = this.#replica.nowMs();
     const { online: _, ...network } = this.#network;
     return {
       nodeId: this.#replica.nodeId,
@@ -177,7 +178,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
       epoch,
       queue: this.#replica.queueStats(),
       asOf: asOfMs === 0 ? null : asOfMs,
-      stalenessMs: asOfMs === 0 ? null : Math.max(0, nowMs - asOfMs),
+      stalenessMs: this.#replica.stalenessMs(),
       network,
       plan: this.#plan(),
       lastSync: lastSyncMs === 0 ? null : lastSyncMs,
@@ -245,11 +246,12 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
     void this.ctx.storage.setAlarm(wantedMs);
   }
 
-  /** No alarm without a reason: something waits to be sent, or somebody is there who wants news. */
+  /** No alarm without a reason: something waits to be sent, a pull is half done, or somebody is there who wants news. */
   #wantedAlarmMs(): number | null {
     if (!this.#link.online) return null;
     const nowMs = clock.nowMs();
-    if (this.#replica.hasUnsent()) return Math.max(nowMs + SYNC_DELAY_MS, this.#link.nextAttemptAtMs ?? 0);
+    if (this.#replica.hasUnsent() || this.#replica.isPulling())
+      return Math.max(nowMs + SYNC_DELAY_MS, this.#link.nextAttemptAtMs ?? 0);
     return this.#isLive() ? nowMs + PULL_EVERY_MS : null;
   }
 

@@ -7,7 +7,7 @@ import { CAPABILITIES, PROTOCOL_VERSION } from '../protocol/version.ts';
 import { backoffMs } from './backoff.ts';
 import { type LinkEvent, type LinkState, step } from './machine.ts';
 import type { NodeResolver } from './node-resolver.ts';
-import type { Clock, Entropy, Metered, Session, Upstream } from './ports.ts';
+import type { Clock, Entropy, Logger, Metered, Session, Upstream } from './ports.ts';
 import type { Replica } from './replica.ts';
 
 export interface LinkOptions {
@@ -17,6 +17,7 @@ export interface LinkOptions {
   readonly resolver: NodeResolver;
   readonly clock: Clock;
   readonly entropy: Entropy;
+  readonly logger: Logger;
   /** Whether somebody uses this node, and so wants to be told of news. */
   readonly isLive: () => boolean;
   /** Changes in a batch at most. */
@@ -102,7 +103,10 @@ export class Link {
     this.#online = online;
     this.#failures = 0;
     this.#nextAttemptAtMs = null;
-    if (!online) this.#cut();
+    if (online) return;
+    // An idle node finds that out as any other does: when it would connect.
+    this.#on('sync_trigger');
+    this.#cut();
   }
 
   noteLocalChange(): void {
@@ -139,17 +143,17 @@ export class Link {
     const tally = new Tally();
     this.#on(this.#state === 'offline' ? 'retry' : 'sync_trigger');
     try {
-      if (!this.#online) throw new SyncError('cloud_unavailable', 'the node is cut off from the cloud');
-      await this.#exchangeAll(tally, strong, requires);
+      const isComplete = await this.#exchangeAll(tally, strong, requires);
+      if (!isComplete) tally.error = new SyncError('overloaded', 'there is more than one sync takes; the next goes on');
       this.#failures = 0;
       this.#nextAttemptAtMs = null;
       this.#on(tally.conflicts > 0 ? 'conflicts_detected' : 'no_conflicts');
       this.#on('conflicts_resolved');
-      this.#on('sync_complete');
+      this.#on(isComplete ? 'sync_complete' : 'sync_failed');
     } catch (error) {
       this.#options.replica.releaseBatch();
-      tally.error = asSyncError(error);
-      this.#failed();
+      tally.error = this.#asSyncError(error);
+      this.#failed(tally.error);
     }
     this.#last = tally.summary();
     this.#traffic = {
@@ -159,8 +163,12 @@ export class Link {
     return { summary: this.#last, results: tally.results, unanswered: tally.unanswered, covered: tally.covered };
   }
 
-  /** Exchanges until the head is reached and nothing that can be sent waits. */
-  async #exchangeAll(tally: Tally, strong: readonly Change[], requires: VectorClock): Promise<void> {
+  /**
+   * Exchanges until the head is reached and nothing that can be sent waits.
+   *
+   * @returns false: that takes more than `LIMITS.exchangesPerSync`.
+   */
+  async #exchangeAll(tally: Tally, strong: readonly Change[], requires: VectorClock): Promise<boolean> {
     let waiting = strong;
     let mended = false;
     for (let exchanges = 0; exchanges < LIMITS.exchangesPerSync; exchanges += 1) {
@@ -180,10 +188,11 @@ export class Link {
         answer.results.some((result) => isFinal(result)) ||
         (confirmation?.changed ?? 0) > 0 ||
         batch.changes.length === 0;
-      if ((!replica.hasUnsent() && waiting.length === 0) || !moved) return;
+      if ((!replica.hasUnsent() && waiting.length === 0) || !moved) return true;
       // What came in while the batch was away goes in the next one; a pause lets it come.
       await clock.sleep(0);
     }
+    return false;
   }
 
   /** Resolves what the cloud leaves to this node; it goes out again, with the next batch. */
@@ -198,6 +207,7 @@ export class Link {
   async #exchange(tally: Tally, strong: readonly Change[], requires: VectorClock) {
     const { replica, upstream, entropy } = this.#options;
     for (let renewals = 0; ; renewals += 1) {
+      if (!this.#online) throw cutOff();
       const session = await this.#session(tally);
       const bounds = {
         maxChanges: Math.min(this.#options.batchSize(), session.maxBatchChanges),
@@ -227,8 +237,8 @@ export class Link {
   async #session(tally: Tally): Promise<Session> {
     const { replica, upstream, clock } = this.#options;
     const known = replica.meta.session;
-    this.#on('connected');
     if (known !== null && known.expiresAtMs > replica.nowMs() + LIMITS.exchangeTimeoutMs) {
+      this.#on('connected');
       this.#on('handshake_complete');
       return known;
     }
@@ -239,6 +249,7 @@ export class Link {
         capabilities: [...CAPABILITIES],
       }),
     );
+    this.#on('connected');
     const sentAtMs = clock.nowMs();
     const shaken = tally.metered(await upstream.handshake(connected.sessionId, replica.handshakeRequest()));
     replica.adopt(shaken, sentAtMs, clock.nowMs());
@@ -253,15 +264,39 @@ export class Link {
     return session;
   }
 
-  #failed(): void {
-    this.#cut();
+  #failed(error: SyncError): void {
+    if (isUnreachable(error)) this.#cut();
+    else this.#refused();
+    // Who is cut off waits for being let in, not for the time to pass.
+    if (!this.#online) return;
     this.#failures += 1;
     this.#nextAttemptAtMs = this.#options.clock.nowMs() + backoffMs(this.#failures, this.#options.entropy.fraction());
   }
 
+  /** The cloud is there, and says no; or something failed here. */
+  #refused(): void {
+    this.#on('connection_failed');
+    this.#on('handshake_failed');
+    this.#on('no_conflicts');
+    this.#on('conflicts_resolved');
+    this.#on('sync_failed');
+  }
+
   #cut(): void {
     this.#on(this.#state === 'connecting' ? 'connection_failed' : 'connection_lost');
-    this.#on('sync_failed');
+  }
+
+  /** A failure without a code is a bug: the sync is tried again all the same, but somebody must look. */
+  #asSyncError(error: unknown): SyncError {
+    const failure =
+      error instanceof SyncError
+        ? error
+        : new SyncError('internal', error instanceof Error ? error.message : String(error));
+    if (failure.code === 'internal') {
+      const stack = error instanceof Error ? error.stack : String(error);
+      this.#options.logger.error('sync_failed', { node: this.#options.replica.nodeId, error: stack });
+    }
+    return failure;
   }
 
   #on(event: LinkEvent): void {
@@ -325,8 +360,15 @@ function isRefusal(error: unknown): boolean {
   return error instanceof SyncError && error.code !== 'cloud_unavailable' && error.code !== 'internal';
 }
 
-/** A failure without a code is one of the link; a broken invariant is one of ours, and says so. */
-function asSyncError(error: unknown): SyncError {
-  if (error instanceof SyncError) return error;
-  return new SyncError('internal', error instanceof Error ? error.message : String(error));
+/** Whether the cloud can't be reached now. Any other failure is none of the link. */
+function isUnreachable({ code }: SyncError): boolean {
+  return code === 'cloud_unavailable' || code === 'overloaded' || code === 'rate_limited';
 }
+
+/** What is told where the link has been cut on purpose. */
+export function cutOff(): SyncError {
+  return new SyncError('cloud_unavailable', 'the node is cut off from the cloud', { retryAfterMs: CUT_OFF_RETRY_MS });
+}
+
+/** Nobody knows for how long a node is cut off; this is as long as the longest wait after a failure. */
+const CUT_OFF_RETRY_MS = 30_000;

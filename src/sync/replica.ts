@@ -151,6 +151,12 @@ export class Replica {
     return this.#clock.nowMs() + this.#meta.clockOffsetMs;
   }
 
+  /** For how long there may be news that this replica hasn't got, ms; null: it never had everything. */
+  stalenessMs(): number | null {
+    const { asOfMs } = this.#meta;
+    return asOfMs === 0 ? null : Math.max(0, this.nowMs() - asOfMs);
+  }
+
   /** What a reader of this replica has seen. Two entries, however many nodes there are. */
   vectorClock(): VectorClock {
     return { [CLOUD]: this.#meta.cursor, ...(this.#counter > 0 ? { [this.nodeId]: this.#counter } : {}) };
@@ -182,6 +188,11 @@ export class Replica {
 
   hasUnsent(): boolean {
     return this.#queue.hasUnsent() || this.#voids().length > 0;
+  }
+
+  /** Whether a pull has begun and not reached the head. */
+  isPulling(): boolean {
+    return this.#pullFrom !== this.#meta.cursor;
   }
 
   // --- reads ---
