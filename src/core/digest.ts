@@ -1,5 +1,6 @@
 import { canonicalText, hashHex } from './canonical.ts';
 import type { EntityVersion } from './entity.ts';
+import { admits, type TypeFilter } from './type-filter.ts';
 
 /**
  * A digest of a set of entities that can be kept up to date in O(1) and doesn't depend on order: for each entity type
@@ -26,11 +27,16 @@ export function replaceInDigest(
   return sum === 0n ? others : { ...others, [type]: format(sum) };
 }
 
-/** One number for all types together. */
-export function digestTotal(digest: Digest): string {
+/** One number for all types together, or for those that pass a filter. */
+export function digestTotal(digest: Digest, filter?: TypeFilter): string {
   let total = 0n;
-  for (const type of Object.keys(digest)) total = (total + parse(digest, type)) & MASK;
+  for (const type of Object.keys(digestWithin(digest, filter))) total = (total + parse(digest, type)) & MASK;
   return format(total);
+}
+
+/** What a filter lets pass of a digest. */
+export function digestWithin(digest: Digest, filter: TypeFilter): Digest {
+  return Object.fromEntries(Object.entries(digest).filter(([type]) => admits(filter, type)));
 }
 
 export function digestOf(entities: Iterable<EntityVersion>): Digest {

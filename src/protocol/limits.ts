@@ -29,6 +29,10 @@ export const LIMITS = {
   pageBytes: 256 * 1024,
   /** Entities in one page of the feed. */
   pageChanges: 1_000,
+  /** Entities that one page looks at, for those that its reader may have and wants. */
+  pageScan: 10_000,
+  /** Entity types that a node may ask for. */
+  filterTypes: 100,
   /** Entries in a vector clock that somebody sends. A replica's own has two; a relay's a few more. */
   clockEntries: 256,
   /** Intervals in a list of counters. */

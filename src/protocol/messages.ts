@@ -91,7 +91,8 @@ export const connectRequest = z.object({
   nodeId,
   protocol: z.number().int(),
   capabilities: z.array(text(64)).max(64).default([]),
-  filter: z.object({ entityTypes: z.array(entityType).max(100) }).optional(),
+  /** The only entity types that the node wants. */
+  filter: z.object({ entityTypes: z.array(entityType).max(LIMITS.filterTypes) }).optional(),
 });
 export type ConnectRequest = z.input<typeof connectRequest>;
 
@@ -211,7 +212,9 @@ export const batchAnswer = z.object({
   more: z.boolean(),
   vectorClock,
   serverTime: count,
-  /** Of the cloud's whole state, when `more` is false. */
+  /** The only entity types that this answer is of, by the session's filter and the token. */
+  types: z.array(z.string()).optional(),
+  /** Of the cloud's whole state in these types, when `more` is false. */
   digest: z.string().optional(),
   covered: z.boolean().optional(),
 });

@@ -1,3 +1,4 @@
+import { assert } from '../core/assert.ts';
 import type { Change } from '../core/change.ts';
 import { EMPTY_CLOCK, merge, type VectorClock } from '../core/vector-clock.ts';
 import { ERRORS, type ErrorCode, SyncError } from '../protocol/errors.ts';
@@ -179,7 +180,8 @@ export class Link {
       const confirmation = replica.confirm(batch, answer, askedAtMs);
       tally.add(answer, confirmation?.downloaded ?? 0);
       if (answer.more) continue;
-      if (confirmation?.digestMismatch && !mended) {
+      if (confirmation?.readsAgain) {
+        assert(!mended, "what was read from the beginning is the cloud's state");
         mended = true;
         continue;
       }
@@ -236,7 +238,7 @@ export class Link {
   /** The session that is there, or connect and handshake. */
   async #session(tally: Tally): Promise<Session> {
     const { replica, upstream, clock } = this.#options;
-    const known = replica.meta.session;
+    const { session: known, filter } = replica.meta;
     if (known !== null && known.expiresAtMs > replica.nowMs() + LIMITS.exchangeTimeoutMs) {
       this.#on('connected');
       this.#on('handshake_complete');
@@ -247,6 +249,7 @@ export class Link {
         nodeId: replica.nodeId,
         protocol: PROTOCOL_VERSION,
         capabilities: [...CAPABILITIES],
+        ...(filter === undefined ? {} : { filter: { entityTypes: [...filter] } }),
       }),
     );
     this.#on('connected');

@@ -2,7 +2,7 @@ import { assert, assertNever } from '../core/assert.ts';
 import { type Change, type ChangeContent, dotOf, type Priority } from '../core/change.ts';
 import { stampAfter } from '../core/conflict.ts';
 import { applyOperations, diff, isAdditive, isSmaller, mergePatchOperations, type Operation } from '../core/delta.ts';
-import { digestTotal, EMPTY_DIGEST, replaceInDigest } from '../core/digest.ts';
+import { digestTotal, digestWithin, EMPTY_DIGEST, replaceInDigest } from '../core/digest.ts';
 import { formatDot } from '../core/dot.ts';
 import { add, type DotSet, EMPTY_DOT_SET, has, union } from '../core/dot-set.ts';
 import type { EntityVersion } from '../core/entity.ts';
@@ -14,6 +14,7 @@ import {
   type EntityType,
   entityKey,
   type NodeId,
+  splitKey,
   toEntityId,
 } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
@@ -21,6 +22,7 @@ import { type PathWrite, pathOf } from '../core/marks.ts';
 import { outcomeOf } from '../core/outcome.ts';
 import { type Policies, policyFor } from '../core/policy.ts';
 import { isMet, type Precondition } from '../core/precondition.ts';
+import { admits, admitsAll, narrowed, type TypeFilter } from '../core/type-filter.ts';
 import { EMPTY_CLOCK, entry, merge, type VectorClock } from '../core/vector-clock.ts';
 import { type Effect, versionAfter } from '../core/version.ts';
 import { SyncError } from '../protocol/errors.ts';
@@ -44,6 +46,11 @@ export interface ReplicaOptions {
   readonly nodeId: NodeId;
   readonly policies: Policies;
   readonly clock: Clock;
+  /**
+   * The only entity types that this replica holds; undefined: all that its token allows. It may be another filter than
+   * that of the former start. What is written of other types is pending here, and gone when the cloud has it.
+   */
+  readonly entityTypes?: readonly EntityType[] | undefined;
 }
 
 /** What a caller wants done to one entity. */
@@ -85,7 +92,8 @@ interface Answered {
 /** What an exchange brought, once it reached the head. */
 export interface Confirmation {
   readonly downloaded: number;
-  readonly digestMismatch: boolean;
+  /** This isn't the cloud's state, or not all of it; the next pull begins at 0. */
+  readonly readsAgain: boolean;
   /** Queued changes that are other than they were, and so may be answered otherwise. */
   readonly changed: number;
   /** Those of them that met another change, which the cloud leaves to this node. */
@@ -122,16 +130,18 @@ export class Replica {
     this.#store = options.store;
     this.#policies = options.policies;
     this.#clock = options.clock;
-    this.#meta = options.store.readMeta() ?? freshMeta(options.nodeId);
+    this.#meta = options.store.readMeta() ?? freshMeta(options.nodeId, options.entityTypes);
     assert(this.#meta.nodeId === options.nodeId, 'a store belongs to one node');
+    this.#refilter(options.entityTypes);
 
     const stored = options.store.readQueue();
     this.#queue = new OfflineQueue(stored);
     this.#counter = stored.reduce((max, { change }) => Math.max(max, dotOf(change).counter), this.#meta.counter);
     this.#hlc = stored.reduce((hlc, { change }) => observe(hlc, change.stamp, 0), this.#meta.hlc);
 
-    this.#pullFrom = this.#meta.cursor;
-    this.#pullSince = this.#meta.cursor;
+    // What doesn't have everything begins anew.
+    this.#pullFrom = this.#meta.asOfMs === 0 ? 0 : this.#meta.cursor;
+    this.#pullSince = this.#pullFrom;
     for (const { batch, answer } of options.store.readStaged()) {
       if (this.#stagedPages === 0) this.#pullSince = batch.since ?? 0;
       this.#stagedPages += 1;
@@ -173,7 +183,7 @@ export class Replica {
   covers(clock: VectorClock): boolean {
     return Object.entries(clock).every(([node, counter]) => {
       if (counter === 0) return true;
-      if (node === CLOUD) return this.#meta.cursor >= counter;
+      if (node === CLOUD) return this.#meta.asOfMs > 0 && this.#meta.cursor >= counter;
       return node === this.nodeId && this.#counter >= counter;
     });
   }
@@ -418,8 +428,11 @@ export class Replica {
     const head = this.#store.transaction(() => {
       const merged = this.#mergePages(last);
       const { settled, changed } = this.#settle(merged.answered);
-      const { digest } = last.answer;
-      const digestMismatch = merged.isBroken || (digest !== undefined && digest !== digestTotal(merged.digest));
+      const { digest, types } = last.answer;
+      // The cloud gives more types than it gave for the first pages, or before: their past is missing.
+      const isPartial = !admitsAll(merged.types, types);
+      const isOther = digest !== undefined && !isPartial && digest !== digestTotal(merged.digest);
+      const digestMismatch = merged.isBroken || isOther;
       const meta: ReplicaMeta = {
         ...this.#meta,
         cursor: last.answer.cursor,
@@ -427,15 +440,17 @@ export class Replica {
         voids: this.#meta.voids.filter(([counter]) => !merged.told.has(counter)),
         received: merged.received,
         digest: merged.digest,
+        types: merged.types,
         hlc: merged.hlc,
-        asOfMs: askedAtMs,
+        asOfMs: isPartial ? 0 : askedAtMs,
         lastSyncMs: this.nowMs(),
         digestMismatches: this.#meta.digestMismatches + (digestMismatch ? 1 : 0),
       };
       const isNews = merged.downloaded + merged.answered.length > 0 || meta.cursor !== this.#meta.cursor;
-      if (isNews || digestMismatch || this.#stagedPages > 0) this.#store.writeMeta(meta);
+      const isWhole = this.#meta.asOfMs > 0 && !isPartial && !merged.isNarrowed;
+      if (isNews || digestMismatch || !isWhole || this.#stagedPages > 0) this.#store.writeMeta(meta);
       if (this.#stagedPages > 0) this.#store.clearStaged();
-      return { ...merged, settled, changed, digestMismatch, meta };
+      return { ...merged, settled, changed, readsAgain: digestMismatch || isPartial, meta };
     });
 
     this.#meta = head.meta;
@@ -446,15 +461,15 @@ export class Replica {
     this.#queue.markInFlight([]);
     this.#queue.forgetAnswered();
     this.#reported = EMPTY_DOT_SET;
-    // A state that isn't the cloud's is mended by reading all of it again.
-    this.#pullFrom = head.digestMismatch ? 0 : head.meta.cursor;
+    // A state that isn't the cloud's, or not all of it, is mended by reading all of it again.
+    this.#pullFrom = head.readsAgain ? 0 : head.meta.cursor;
     this.#pullSince = this.#pullFrom;
     const conflicts = head.answered
       .filter(({ result }) => result.status === 'conflict')
       .flatMap(({ change }) => this.#queue.get(change.id)?.change ?? []);
     return {
       downloaded: head.downloaded,
-      digestMismatch: head.digestMismatch,
+      readsAgain: head.readsAgain,
       changed: head.changed.length,
       conflicts,
     };
@@ -462,6 +477,7 @@ export class Replica {
 
   /** Writes what the pages of a pull brought into the confirmed state, one page after the other. */
   #mergePages(last: StagedPage) {
+    let from: number | undefined;
     let digest = this.#meta.digest;
     let hlc = this.#hlc;
     let received = union(this.#meta.received, this.#reported);
@@ -472,15 +488,27 @@ export class Replica {
     const pulled = new Map<EntityKey, number>();
     const told = new Set<number>();
     const answered: Answered[] = [];
+    const kept = new Set<EntityKey>();
     const put = (key: EntityKey, next: EntityVersion): void => {
-      digest = replaceInDigest(digest, this.#store.readRecord(key), next);
+      // What begins at 0 counts anew: the digest may be what was wrong.
+      const before = from === 0 && !kept.has(key) ? undefined : this.#store.readRecord(key);
+      digest = replaceInDigest(digest, before, next);
+      kept.add(key);
       if (next.data === null) this.#store.removeRecord(key);
       else this.#store.writeRecord(next);
     };
 
-    let from: number | undefined;
+    let types: TypeFilter;
+    let isNarrowed = false;
     for (const { batch, answer } of this.#pages(last)) {
-      from ??= batch.cursor;
+      if (from === undefined) {
+        from = batch.cursor;
+        // What begins at 0 is of what it is told to be; what goes on is of no more than what it goes on from.
+        types = from === 0 ? answer.types : this.#meta.types;
+        if (from === 0) digest = EMPTY_DIGEST;
+      }
+      isNarrowed ||= !admitsAll(answer.types, types);
+      types = narrowed(types, answer.types);
       downloaded += answer.changes.length;
       for (const remote of answer.changes) {
         hlc = observe(hlc, remote.stamp, now);
@@ -501,27 +529,48 @@ export class Replica {
       }
     }
 
-    const kept = new Set(pulled.keys());
     for (const { change, result } of answered) {
       if (isFinal(result)) {
         received = add(received, dotOf(change).counter);
         told.add(dotOf(change).counter);
       }
+      if (!admits(types, change.entityType)) continue;
       // The entity may have come in an earlier page, before this change, or with it or something later.
       if (result.status !== 'applied' || (pulled.get(entityKey(change)) ?? 0) >= (result.seq ?? 0)) continue;
       const version = this.#promoted(change, result);
       if (version !== undefined) put(entityKey(change), version);
-      kept.add(entityKey(change));
     }
     // What began at 0 is all there is: what it didn't name is gone.
     if (from === 0) {
       for (const key of this.#store.recordKeys()) {
-        if (kept.has(key)) continue;
-        digest = replaceInDigest(digest, this.#store.readRecord(key), undefined);
-        this.#store.removeRecord(key);
+        if (!kept.has(key)) this.#store.removeRecord(key);
       }
     }
-    return { digest, hlc, received, downloaded, isBroken, told, answered };
+    if (isNarrowed) {
+      this.#dropOutside(types);
+      digest = digestWithin(digest, types);
+    }
+    return { digest, types, isNarrowed, hlc, received, downloaded, isBroken, told, answered };
+  }
+
+  /** What isn't wanted any more goes; what is wanted now, and wasn't, is read from the beginning, with all the rest. */
+  #refilter(filter: TypeFilter<EntityType>): void {
+    const before = this.#meta;
+    const isWider = !admitsAll(before.filter, filter);
+    if (!isWider && admitsAll(filter, before.filter)) return;
+    this.#store.transaction(() => {
+      this.#store.clearStaged();
+      this.#dropOutside(filter);
+      const types = narrowed<string>(before.types, filter);
+      const digest = digestWithin(before.digest, filter);
+      this.#saveMeta({ filter, types, digest, session: null, asOfMs: isWider ? 0 : before.asOfMs });
+    });
+  }
+
+  #dropOutside(filter: TypeFilter): void {
+    for (const key of this.#store.recordKeys()) {
+      if (!admits(filter, splitKey(key).entityType)) this.#store.removeRecord(key);
+    }
   }
 
   *#pages(last: StagedPage): Iterable<StagedPage> {
@@ -743,9 +792,10 @@ export class Replica {
   }
 }
 
-function freshMeta(nodeId: NodeId): ReplicaMeta {
+function freshMeta(nodeId: NodeId, filter: TypeFilter<EntityType>): ReplicaMeta {
   return {
     nodeId,
+    filter,
     epoch: null,
     cursor: 0,
     counter: 0,

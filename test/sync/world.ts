@@ -39,7 +39,7 @@ import { Sequencer } from '../../src/sync/sequencer.ts';
 export type Fault = 'none' | 'request-lost' | 'answer-lost' | 'duplicated';
 export type Call = 'connect' | 'handshake' | 'exchange';
 
-export const TYPE: EntityType = made(toEntityType('note'));
+export const TYPE: EntityType = entityType('note');
 
 /** One cloud in memory, production code as its nodes are; time stands still unless told. */
 export class World {
@@ -111,6 +111,8 @@ export class Node {
   handshakeFault: Fault = 'none';
   /** Called before each call of this node; what it throws is what the call fails with. */
   beforeCall: (call: Call) => void = () => undefined;
+  /** The only types that it asks for, from its next start. */
+  entityTypes: readonly EntityType[] | undefined;
   /** What the token of the node allows. */
   grant: Pick<Caller, 'readTypes' | 'writeTypes'> = {};
   /** What the node answers to conflicts that the policy leaves to it. */
@@ -136,7 +138,8 @@ export class Node {
   restart(): void {
     const { entropy, policies } = this.#world;
     const clock: Clock = { nowMs: () => this.#world.nowMs + this.#skewMs, sleep: this.#world.sleep };
-    this.replica = new Replica({ store: this.store, nodeId: this.nodeId, policies, clock });
+    const { store, nodeId, entityTypes } = this;
+    this.replica = new Replica({ store, nodeId, policies, clock, entityTypes });
     this.link = new Link({
       replica: this.replica,
       upstream: this.#upstream(),
@@ -156,25 +159,25 @@ export class Node {
     this.restart();
   }
 
-  write(id: string, content: WriteContent): string {
-    return this.replica.write({ entityType: TYPE, entityId: made(toEntityId(id)), ...content }, {}).changeId;
+  write(id: string, content: WriteContent, type: EntityType = TYPE): string {
+    return this.replica.write({ entityType: type, entityId: entityId(id), ...content }, {}).changeId;
   }
 
-  put(id: string, data: JsonObject): string {
-    return this.write(id, { kind: 'put', data });
+  put(id: string, data: JsonObject, type: EntityType = TYPE): string {
+    return this.write(id, { kind: 'put', data }, type);
   }
 
-  read(id: string): JsonObject | undefined {
-    return this.replica.read(entityKey({ entityType: TYPE, entityId: made(toEntityId(id)) }))?.data;
+  read(id: string, type: EntityType = TYPE): JsonObject | undefined {
+    return this.replica.read(entityKey({ entityType: type, entityId: entityId(id) }))?.data;
   }
 
-  list(): Record<string, JsonObject> {
-    return Object.fromEntries(this.replica.list(TYPE, '', 1000).items.map(({ entityId, data }) => [entityId, data]));
+  list(type: EntityType = TYPE): Record<string, JsonObject> {
+    return Object.fromEntries(this.replica.list(type, '', 1000).items.map(({ entityId, data }) => [entityId, data]));
   }
 
   /** Messages cross as texts, and are checked on arrival, as on every real way. */
   #upstream(): Upstream {
-    const caller = { nodeId: this.nodeId, relay: false, ...this.grant };
+    const caller = () => ({ nodeId: this.nodeId, relay: false, ...this.grant });
     return {
       connect: async (request) => {
         this.beforeCall('connect');
@@ -191,7 +194,7 @@ export class Node {
         this.handshakeFault = 'none';
         return faulty(fault, () => {
           const parsed = handshakeRequest.parse(overTheWire(request));
-          return handshakeAnswer.parse(overTheWire(this.#world.responder.handshake(sessionId, parsed, caller)));
+          return handshakeAnswer.parse(overTheWire(this.#world.responder.handshake(sessionId, parsed, caller())));
         });
       },
       exchange: async (sessionId, sent) => {
@@ -201,7 +204,7 @@ export class Node {
         this.fault = 'none';
         return faulty(fault, () => {
           const incoming = batch.parse(overTheWire({ ...sent, limit: this.#world.pageLimit }));
-          const answer = batchAnswer.parse(overTheWire(this.#world.responder.exchange(sessionId, incoming, caller)));
+          const answer = batchAnswer.parse(overTheWire(this.#world.responder.exchange(sessionId, incoming, caller())));
           this.exchanges.push({ batch: sent, answer });
           return answer;
         });
@@ -228,6 +231,10 @@ function faulty<T>(fault: Fault, serve: () => T): Metered<T> {
 export function made<T>(value: T | undefined): T {
   if (value === undefined) throw new Error('a bad name in a test');
   return value;
+}
+
+export function entityType(text: string): EntityType {
+  return made(toEntityType(text));
 }
 
 export function entityId(text: string): EntityId {
