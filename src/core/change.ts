@@ -31,6 +31,7 @@ export interface ChangeHeader extends Precondition {
   /** The writer's wall clock, ms since 1970; for people, never for decisions. */
   readonly timestamp: number;
   readonly nodeId: string;
+  /** Of the record that the change makes. */
   readonly checksum?: string | undefined;
   readonly transaction?: string | undefined;
   readonly priority?: Priority | undefined;
@@ -58,6 +59,11 @@ type RecordContent =
   | { readonly operation: 'update'; readonly data: JsonObject; readonly operations?: readonly Operation[] | undefined }
   | { readonly operation: 'update'; readonly operations: readonly Operation[]; readonly data?: undefined }
   | { readonly operation: 'delete'; readonly data?: undefined; readonly operations?: undefined };
+
+/** Whether a change is only told by what it does to the record that its writer had. */
+export function isDelta({ data, operations, consistency }: Change): boolean {
+  return data === undefined && operations !== undefined && consistency !== 'strong';
+}
 
 /** The dot of a change whose id has been checked at the boundary. */
 export function dotOf(change: { readonly id: string }): Dot {

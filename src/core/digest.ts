@@ -11,6 +11,9 @@ import { admits, type TypeFilter } from './type-filter.ts';
  */
 export type Digest = Readonly<Record<string, string>>;
 
+/** What of a version counts. */
+type DigestedVersion = Pick<EntityVersion, 'entityType' | 'entityId' | 'version' | 'data'>;
+
 export const EMPTY_DIGEST: Digest = {};
 
 /** The digest after `before` has become `after`; `undefined` and tombstones count nothing. Pure. */
@@ -39,7 +42,7 @@ export function digestWithin(digest: Digest, filter: TypeFilter): Digest {
   return Object.fromEntries(Object.entries(digest).filter(([type]) => admits(filter, type)));
 }
 
-export function digestOf(entities: Iterable<EntityVersion>): Digest {
+export function digestOf(entities: Iterable<DigestedVersion>): Digest {
   const sums = new Map<string, bigint>();
   for (const entity of entities) {
     sums.set(entity.entityType, ((sums.get(entity.entityType) ?? 0n) + termOf(entity)) & MASK);
@@ -49,10 +52,17 @@ export function digestOf(entities: Iterable<EntityVersion>): Digest {
 
 const MASK = (1n << 128n) - 1n;
 
-function termOf(entity: EntityVersion | undefined): bigint {
+/** A version never changes, and may be asked for its term more than once. */
+const TERMS = new WeakMap<DigestedVersion, bigint>();
+
+function termOf(entity: DigestedVersion | undefined): bigint {
   if (entity === undefined || entity.data === null) return 0n;
+  const known = TERMS.get(entity);
+  if (known !== undefined) return known;
   const { entityType, entityId, version, data } = entity;
-  return BigInt(`0x${hashHex(canonicalText([entityType, entityId, version, data])).slice(0, 32)}`);
+  const term = BigInt(`0x${hashHex(canonicalText([entityType, entityId, version, data])).slice(0, 32)}`);
+  TERMS.set(entity, term);
+  return term;
 }
 
 function parse(digest: Digest, type: string): bigint {

@@ -141,7 +141,10 @@ export const batch = z.object({
   changes: z.array(changeEnvelope).max(LIMITS.batchChanges),
   void: intervals.optional(),
   limit: count.min(1).max(LIMITS.pageChanges).optional(),
+  /** Of what the batch does; see `batchChecksum`. */
   checksum: z.string().max(128).optional(),
+  /** Of the records that its deltas make, each as the version that its change is. */
+  digest: z.string().max(64).optional(),
   /** The answer's `covered` tells whether the cloud has all of this. */
   requires: vectorClock.optional(),
   /** Whether somebody is there to be told of what comes next, by a poke. */

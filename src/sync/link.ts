@@ -1,4 +1,3 @@
-import { assert } from '../core/assert.ts';
 import type { Change } from '../core/change.ts';
 import { EMPTY_CLOCK, merge, type VectorClock } from '../core/vector-clock.ts';
 import { ERRORS, type ErrorCode, SyncError } from '../protocol/errors.ts';
@@ -173,7 +172,7 @@ export class Link {
     let waiting = strong;
     let mended = false;
     for (let exchanges = 0; exchanges < LIMITS.exchangesPerSync; exchanges += 1) {
-      const { replica, clock } = this.#options;
+      const { replica, clock, logger } = this.#options;
       const askedAtMs = replica.nowMs();
       const { batch, answer } = await this.#exchange(tally, waiting, requires);
       waiting = waiting.filter(({ id }) => !answer.results.some((result) => result.id === id && isFinal(result)));
@@ -181,9 +180,13 @@ export class Link {
       tally.add(answer, confirmation?.downloaded ?? 0);
       if (answer.more) continue;
       if (confirmation?.readsAgain) {
-        assert(!mended, "what was read from the beginning is the cloud's state");
-        mended = true;
-        continue;
+        if (!mended) {
+          mended = true;
+          continue;
+        }
+        // What was read from the beginning is the cloud's state: so it is the cloud whose digest is wrong, or its types changed.
+        logger.error('state_differs', { node: replica.nodeId, cursor: answer.cursor });
+        if (replica.stalenessMs() === null) return false;
       }
       await this.#resolveConflicts(confirmation?.conflicts ?? []);
       const moved =

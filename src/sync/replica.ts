@@ -1,8 +1,9 @@
 import { assert, assertNever } from '../core/assert.ts';
-import { type Change, type ChangeContent, dotOf, type Priority } from '../core/change.ts';
+import { checksum } from '../core/canonical.ts';
+import { type Change, type ChangeContent, dotOf, isDelta, type Priority } from '../core/change.ts';
 import { stampAfter } from '../core/conflict.ts';
 import { applyOperations, diff, isAdditive, isSmaller, mergePatchOperations, type Operation } from '../core/delta.ts';
-import { digestTotal, digestWithin, EMPTY_DIGEST, replaceInDigest } from '../core/digest.ts';
+import { digestOf, digestTotal, digestWithin, EMPTY_DIGEST, replaceInDigest } from '../core/digest.ts';
 import { formatDot } from '../core/dot.ts';
 import { add, type DotSet, EMPTY_DOT_SET, has, union } from '../core/dot-set.ts';
 import type { EntityVersion } from '../core/entity.ts';
@@ -25,6 +26,7 @@ import { isMet, type Precondition } from '../core/precondition.ts';
 import { admits, admitsAll, narrowed, type TypeFilter } from '../core/type-filter.ts';
 import { EMPTY_CLOCK, entry, merge, type VectorClock } from '../core/vector-clock.ts';
 import { type Effect, versionAfter } from '../core/version.ts';
+import { batchChecksum } from '../protocol/batch-checksum.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import {
@@ -36,7 +38,7 @@ import {
   isFinal,
   type RemoteChange,
 } from '../protocol/messages.ts';
-import { checkRecord, utf8Bytes } from '../protocol/record.ts';
+import { checkRecord, isWellFormed, NOT_WELL_FORMED, refusalError, utf8Bytes } from '../protocol/record.ts';
 import { OfflineQueue, type QueueStats } from './offline-queue.ts';
 import type { Clock, QueuedChange, ReplicaMeta, ReplicaStore, Session, StagedPage } from './ports.ts';
 import { strongContent } from './strong-content.ts';
@@ -123,7 +125,7 @@ export class Replica {
   /** What the cloud said at the handshake that it has of this node; true of the state at its head. */
   #reported: DotSet = EMPTY_DOT_SET;
   /** Counters whose change is under way without being queued; no void, until there is no answer. */
-  readonly #awaited = new Set<number>();
+  readonly #awaited = new Map<number, EntityKey>();
 
   constructor(options: ReplicaOptions) {
     this.nodeId = options.nodeId;
@@ -293,7 +295,7 @@ export class Replica {
     // The counter is spent before it is sent: after a crash it is void, and never stands for another change.
     this.#saveMeta({ counter, voids: [...this.#meta.voids, [counter, counter]] });
     this.#took(change);
-    this.#awaited.add(counter);
+    this.#awaited.set(counter, entityKey(write));
     return change;
   }
 
@@ -359,17 +361,22 @@ export class Replica {
       if (!this.#queue.hasUnsettledOf(entityKey(change))) waited.push(change);
     }
     const voids = this.#voids();
-    return {
+    const changes = selected.map(onWire);
+    const batch: Batch = {
       batchId,
       sourceNodeId: this.nodeId,
       targetNodeId: CLOUD,
       cursor: this.#pullFrom,
       since: this.#pullSince,
       lastSyncTimestamp: Math.max(0, Math.floor(this.#meta.lastSyncMs)),
-      changes: [...selected.map(onWire), ...waited],
+      changes: [...changes, ...waited],
       ...(voids.length === 0 ? {} : { void: voids }),
       pending: this.queueStats().pending,
     };
+    const deltas = new Set(changes.filter(isDelta).map(({ id }) => id));
+    const made = selected.filter(({ change }) => deltas.has(change.id)).map(({ change }) => versionMadeBy(change));
+    const digest = made.length === 0 ? {} : { digest: digestTotal(digestOf(made)) };
+    return { ...batch, ...digest, checksum: batchChecksum(batch) };
   }
 
   /** The batch under way failed: what it took waits again. */
@@ -758,18 +765,26 @@ export class Replica {
 
   #make(write: Write, content: ChangeContent, after: VectorClock, counter: number): Change {
     const now = this.nowMs();
-    const seen = { [CLOUD]: this.#meta.cursor, ...(counter > 1 ? { [this.nodeId]: counter - 1 } : {}) };
+    const base = merge(after, { [CLOUD]: this.#meta.cursor, [this.nodeId]: counter - 1 });
     return {
       id: formatDot({ node: this.nodeId, counter }),
       entityType: write.entityType,
       entityId: write.entityId,
       ...content,
-      base: merge(after, seen),
+      base: this.#withoutAwaited(base, entityKey(write)),
       stamp: stampOf(tick(this.#hlc, now), this.nodeId),
       timestamp: now,
       nodeId: this.nodeId,
       priority: write.priority ?? this.#policy(write).priority,
     };
+  }
+
+  /** A strong change that is under way shows nowhere yet: whoever writes its entity now has not seen it. */
+  #withoutAwaited(base: VectorClock, key: EntityKey): VectorClock {
+    const { [this.nodeId]: own = 0, ...others } = base;
+    let upTo = own;
+    for (const [counter, awaited] of this.#awaited) if (awaited === key) upTo = Math.min(upTo, counter - 1);
+    return upTo > 0 ? { ...others, [this.nodeId]: upTo } : others;
   }
 
   #took(change: Change): void {
@@ -844,14 +859,23 @@ function afterResult(queued: QueuedChange, result: ChangeResult, nowMs: number):
 
 /** As it is sent: by its operations alone, unless the cloud said that these are not enough. */
 function onWire({ change, needsFull }: QueuedChange): Change {
-  if (change.operation !== 'update' || change.operations === undefined || needsFull) return change;
+  if (change.operation !== 'update' || change.operations === undefined) return change;
+  // The record was asked for: the checksum says that it is meant, though the operations should make another one there.
+  if (needsFull) return change.data === undefined ? change : { ...change, checksum: checksum(change.data) };
   const { data: _, ...delta } = change;
   return { ...delta, operations: change.operations };
 }
 
-/** @throws SyncError `too_large` for a change that no batch could take. */
+/** What a delta makes of the record that its writer has. */
+function versionMadeBy({ entityType, entityId, id, data }: Change) {
+  return { entityType, entityId, version: id, data: data ?? null };
+}
+
+/** @throws SyncError `too_large` for a change that no batch could take; `invalid_data` for one that has no hash. */
 function changeBytes(change: Change): number {
-  const bytes = utf8Bytes(JSON.stringify(change));
+  const text = JSON.stringify(change);
+  if (!isWellFormed(text)) throw refusalError(NOT_WELL_FORMED);
+  const bytes = utf8Bytes(text);
   if (bytes <= LIMITS.changeBytes) return bytes;
   throw new SyncError('too_large', `the change has ${bytes} bytes, and may have ${LIMITS.changeBytes}`);
 }

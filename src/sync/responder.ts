@@ -1,9 +1,9 @@
-import { checksum } from '../core/canonical.ts';
-import { digestTotal } from '../core/digest.ts';
+import { digestOf, digestTotal } from '../core/digest.ts';
 import { CLOUD, type NodeId, toNodeId } from '../core/ids.ts';
 import { describePolicies, type Policies } from '../core/policy.ts';
 import { admits, narrowed } from '../core/type-filter.ts';
 import type { VectorClock } from '../core/vector-clock.ts';
+import { batchChecksum } from '../protocol/batch-checksum.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import type {
@@ -107,7 +107,7 @@ export class Responder {
   /**
    * One exchange: takes the batch, and answers each change and the first page of what the node hasn't got.
    *
-   * @throws SyncError `session_expired`, `session_mismatch`, `batch_reused`, `forbidden`, `node_forked`. Nothing has
+   * @throws SyncError `session_expired`, `session_mismatch`, `bad_request` (its checksum), `batch_reused`, `forbidden`, `node_forked`. Nothing has
    *   happened then.
    */
   exchange(sessionId: string, batch: IncomingBatch, caller: Caller): BatchAnswer {
@@ -115,13 +115,23 @@ export class Responder {
     if (batch.sourceNodeId !== node.nodeId) {
       throw new SyncError('session_mismatch', `the session is of ${node.nodeId}, the batch of ${batch.sourceNodeId}`);
     }
-    const hash = checksum({ cursor: batch.cursor, changes: batch.changes, void: batch.void ?? [] });
+    const hash = batchChecksum(batch);
+    if (batch.checksum !== undefined && batch.checksum !== hash) {
+      throw new SyncError('bad_request', 'the checksum is not that of the batch');
+    }
     const repeated = this.#answered(node, batch.batchId, hash);
     if (repeated !== undefined) return repeated;
     if (batch.cursor > this.#sequencer.meta.seq) {
       throw new SyncError('session_expired', `the cursor ${batch.cursor} is not of this history`);
     }
-    return this.#sequencer.commit((commit) => this.#exchange(commit, session, batch, caller, hash));
+    const exchange = (needsFull: boolean) =>
+      this.#sequencer.commit((commit) => this.#exchange(commit, session, batch, { ...caller, needsFull }, hash));
+    try {
+      return exchange(false);
+    } catch (error) {
+      if (error !== OTHER_RECORDS) throw error;
+      return exchange(true);
+    }
   }
 
   disconnect(sessionId: string, caller: Caller): void {
@@ -129,15 +139,24 @@ export class Responder {
     this.#sequencer.commit((commit) => commit.keepNode(withoutSession(commit.node(node.nodeId), sessionId)));
   }
 
-  #exchange(commit: Commit, session: NodeSession, batch: IncomingBatch, caller: Caller, hash: string): BatchAnswer {
+  #exchange(
+    commit: Commit,
+    session: NodeSession,
+    batch: IncomingBatch,
+    caller: Caller & { needsFull: boolean },
+    hash: string,
+  ): BatchAnswer {
     for (const interval of batch.void ?? []) commit.keepNode(withVoid(commit.node(batch.sourceNodeId), interval));
-    const { results, applied } = takeBatch(commit, batch.changes, {
+    const { results, applied, made } = takeBatch(commit, batch.changes, {
       ...caller,
       nodeId: batch.sourceNodeId,
       cursor: batch.cursor,
       canResolve: session.capabilities.includes('conflict-resolution'),
     });
 
+    if (batch.digest !== undefined && made !== undefined && made.length > 0) {
+      if (batch.digest !== digestTotal(digestOf(made))) throw OTHER_RECORDS;
+    }
     const types = narrowed<string>(session.filter, caller.readTypes);
     const page = readFeed(this.#store, commit.head, batch.cursor, batch.limit, (entity) => {
       return (
@@ -212,6 +231,9 @@ export class Responder {
     if (this.#readOnlyAnswers.size > READ_ONLY_ANSWERS && oldest !== undefined) this.#readOnlyAnswers.delete(oldest);
   }
 }
+
+/** Takes back a transaction in which the deltas of a batch made other records than their writer had. */
+const OTHER_RECORDS = new Error('the deltas make other records here');
 
 /** Answers to reads that are kept in memory, of that many nodes: with pages of at most 256 KiB, 16 MiB. */
 const READ_ONLY_ANSWERS = 64;
