@@ -111,6 +111,7 @@ export function writtenBody(
   return {
     success: true,
     ...entity,
+    ...(written.entityId === undefined ? {} : { entityId: written.entityId }),
     version: written.version,
     vectorClock,
     synced: written.synced,

@@ -1,4 +1,4 @@
-import { type Change, stampOf } from './change.ts';
+import { type Change, type ChangeHeader, stampOf } from './change.ts';
 import { compose, MAX_OPERATIONS, type Operation } from './delta.ts';
 import type { WriteKind } from './entity.ts';
 import type { Stamp } from './hlc.ts';
@@ -17,16 +17,15 @@ import { isWithin, overlaps, type Path, parsePath } from './path.ts';
 export function coalesce(earlier: Change, later: Change, keepStamps: boolean): Change | 'nothing' | undefined {
   if (!isPlain(earlier) || !isPlain(later)) return undefined;
   const { id, stamp, timestamp } = later;
-  const header = { ...earlier, id, stamp, timestamp, priority: morePressing(earlier.priority, later.priority) };
+  const { operation, data, operations, mergePatch, stamps, ...rest } = earlier;
+  const header = { ...rest, id, stamp, timestamp, priority: morePressing(earlier.priority, later.priority) };
   switch (earlier.operation) {
     case 'create':
       if (later.operation === 'delete') return 'nothing';
-      return later.data === undefined
-        ? undefined
-        : { ...header, operation: 'create', data: later.data, operations: undefined };
+      return later.data === undefined ? undefined : { ...header, operation: 'create', data: later.data };
     case 'update':
       return later.operation === 'delete'
-        ? { ...header, operation: 'delete', data: undefined, operations: undefined, stamps: undefined }
+        ? { ...header, operation: 'delete' }
         : updateOf(header, earlier, later, keepStamps);
     case 'delete':
       // A record that is made anew is another one: it must not look like a change of the old one.
@@ -34,11 +33,11 @@ export function coalesce(earlier: Change, later: Change, keepStamps: boolean): C
   }
 }
 
-function updateOf(header: Change, earlier: Change, later: Change, keepStamps: boolean): Change | undefined {
+function updateOf(header: ChangeHeader, earlier: Change, later: Change, keepStamps: boolean): Change | undefined {
   if (later.operation !== 'update' || later.data === undefined) return undefined;
   const { data } = later;
   if (earlier.operations === undefined || later.operations === undefined) {
-    return { ...header, operation: 'update', data, operations: undefined, stamps: undefined };
+    return { ...header, operation: 'update', data };
   }
   if (keepStamps && !canBeTold(earlier.operations, later.operations)) return undefined;
   const operations = compose(earlier.operations, later.operations);

@@ -9,7 +9,7 @@ import {
   resolve,
 } from './conflict.ts';
 import { hasSeen } from './context.ts';
-import { applyOperations, MAX_DEPTH } from './delta.ts';
+import { applyOperations, MAX_DEPTH, mergePatchOperations } from './delta.ts';
 import { type EntityVersion, versionDot } from './entity.ts';
 import type { JsonObject } from './json.ts';
 import { pathsWritten, type Written } from './marks.ts';
@@ -40,10 +40,10 @@ export function outcomeOf(current: EntityVersion | undefined, change: Change, po
   if (refusal !== undefined) return refusal;
   if (current === undefined || isSuccessor(change, current)) return successor(current, change);
 
-  // Operations that somebody waits for mean the state that they meet, so they can't lose a race.
-  if (change.consistency === 'strong' && change.data === undefined && change.operation !== 'delete') {
-    return successor(current, change);
-  }
+  // Operations that somebody waits for mean the state that they meet, so they can't lose a race; and where nothing is, a
+  // delete that somebody waits for finds nothing.
+  const isLiveDelete = change.operation === 'delete' && current.data !== null;
+  if (change.consistency === 'strong' && change.data === undefined && !isLiveDelete) return successor(current, change);
   const kind = conflictKind(current.data, change.operation);
   if (kind === undefined) return { kind: 'no-op' };
   // Only operations, on a base that isn't here: what they were meant to make can't be told.
@@ -60,7 +60,7 @@ function isSuccessor(change: Change, current: EntityVersion): boolean {
 /** The outcome of a change that has seen all that is there. */
 function successor(current: EntityVersion | undefined, change: Change): Outcome {
   const before = current?.data ?? null;
-  const { operation, data, operations } = change;
+  const { operation, data, mergePatch } = change;
   if (before === null) {
     if (data !== undefined) return { kind: 'advance', data, written: 'whole' };
     if (operation === 'delete' && change.consistency !== 'strong') return { kind: 'no-op' };
@@ -68,6 +68,7 @@ function successor(current: EntityVersion | undefined, change: Change): Outcome 
     return { kind: 'refused', code: 'not_found', detail };
   }
   if (operation === 'delete') return { kind: 'advance', data: null, written: 'whole' };
+  const operations = mergePatch === undefined ? change.operations : mergePatchOperations(before, mergePatch);
   // The operations first: an earlier change of the same writer may have become another record than the writer saw.
   const applied = operations && applyOperations(before, operations);
   if (operations !== undefined && applied?.ok) {

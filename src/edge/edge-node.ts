@@ -7,6 +7,9 @@ import { type EntityId, type EntityType, entityKey, type NodeId, toNodeId, toSpa
 import type { JsonObject } from '../core/json.ts';
 import { policyFor, policyWarnings } from '../core/policy.ts';
 import { merge, type VectorClock } from '../core/vector-clock.ts';
+import { clock } from '../platform/clock.ts';
+import { entropy } from '../platform/entropy.ts';
+import { logger } from '../platform/logger.ts';
 import { policies } from '../policies.ts';
 import { type Result, toResult } from '../protocol/errors.ts';
 import { durableObjectSqlite } from '../store/do-sqlite.ts';
@@ -17,7 +20,7 @@ import type { LinkState } from '../sync/machine.ts';
 import { NodeResolver } from '../sync/node-resolver.ts';
 import type { QueueStats, QueueStatus } from '../sync/offline-queue.ts';
 import { type NetworkReport, type Plan, planFor, UNMEASURED } from '../sync/plan.ts';
-import type { Clock, Entropy, QueuedChange } from '../sync/ports.ts';
+import type { QueuedChange } from '../sync/ports.ts';
 import { Replica, type View, type Write } from '../sync/replica.ts';
 import type { PokeTarget } from '../transport/rpc.ts';
 import { type UpstreamEnv, upstreamFor } from './upstream.ts';
@@ -136,6 +139,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
       }),
       clock,
       entropy,
+      logger,
       isLive: () => this.#isLive(),
       batchSize: () => this.#plan().batchSize,
     });
@@ -182,7 +186,6 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
   status(): EdgeStatus {
     this.#use();
     const { cursor, epoch, asOfMs, lastSyncMs, digest, digestMismatches } = this.#replica.meta;
-    const nowMs = this.#replica.nowMs();
     const { online: _, ...network } = this.#network;
     return {
       nodeId: this.#replica.nodeId,
@@ -193,7 +196,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
       epoch,
       queue: this.#replica.queueStats(),
       asOf: asOfMs === 0 ? null : asOfMs,
-      stalenessMs: asOfMs === 0 ? null : Math.max(0, nowMs - asOfMs),
+      stalenessMs: this.#replica.stalenessMs(),
       network,
       plan: this.#plan(),
       lastSync: lastSyncMs === 0 ? null : lastSyncMs,
@@ -293,11 +296,12 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
     void this.ctx.storage.setAlarm(wantedMs);
   }
 
-  /** No alarm without a reason: something waits to be sent, or somebody is there who wants news. */
+  /** No alarm without a reason: something waits to be sent, a pull is half done, or somebody is there who wants news. */
   #wantedAlarmMs(): number | null {
     if (!this.#link.online) return null;
     const nowMs = clock.nowMs();
-    if (this.#replica.hasUnsent()) return Math.max(nowMs + SYNC_DELAY_MS, this.#link.nextAttemptAtMs ?? 0);
+    if (this.#replica.hasUnsent() || this.#replica.isPulling())
+      return Math.max(nowMs + SYNC_DELAY_MS, this.#link.nextAttemptAtMs ?? 0);
     return this.#isLive() ? nowMs + PULL_EVERY_MS : null;
   }
 
@@ -321,16 +325,6 @@ const PULL_EVERY_MS = 30_000;
 /** So long after the last request somebody is taken to be there. */
 const LIVE_MS = 60_000;
 const NETWORK_KEY = 'network';
-
-const clock: Clock = {
-  nowMs: () => Date.now(),
-  sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
-};
-
-const entropy: Entropy = {
-  id: () => crypto.randomUUID().replaceAll('-', ''),
-  fraction: () => Math.random(),
-};
 
 /** An edge object is named `<space>/<node>`. */
 function identityOf(ctx: DurableObjectState) {

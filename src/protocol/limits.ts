@@ -32,6 +32,8 @@ export const LIMITS = {
   requestIssues: 20,
   /** An HTTP body as it arrives. `http.md`, section 2. */
   bodyBytes: 1024 * 1024,
+  /** One change as JSON: a record and the operations that make it, and small enough for a batch of its own. */
+  changeBytes: 768 * 1024,
   /** Changes in one batch that the cloud takes; nodes send fewer by their plan. */
   batchChanges: 500,
   /** A batch as JSON, after inflation: a row holds at most 2 MB, and its answer has to fit in one. */
@@ -43,6 +45,10 @@ export const LIMITS = {
   /** Rows of the feed, and conflicts, that are read at a time: as many of the largest fit in memory. */
   feedRows: 32,
   conflictRows: 8,
+  /** Entities that one page looks at, for those that its reader may have and wants. */
+  pageScan: 10_000,
+  /** Entity types that a node may ask for. */
+  filterTypes: 100,
   /** Entries in a vector clock that somebody sends. A replica's own has two; a relay's a few more. */
   clockEntries: 256,
   /** Intervals in a list of counters. */

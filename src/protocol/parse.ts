@@ -16,3 +16,16 @@ export function parseWith<T>(schema: z.ZodType<T>, value: unknown): T {
   const [first] = issues;
   throw new SyncError('bad_request', `${first?.path || 'the body'}: ${first?.message ?? 'malformed'}`, { issues });
 }
+
+/**
+ * As {@link parseWith}, of an answer: one that doesn't fit is no refusal, and tells nothing of what was done.
+ *
+ * @throws SyncError `internal`
+ */
+export function parseAnswer<T>(schema: z.ZodType<T>, value: unknown): T {
+  try {
+    return parseWith(schema, value);
+  } catch (error) {
+    throw new SyncError('internal', `the answer is none of the protocol: ${error}`);
+  }
+}

@@ -29,6 +29,7 @@ export class Commit {
   readonly #before: CloudMeta;
   readonly #nodes = new Map<NodeId, NodeRecord>();
   readonly #awaited: AwaitedResolution[] = [];
+  #newest: EntityVersion | undefined;
   #seq: number;
   #conflicts: number;
   #conflictRevision: number;
@@ -53,6 +54,11 @@ export class Commit {
 
   get digest(): CloudMeta['digest'] {
     return this.#digest;
+  }
+
+  /** The last version that this transaction made. */
+  get newest(): EntityVersion | undefined {
+    return this.#newest;
   }
 
   get awaited(): readonly AwaitedResolution[] {
@@ -105,6 +111,7 @@ export class Commit {
     const next = versionAfter(current, source, effect, { seq: this.#seq, version });
     this.#store.writeEntity(next);
     this.#digest = replaceInDigest(this.#digest, current, next);
+    this.#newest = next;
     return next;
   }
 

@@ -1,16 +1,18 @@
 import { assertNever } from '../core/assert.ts';
-import { type Change, dotOf } from '../core/change.ts';
-import { type Conflict, type Resolution, stampAfter } from '../core/conflict.ts';
+import { checksum } from '../core/canonical.ts';
+import { type Change, dotOf, isDelta } from '../core/change.ts';
+import { type Conflict, type Resolution, replacing, stampAfter } from '../core/conflict.ts';
 import { has } from '../core/dot-set.ts';
 import type { EntityVersion } from '../core/entity.ts';
 import type { Stamp } from '../core/hlc.ts';
 import { type EntityId, type EntityKey, entityKey, MAX_NAME_CHARS, type NodeId, toEntityId } from '../core/ids.ts';
+import { type JsonObject, jsonEqual } from '../core/json.ts';
 import { type Outcome, outcomeOf } from '../core/outcome.ts';
 import type { Policy } from '../core/policy.ts';
 import type { Effect } from '../core/version.ts';
 import { SyncError } from '../protocol/errors.ts';
-import { type ChangeResult, change as changeSchema, type IncomingBatch } from '../protocol/messages.ts';
-import { recordProblem } from '../protocol/record.ts';
+import { type ChangeResult, change as changeSchema, type IncomingBatch, isFinal } from '../protocol/messages.ts';
+import { type Refusal, recordProblem } from '../protocol/record.ts';
 import type { Commit } from './commit.ts';
 import { answeredByNode, askedConflict, askedOf, recordConflict, usable } from './conflict-record.ts';
 import { isForked, renamedTo, withChange, withRename, withVoid } from './node-record.ts';
@@ -27,6 +29,8 @@ export interface Author {
   readonly canResolve: boolean;
   /** The entity types that it may write; undefined: all. */
   readonly writeTypes?: readonly string[] | undefined;
+  /** Whether it is asked for the records instead of all its deltas. */
+  readonly needsFull?: boolean | undefined;
 }
 
 /** What a batch did. */
@@ -34,6 +38,8 @@ export interface Sequenced {
   readonly results: ChangeResult[];
   /** Entities that the author can tell the state of by itself, with the version that it gave them. */
   readonly applied: ReadonlyMap<EntityKey, string>;
+  /** What its deltas made; undefined: one of them met something else than its writer had. */
+  readonly made: readonly EntityVersion[] | undefined;
 }
 
 /**
@@ -49,13 +55,14 @@ export function takeBatch(commit: Commit, changes: IncomingBatch['changes'], aut
     }
   }
   const batch = new Judge(commit, author);
-  return { results: changes.map((envelope) => batch.take(envelope)), applied: batch.applied };
+  const results = changes.map((envelope) => batch.take(envelope));
+  return { results, applied: batch.applied, made: batch.made };
 }
 
 /** Does with a change what {@link outcomeOf} says: the one place where a conflict is decided. `design.md`, section 5. */
 export function decide(commit: Commit, change: Change, policy: Policy): ChangeResult {
   const { id, data } = change;
-  const problem = data === undefined ? undefined : recordProblem(data, policy);
+  const problem = data === undefined ? undefined : (recordProblem(data, policy) ?? checksumProblem(change, data));
   if (problem !== undefined) return commit.refuse(id, problem);
   const current = commit.entity(entityKey(change));
   const outcome = outcomeOf(current, change, policy);
@@ -95,6 +102,7 @@ export function decide(commit: Commit, change: Change, policy: Policy): ChangeRe
 /** One batch of one author. */
 class Judge {
   readonly applied = new Map<EntityKey, string>();
+  made: EntityVersion[] | undefined = [];
   readonly #commit: Commit;
   readonly #author: Author;
   /** Node and entity of changes that have to be sent once more. */
@@ -110,15 +118,20 @@ class Judge {
     const parsed = changeSchema.safeParse(envelope);
     const { counter } = dotOf(envelope);
     const node = this.#commit.node(nodeId);
-    if (has(node.received, counter)) return this.#known(id, node, parsed.success ? parsed.data : undefined);
+    if (has(node.received, counter)) {
+      this.made = undefined;
+      return this.#known(id, node, parsed.success ? parsed.data : undefined);
+    }
 
     if (!parsed.success) {
+      this.made = undefined;
       this.#commit.keepNode(withVoid(node, [counter, counter]));
       const [issue] = parsed.error.issues;
       const detail = `the change is malformed: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`;
       return this.#commit.refuse(id, { code: 'bad_request', detail });
     }
     const result = this.#judge(parsed.data);
+    if (isDelta(parsed.data)) this.#noteMade(result);
     if (isFinal(result)) this.#commit.keepNode(withChange(this.#commit.node(nodeId), parsed.data));
     return result;
   }
@@ -148,6 +161,7 @@ class Judge {
     }
     // Behind a change of the same node that has to be sent once more: the order of the two stays.
     const place = `${change.nodeId} ${entityKey(change)}`;
+    if (this.#author.needsFull && isDelta(change)) this.#deferred.add(place);
     if (this.#deferred.has(place)) return { id: change.id, status: 'needs-full' };
     const { stamp, clamped } = this.#stampFor(change);
     // What its node wrote before it heard that the record has another id is meant for that one.
@@ -177,6 +191,13 @@ class Judge {
     return { stamp: this.#commit.stampNow(change.nodeId as NodeId), clamped: true };
   }
 
+  #noteMade({ status, version }: ChangeResult): void {
+    const { newest } = this.#commit;
+    const isAsMeant = status === 'applied' && version === undefined && newest !== undefined;
+    if (isAsMeant) this.made?.push(newest);
+    else this.made = undefined;
+  }
+
   /** Whoever hasn't got what a change was applied to can't tell what came of it. */
   #noteApplied(change: Change, before: EntityVersion | undefined, result: ChangeResult): void {
     if (result.seq === undefined || result.status === 'conflict') return;
@@ -192,10 +213,12 @@ function advance(
   commit: Commit,
   change: Change,
   current: EntityVersion | undefined,
-  { data, written }: Extract<Outcome, { kind: 'advance' }>,
+  advanced: Extract<Outcome, { kind: 'advance' }>,
   policy: Policy,
 ): ChangeResult {
   const { id, stamp } = change;
+  const { data, written } = asChecked(change, current, advanced);
+  if (change.data === undefined && data !== null && checksumProblem(change, data)) return { id, status: 'needs-full' };
   const problem = data === null || data === change.data ? undefined : recordProblem(data, policy);
   if (problem !== undefined) return commit.refuse(id, problem);
   const asked = askedConflict(commit, change);
@@ -203,6 +226,21 @@ function advance(
   if (asked !== undefined) answeredByNode(commit, asked, change, data);
   if (change.consistency !== 'strong') return { id, status: 'applied', seq };
   return { id, status: 'applied', seq, version: id, created: !isLive(current), data };
+}
+
+/** Whose checksum is of the record that came with it means that record, whatever the operations make here. */
+function asChecked(
+  { checksum, data }: Change,
+  current: EntityVersion | undefined,
+  advanced: Extract<Outcome, { kind: 'advance' }>,
+): Pick<Effect, 'data' | 'written'> {
+  if (checksum === undefined || data === undefined || jsonEqual(data, advanced.data)) return advanced;
+  return { data, written: replacing(current?.data ?? null, data) };
+}
+
+function checksumProblem(change: Change, data: JsonObject): Refusal | undefined {
+  if (change.checksum === undefined || change.checksum === checksum(data)) return undefined;
+  return { code: 'invalid_data', detail: 'the checksum is not that of the record' };
 }
 
 function resolved(
@@ -270,11 +308,6 @@ function overrule(commit: Commit, change: Change, current: EntityVersion | undef
 
 function isLive(version: EntityVersion | undefined): boolean {
   return version !== undefined && version.data !== null;
-}
-
-/** Whether the cloud has spoken its last word on the change. */
-function isFinal({ status }: ChangeResult): boolean {
-  return status !== 'needs-full' && status !== 'conflict';
 }
 
 function asRenamed(result: ChangeResult): ChangeResult {

@@ -1,6 +1,7 @@
 import { type Change, PRIORITIES, type Priority } from '../core/change.ts';
 import { type EntityKey, type EntityType, entityKey, splitKey } from '../core/ids.ts';
 import { LIMITS } from '../protocol/limits.ts';
+import { type ChangeResult, isFinal } from '../protocol/messages.ts';
 import type { QueuedChange } from './ports.ts';
 
 export const QUEUE_STATUSES = ['pending', 'syncing', 'failed', 'dead'] as const;
@@ -46,8 +47,8 @@ export class OfflineQueue {
   };
   /** In the batch that is under way. */
   #inFlight: ReadonlySet<string> = new Set();
-  /** The cloud's word has come; its effect becomes visible at the head. */
-  readonly #answered = new Set<string>();
+  /** The cloud's word has come, and whether it was the last one; its effect becomes visible at the head. */
+  readonly #answered = new Map<string, boolean>();
   /** Made since the start, and never in a batch: nobody else can have seen them. With the seq of the version below. */
   readonly #fresh = new Map<string, number>();
   #bytes = 0;
@@ -152,8 +153,8 @@ export class OfflineQueue {
     for (const id of this.#inFlight) this.#fresh.delete(id);
   }
 
-  markAnswered(ids: Iterable<string>): void {
-    for (const id of ids) this.#answered.add(id);
+  markAnswered(results: Iterable<ChangeResult>): void {
+    for (const result of results) this.#answered.set(result.id, isFinal(result));
   }
 
   forgetAnswered(): void {
@@ -164,6 +165,11 @@ export class OfflineQueue {
   hasUnsent(least: Priority, nowMs: number): boolean {
     for (const _ of this.#candidates(least, nowMs)) return true;
     return false;
+  }
+
+  /** Whether a change of the entity waits that is neither in the batch under way nor answered for good. */
+  hasUnsettledOf(key: EntityKey): boolean {
+    return this.of(key).some(({ change: { id } }) => !this.#inFlight.has(id) && this.#answered.get(id) !== true);
   }
 
   /**

@@ -6,6 +6,7 @@ import type { EntityVersion } from '../core/entity.ts';
 import type { HlcState, Stamp } from '../core/hlc.ts';
 import type { EntityId, EntityKey, EntityType, NodeId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
+import type { TypeFilter } from '../core/type-filter.ts';
 import type {
   Batch,
   BatchAnswer,
@@ -21,7 +22,13 @@ import type { Refusal } from '../protocol/record.ts';
 export interface Clock {
   /** Milliseconds since 1970; may jump either way. */
   nowMs(): number;
-  sleep(ms: number): Promise<void>;
+  /** Ends after `ms`, or at once when the signal is aborted: a wait that nobody needs keeps no object in memory. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+/** Structured logs. `error`: an invariant broke, somebody must look. `fields` are JSON. */
+export interface Logger {
+  error(event: string, fields: Readonly<Record<string, unknown>>): void;
 }
 
 export interface Entropy {
@@ -84,10 +91,14 @@ export interface ReplicaMeta {
   readonly hlc: HlcState;
   /** What to add to the own clock to have the cloud's, ms. */
   readonly clockOffsetMs: number;
-  /** When this replica last knew that it had everything; 0: never. */
+  /** When this replica last knew that it had everything that it asks for; 0: never. */
   readonly asOfMs: number;
   readonly lastSyncMs: number;
   readonly session: Session | null;
+  /** What this node asks for, in every session. */
+  readonly filter?: TypeFilter<EntityType>;
+  /** What the confirmed state is of: no more than was asked for, nor than the token allows. */
+  readonly types?: TypeFilter;
   /** How often state and cloud didn't agree at the same cursor, and were mended. */
   readonly digestMismatches: number;
 }
@@ -172,7 +183,7 @@ export interface NodeRecord {
   readonly received: DotSet;
   /** Content hashes of its newest counters. */
   readonly hashes: readonly (readonly [counter: number, hash: string])[];
-  readonly sessions: readonly { readonly id: string; readonly expiresAtMs: number; readonly capabilities: string[] }[];
+  readonly sessions: readonly NodeSession[];
   /** Newest first. */
   readonly answers: readonly { readonly batchId: string; readonly hash: string; readonly answer: BatchAnswer }[];
   readonly cursor: number;
@@ -180,6 +191,15 @@ export interface NodeRecord {
   readonly pending: number;
   /** Records that it created and that got another id, newest last. */
   readonly renames?: readonly Rename[] | undefined;
+}
+
+/** A session, as the cloud remembers it. */
+export interface NodeSession {
+  readonly id: string;
+  readonly expiresAtMs: number;
+  readonly capabilities: readonly string[];
+  /** What the node asked for. */
+  readonly filter?: TypeFilter<EntityType>;
 }
 
 /** What the node wrote on `entityId` after `counter` without having seen `seq` is meant for `to`. */

@@ -1,9 +1,10 @@
 import { assert, assertNever } from '../core/assert.ts';
-import { type Change, type ChangeContent, dotOf, type Priority } from '../core/change.ts';
+import { checksum } from '../core/canonical.ts';
+import { type Change, type ChangeContent, dotOf, isDelta, type Priority } from '../core/change.ts';
 import { coalesce } from '../core/coalesce.ts';
 import { stampAfter } from '../core/conflict.ts';
 import { applyOperations, diff, isAdditive, isSmaller, mergePatchOperations, type Operation } from '../core/delta.ts';
-import { digestTotal, EMPTY_DIGEST, replaceInDigest } from '../core/digest.ts';
+import { digestOf, digestTotal, digestWithin, EMPTY_DIGEST, replaceInDigest } from '../core/digest.ts';
 import { formatDot } from '../core/dot.ts';
 import { add, addAll, type DotSet, EMPTY_DOT_SET, gaps, has, union } from '../core/dot-set.ts';
 import type { EntityVersion } from '../core/entity.ts';
@@ -15,6 +16,7 @@ import {
   type EntityType,
   entityKey,
   type NodeId,
+  splitKey,
   toEntityId,
 } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
@@ -22,28 +24,37 @@ import { type PathWrite, pathOf } from '../core/marks.ts';
 import { outcomeOf } from '../core/outcome.ts';
 import { type Policies, policyFor } from '../core/policy.ts';
 import { isMet, type Precondition } from '../core/precondition.ts';
+import { admits, admitsAll, narrowed, type TypeFilter } from '../core/type-filter.ts';
 import { EMPTY_CLOCK, entry, merge, type VectorClock } from '../core/vector-clock.ts';
 import { type Effect, versionAfter } from '../core/version.ts';
+import { batchChecksum } from '../protocol/batch-checksum.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
-import type {
-  Batch,
-  BatchAnswer,
-  ChangeResult,
-  HandshakeAnswer,
-  HandshakeRequest,
-  RemoteChange,
+import {
+  type Batch,
+  type BatchAnswer,
+  type ChangeResult,
+  type HandshakeAnswer,
+  type HandshakeRequest,
+  isFinal,
+  type RemoteChange,
 } from '../protocol/messages.ts';
-import { checkRecord, utf8Bytes } from '../protocol/record.ts';
+import { checkRecord, isWellFormed, NOT_WELL_FORMED, refusalError, utf8Bytes } from '../protocol/record.ts';
 import { OfflineQueue, type QueueStats, type QueueStatus } from './offline-queue.ts';
 import type { Clock, QueuedChange, ReplicaMeta, ReplicaStore, Session, StagedPage } from './ports.ts';
 import { QueueSlots } from './queue-slots.ts';
+import { strongContent } from './strong-content.ts';
 
 export interface ReplicaOptions {
   readonly store: ReplicaStore;
   readonly nodeId: NodeId;
   readonly policies: Policies;
   readonly clock: Clock;
+  /**
+   * The only entity types that this replica holds; undefined: all that its token allows. It may be another filter than
+   * that of the former start. What is written of other types is pending here, and gone when the cloud has it.
+   */
+  readonly entityTypes?: readonly EntityType[] | undefined;
 }
 
 /** What a caller wants done to one entity. */
@@ -94,7 +105,8 @@ interface Answered {
 /** What an exchange brought, once it reached the head. */
 export interface Confirmation {
   readonly downloaded: number;
-  readonly digestMismatch: boolean;
+  /** This isn't the cloud's state, or not all of it; the next pull begins at 0. */
+  readonly readsAgain: boolean;
   /** Queued changes that are other than they were, and so may be answered otherwise. */
   readonly changed: number;
   /** Those of them that met another change, which the cloud leaves to this node. */
@@ -125,15 +137,16 @@ export class Replica {
   /** What the cloud said at the handshake that it has of this node; true of the state at its head. */
   #reported: DotSet = EMPTY_DOT_SET;
   /** Counters whose change is under way without being queued; no void, until there is no answer. */
-  readonly #awaited = new Set<number>();
+  readonly #awaited = new Map<number, EntityKey>();
 
   constructor(options: ReplicaOptions) {
     this.nodeId = options.nodeId;
     this.#store = options.store;
     this.#policies = options.policies;
     this.#clock = options.clock;
-    this.#meta = options.store.readMeta() ?? freshMeta(options.nodeId);
+    this.#meta = options.store.readMeta() ?? freshMeta(options.nodeId, options.entityTypes);
     assert(this.#meta.nodeId === options.nodeId, 'a store belongs to one node');
+    this.#refilter(options.entityTypes);
 
     const stored = options.store.readQueue(this.#meta.received.upTo).filter((queued) => !this.#isSettled(queued));
     this.#queue = new OfflineQueue(stored);
@@ -141,13 +154,14 @@ export class Replica {
     this.#counter = stored.reduce((max, { change }) => Math.max(max, dotOf(change).counter), this.#meta.counter);
     this.#hlc = stored.reduce((hlc, { change }) => observe(hlc, change.stamp, 0), this.#meta.hlc);
 
-    this.#pullFrom = this.#meta.cursor;
-    this.#pullSince = this.#meta.cursor;
+    // What doesn't have everything begins anew.
+    this.#pullFrom = this.#meta.asOfMs === 0 ? 0 : this.#meta.cursor;
+    this.#pullSince = this.#pullFrom;
     for (const { batch, answer } of options.store.readStaged()) {
       if (this.#stagedPages === 0) this.#pullSince = batch.since ?? 0;
       this.#stagedPages += 1;
       this.#pullFrom = answer.cursor;
-      this.#queue.markAnswered(answer.results.map(({ id }) => id));
+      this.#queue.markAnswered(answer.results);
     }
   }
 
@@ -160,6 +174,12 @@ export class Replica {
   /** The cloud's time, as far as this node can tell, ms. */
   nowMs(): number {
     return this.#clock.nowMs() + this.#meta.clockOffsetMs;
+  }
+
+  /** For how long there may be news that this replica hasn't got, ms; null: it never had everything. */
+  stalenessMs(): number | null {
+    const { asOfMs } = this.#meta;
+    return asOfMs === 0 ? null : Math.max(0, this.nowMs() - asOfMs);
   }
 
   /** What a reader of this replica has seen. Two entries, however many nodes there are. */
@@ -178,7 +198,7 @@ export class Replica {
   covers(clock: VectorClock): boolean {
     return Object.entries(clock).every(([node, counter]) => {
       if (counter === 0) return true;
-      if (node === CLOUD) return this.#meta.cursor >= counter;
+      if (node === CLOUD) return this.#meta.asOfMs > 0 && this.#meta.cursor >= counter;
       return node === this.nodeId && this.#counter >= counter;
     });
   }
@@ -200,6 +220,11 @@ export class Replica {
   listQueue(status: QueueStatus | undefined, after: string | undefined, limit: number) {
     const { items, more } = this.#queue.list(status, after, limit);
     return { items: items.map((queued) => ({ ...queued, status: this.#queue.statusOf(queued) })), more };
+  }
+
+  /** Whether a pull has begun and not reached the head. */
+  isPulling(): boolean {
+    return this.#pullFrom !== this.#meta.cursor;
   }
 
   // --- reads ---
@@ -265,15 +290,16 @@ export class Replica {
     if (write.kind === 'put') checkRecord(write.data, policy);
     const counter = this.#counter + 1;
     const change: Change = {
-      ...this.#make(write, strongContent(write, before), after, counter),
+      ...this.#make(write, strongContent(write, before !== undefined), after, counter),
       consistency: 'strong',
       ifMatch: write.ifMatch,
       ifNoneMatch: write.ifNoneMatch,
     };
+    changeBytes(change);
     // The counter is spent before it is sent: after a crash it is void, and never stands for another change.
     this.#saveMeta({ counter });
     this.#took(change);
-    this.#awaited.add(counter);
+    this.#awaited.set(counter, entityKey(write));
     return change;
   }
 
@@ -293,12 +319,11 @@ export class Replica {
   retryDead(id: string, data?: JsonObject): string {
     const dead = this.#dead(id);
     if (data !== undefined) checkRecord(data, this.#policy(dead.change));
-    const edit = data === undefined ? {} : { data, operations: undefined, operation: 'update' as const };
-    const stamp = data === undefined ? dead.change.stamp : stampOf(tick(this.#hlc, this.nowMs()), this.nodeId);
+    const { resolves: _, ...change } = dead.change;
     const newId = formatDot({ node: this.nodeId, counter: this.#counter + 1 });
-    const again: Change = { ...dead.change, ...edit, id: newId, stamp, resolves: undefined };
+    const again = data === undefined ? { ...change, id: newId } : this.#edited({ ...change, id: newId }, data);
     const queued: QueuedChange = {
-      ...this.#newRow(again, utf8Bytes(JSON.stringify(again))),
+      ...this.#newRow(again, changeBytes(again)),
       slot: dead.slot,
     };
     this.#store.transaction(() => this.#store.writeQueued(queued));
@@ -306,6 +331,11 @@ export class Replica {
     this.#queue.remove(id);
     this.#queue.put(queued);
     return again.id;
+  }
+
+  #edited(change: Change, data: JsonObject): Change {
+    const { operation, data: before, operations, mergePatch, stamps, ...header } = change;
+    return { ...header, stamp: stampOf(tick(this.#hlc, this.nowMs()), this.nodeId), operation: 'update', data };
   }
 
   /** Gives a dead change up. @throws SyncError `not_found`, `not_dead` */
@@ -363,25 +393,44 @@ export class Replica {
 
   /**
    * The next batch: what waits, in order, then the changes that somebody waits for, and the cursor to pull from. What it
-   * takes of the queue is `syncing` until it is answered.
+   * takes of the queue is `syncing` until it is answered. A strong change goes behind all that waits for its entity, so
+   * there may be no place for it yet.
    */
   nextBatch(batchId: string, bounds: BatchBounds, strong: readonly Change[]): Batch {
-    const room = { ...bounds, maxChanges: Math.max(0, bounds.maxChanges - strong.length) };
+    // Half of the batch at most is kept free for those: a long queue mustn't let them wait, nor they the queue.
+    const room = {
+      maxChanges: bounds.maxChanges - Math.min(strong.length, Math.floor(bounds.maxChanges / 2)),
+      maxBytes: strong.length === 0 ? bounds.maxBytes : bounds.maxBytes / 2,
+    };
     const first = new Set(strong.map(entityKey));
     const selected = this.#queue.select({ ...room, first, least: bounds.least ?? 'normal', nowMs: this.nowMs() });
     this.#queue.markInFlight(selected.map(({ change }) => change.id));
+    let left = bounds.maxBytes - selected.reduce((bytes, queued) => bytes + queued.bytes, 0);
+    const waited: Change[] = [];
+    for (const change of strong) {
+      left -= changeBytes(change);
+      const isFull =
+        selected.length + waited.length > 0 && (left < 0 || selected.length + waited.length >= bounds.maxChanges);
+      if (isFull) break;
+      if (!this.#queue.hasUnsettledOf(entityKey(change))) waited.push(change);
+    }
     const voids = this.#voids().slice(0, LIMITS.intervals);
-    return {
+    const changes = selected.map(onWire);
+    const batch: Batch = {
       batchId,
       sourceNodeId: this.nodeId,
       targetNodeId: CLOUD,
       cursor: this.#pullFrom,
       since: this.#pullSince,
       lastSyncTimestamp: Math.max(0, Math.floor(this.#meta.lastSyncMs)),
-      changes: [...selected.map(onWire), ...strong],
+      changes: [...changes, ...waited],
       ...(voids.length === 0 ? {} : { void: voids }),
       pending: this.queueStats().pending,
     };
+    const deltas = new Set(changes.filter(isDelta).map(({ id }) => id));
+    const made = selected.filter(({ change }) => deltas.has(change.id)).map(({ change }) => versionMadeBy(change));
+    const digest = made.length === 0 ? {} : { digest: digestTotal(digestOf(made)) };
+    return { ...batch, ...digest, checksum: batchChecksum(batch) };
   }
 
   /** The batch under way failed: what it took waits again. */
@@ -402,7 +451,7 @@ export class Replica {
     this.#stagedPages += 1;
     this.#pullFrom = answer.cursor;
     this.#queue.markInFlight([]);
-    this.#queue.markAnswered(answer.results.map(({ id }) => id));
+    this.#queue.markAnswered(answer.results);
     return undefined;
   }
 
@@ -421,7 +470,7 @@ export class Replica {
     const { attempts, answer } = resolved;
     const conflictId = queued.change.resolves?.conflictId ?? '';
     const resolves = { conflictId, attempts, reason: answer?.reason ?? '' };
-    const { operation, data, operations, ...header } = queued.change;
+    const { operation, data, operations, mergePatch, ...header } = queued.change;
     const base = merge(header.base, { [CLOUD]: this.#meta.cursor });
     const change: Change =
       answer === undefined
@@ -440,8 +489,11 @@ export class Replica {
     const head = this.#store.transaction(() => {
       const merged = this.#mergePages(last);
       const { settled, changed } = this.#settle(merged.answered);
-      const { digest } = last.answer;
-      const digestMismatch = merged.isBroken || (digest !== undefined && digest !== digestTotal(merged.digest));
+      const { digest, types } = last.answer;
+      // The cloud gives more types than it gave for the first pages, or before: their past is missing.
+      const isPartial = !admitsAll(merged.types, types);
+      const isOther = digest !== undefined && !isPartial && digest !== digestTotal(merged.digest);
+      const digestMismatch = merged.isBroken || isOther;
       const meta: ReplicaMeta = {
         ...this.#meta,
         cursor: last.answer.cursor,
@@ -449,15 +501,17 @@ export class Replica {
         received: merged.received,
         settled: withSettled(this.#meta, merged.received.upTo, this.nowMs()),
         digest: merged.digest,
+        types: merged.types,
         hlc: merged.hlc,
-        asOfMs: askedAtMs,
+        asOfMs: isPartial ? 0 : askedAtMs,
         lastSyncMs: this.nowMs(),
         digestMismatches: this.#meta.digestMismatches + (digestMismatch ? 1 : 0),
       };
       const isNews = merged.downloaded + merged.answered.length > 0 || meta.cursor !== this.#meta.cursor;
-      if (isNews || digestMismatch || this.#stagedPages > 0) this.#store.writeMeta(meta);
+      const isWhole = this.#meta.asOfMs > 0 && !isPartial && !merged.isNarrowed;
+      if (isNews || digestMismatch || !isWhole || this.#stagedPages > 0) this.#store.writeMeta(meta);
       if (this.#stagedPages > 0) this.#store.clearStaged();
-      return { ...merged, settled, changed, digestMismatch, meta };
+      return { ...merged, settled, changed, readsAgain: digestMismatch || isPartial, meta };
     });
 
     this.#meta = head.meta;
@@ -468,15 +522,15 @@ export class Replica {
     this.#queue.markInFlight([]);
     this.#queue.forgetAnswered();
     this.#reported = EMPTY_DOT_SET;
-    // A state that isn't the cloud's is mended by reading all of it again.
-    this.#pullFrom = head.digestMismatch ? 0 : head.meta.cursor;
+    // A state that isn't the cloud's, or not all of it, is mended by reading all of it again.
+    this.#pullFrom = head.readsAgain ? 0 : head.meta.cursor;
     this.#pullSince = this.#pullFrom;
     const conflicts = head.answered
       .filter(({ result }) => result.status === 'conflict')
       .flatMap(({ change }) => this.#queue.get(change.id)?.change ?? []);
     return {
       downloaded: head.downloaded,
-      digestMismatch: head.digestMismatch,
+      readsAgain: head.readsAgain,
       changed: head.changed.length,
       conflicts,
     };
@@ -484,6 +538,7 @@ export class Replica {
 
   /** Writes what the pages of a pull brought into the confirmed state, one page after the other. */
   #mergePages(last: StagedPage) {
+    let from: number | undefined;
     let digest = this.#meta.digest;
     let hlc = this.#hlc;
     let received = union(this.#meta.received, this.#reported);
@@ -493,18 +548,34 @@ export class Replica {
     /** The seq at which each entity came. */
     const pulled = new Map<EntityKey, number>();
     const answered: Answered[] = [];
+    const kept = new Set<EntityKey>();
+    /** What begins at 0 begins anew: what is still there may be wrong, or of another history. */
+    const current = (key: EntityKey): EntityVersion | undefined => {
+      return from === 0 && !kept.has(key) ? undefined : this.#store.readRecord(key);
+    };
     const put = (key: EntityKey, next: EntityVersion): void => {
-      digest = replaceInDigest(digest, this.#store.readRecord(key), next);
+      digest = replaceInDigest(digest, current(key), next);
+      kept.add(key);
       if (next.data === null) this.#store.removeRecord(key);
       else this.#store.writeRecord(next);
     };
 
-    let from: number | undefined;
+    let types: TypeFilter;
+    let isNarrowed = false;
     for (const { batch, answer } of this.#pages(last)) {
-      from ??= batch.cursor;
+      if (from === undefined) {
+        from = batch.cursor;
+        // What begins at 0 is of what it is told to be; what goes on is of no more than what it goes on from.
+        types = from === 0 ? answer.types : this.#meta.types;
+        if (from === 0) digest = EMPTY_DIGEST;
+      }
+      isNarrowed ||= !admitsAll(answer.types, types);
+      types = narrowed(types, answer.types);
       downloaded += answer.changes.length;
       for (const remote of answer.changes) {
         hlc = observe(hlc, remote.stamp, now);
+        // Of a type whose past is not here: it is all read again, from the beginning.
+        if (!admits(types, remote.entityType)) continue;
         pulled.set(entityKey(remote), remote.seq);
         const version = this.#versionOf(remote);
         // Operations that don't fit what is here: it isn't what the cloud takes it for.
@@ -521,26 +592,47 @@ export class Replica {
       }
     }
 
-    const kept = new Set(pulled.keys());
     for (const { change, result } of answered) {
       if (isFinal(result)) {
         received = add(received, dotOf(change).counter);
       }
+      if (!admits(types, change.entityType)) continue;
       // The entity may have come in an earlier page, before this change, or with it or something later.
       if (result.status !== 'applied' || (pulled.get(entityKey(change)) ?? 0) >= (result.seq ?? 0)) continue;
-      const version = this.#promoted(change, result);
+      const version = this.#promoted(current(entityKey(change)), change, result);
       if (version !== undefined) put(entityKey(change), version);
-      kept.add(entityKey(change));
     }
     // What began at 0 is all there is: what it didn't name is gone.
     if (from === 0) {
       for (const key of this.#store.recordKeys()) {
-        if (kept.has(key)) continue;
-        digest = replaceInDigest(digest, this.#store.readRecord(key), undefined);
-        this.#store.removeRecord(key);
+        if (!kept.has(key)) this.#store.removeRecord(key);
       }
     }
-    return { digest, hlc, received, downloaded, isBroken, answered };
+    if (isNarrowed) {
+      this.#dropOutside(types);
+      digest = digestWithin(digest, types);
+    }
+    return { digest, types, isNarrowed, hlc, received, downloaded, isBroken, answered };
+  }
+
+  /** What isn't wanted any more goes; what is wanted now, and wasn't, is read from the beginning, with all the rest. */
+  #refilter(filter: TypeFilter<EntityType>): void {
+    const before = this.#meta;
+    const isWider = !admitsAll(before.filter, filter);
+    if (!isWider && admitsAll(filter, before.filter)) return;
+    this.#store.transaction(() => {
+      this.#store.clearStaged();
+      this.#dropOutside(filter);
+      const types = narrowed<string>(before.types, filter);
+      const digest = digestWithin(before.digest, filter);
+      this.#saveMeta({ filter, types, digest, session: null, asOfMs: isWider ? 0 : before.asOfMs });
+    });
+  }
+
+  #dropOutside(filter: TypeFilter): void {
+    for (const key of this.#store.recordKeys()) {
+      if (!admits(filter, splitKey(key).entityType)) this.#store.removeRecord(key);
+    }
   }
 
   *#pages(last: StagedPage): Iterable<StagedPage> {
@@ -591,9 +683,8 @@ export class Replica {
   }
 
   /** What the cloud made of a change that it took as it was, and so doesn't send back. */
-  #promoted(change: Change, result: ChangeResult): EntityVersion | undefined {
+  #promoted(before: EntityVersion | undefined, change: Change, result: ChangeResult): EntityVersion | undefined {
     if (result.seq === undefined) return undefined;
-    const before = this.#store.readRecord(entityKey(change));
     const stamp = result.stamp ?? change.stamp;
     const outcome = outcomeOf(before, { ...change, stamp, base: { [CLOUD]: result.seq } }, this.#policy(change));
     // What the cloud applied to its state applies to the same state here. If not, the digests will tell, and mend it.
@@ -732,25 +823,33 @@ export class Replica {
 
   /** The operations, where a conflict needs to know them or they are worth sending instead of the record. */
   #delta(entity: { readonly entityType: EntityType }, data: JsonObject, operations: readonly Operation[] | undefined) {
-    if (operations === undefined || operations.length === 0) return {};
+    if (operations === undefined || operations.length === 0 || operations.length > LIMITS.operations) return {};
     const isTelling = this.#policy(entity).conflict === 'merge' || operations.some(isAdditive);
     return isTelling || isSmaller(operations, data) ? { operations } : {};
   }
 
   #make(write: Write, content: ChangeContent, after: VectorClock, counter: number): Change {
     const now = this.nowMs();
-    const seen = { [CLOUD]: this.#meta.cursor, ...(counter > 1 ? { [this.nodeId]: counter - 1 } : {}) };
+    const base = merge(after, { [CLOUD]: this.#meta.cursor, [this.nodeId]: counter - 1 });
     return {
       id: formatDot({ node: this.nodeId, counter }),
       entityType: write.entityType,
       entityId: write.entityId,
       ...content,
-      base: merge(after, seen),
+      base: this.#withoutAwaited(base, entityKey(write)),
       stamp: stampOf(tick(this.#hlc, now), this.nodeId),
       timestamp: now,
       nodeId: this.nodeId,
       priority: write.priority ?? this.#policy(write).priority,
     };
+  }
+
+  /** A strong change that is under way shows nowhere yet: whoever writes its entity now has not seen it. */
+  #withoutAwaited(base: VectorClock, key: EntityKey): VectorClock {
+    const { [this.nodeId]: own = 0, ...others } = base;
+    let upTo = own;
+    for (const [counter, awaited] of this.#awaited) if (awaited === key) upTo = Math.min(upTo, counter - 1);
+    return upTo > 0 ? { ...others, [this.nodeId]: upTo } : others;
   }
 
   #took(change: Change): void {
@@ -765,7 +864,7 @@ export class Replica {
   /** Counters that were spent and stand for nothing that will be sent. */
   #voids(): (readonly [number, number])[] {
     const counters = Array.from(this.#queue.all(), ({ change }) => dotOf(change).counter);
-    return gaps(addAll(this.#meta.received, [...counters, ...this.#awaited]), this.#counter);
+    return gaps(addAll(this.#meta.received, [...counters, ...this.#awaited.keys()]), this.#counter);
   }
 
   #isSettled({ change, error }: QueuedChange): boolean {
@@ -785,9 +884,11 @@ export class Replica {
       return;
     }
 
-    const next = both === undefined || both === 'nothing' ? change : both;
+    // What the two are together must not be more than one batch takes.
+    const isOne = both !== undefined && both !== 'nothing' && utf8Bytes(JSON.stringify(both)) <= LIMITS.changeBytes;
+    const next = isOne ? both : change;
     const replaced = next === change ? undefined : earlier;
-    const bytes = utf8Bytes(JSON.stringify(next));
+    const bytes = changeBytes(next);
     if (this.#queue.bytes - (replaced?.bytes ?? 0) + bytes > LIMITS.queueBytes) {
       throw new SyncError('queue_full', `${this.#queue.bytes} bytes wait for the cloud; the write was not accepted`, {
         retryAfterMs: 30_000,
@@ -824,9 +925,10 @@ export class Replica {
   }
 }
 
-function freshMeta(nodeId: NodeId): ReplicaMeta {
+function freshMeta(nodeId: NodeId, filter: TypeFilter<EntityType>): ReplicaMeta {
   return {
     nodeId,
+    filter,
     epoch: null,
     cursor: 0,
     counter: 0,
@@ -840,22 +942,6 @@ function freshMeta(nodeId: NodeId): ReplicaMeta {
     session: null,
     digestMismatches: 0,
   };
-}
-
-/** A strong write says what it wants of the state that it will meet, and not what this replica would make of it. */
-function strongContent(write: Write, before: View | undefined): ChangeContent {
-  switch (write.kind) {
-    case 'put':
-      return { operation: before === undefined ? 'create' : 'update', data: write.data };
-    case 'patch':
-      return { operation: 'update', operations: write.operations };
-    case 'merge-patch':
-      return { operation: 'update', operations: mergePatchOperations(before?.data ?? {}, write.patch) };
-    case 'delete':
-      return { operation: 'delete' };
-    default:
-      return assertNever(write);
-  }
 }
 
 function checkPrecondition(before: View | undefined, precondition: Precondition): void {
@@ -879,11 +965,6 @@ function withSettled({ settled }: ReplicaMeta, upTo: number, nowMs: number): Rep
 }
 
 const SETTLED_EVERY_MS = 3_600_000;
-
-/** Whether the cloud has spoken its last word on the change. */
-function isFinal({ status }: ChangeResult): boolean {
-  return status !== 'needs-full' && status !== 'conflict';
-}
 
 /** A queued change after the cloud's word on it; undefined: it has done its work. */
 function afterResult(queued: QueuedChange, result: ChangeResult, nowMs: number): QueuedChange | undefined {
@@ -912,9 +993,25 @@ function afterResult(queued: QueuedChange, result: ChangeResult, nowMs: number):
 
 /** As it is sent: by its operations alone, unless the cloud said that these are not enough. */
 function onWire({ change, needsFull }: QueuedChange): Change {
-  if (change.operation !== 'update' || change.operations === undefined || needsFull) return change;
+  if (change.operation !== 'update' || change.operations === undefined) return change;
+  // The record was asked for: the checksum says that it is meant, though the operations should make another one there.
+  if (needsFull) return change.data === undefined ? change : { ...change, checksum: checksum(change.data) };
   const { data: _, ...delta } = change;
   return { ...delta, operations: change.operations };
+}
+
+/** What a delta makes of the record that its writer has. */
+function versionMadeBy({ entityType, entityId, id, data }: Change) {
+  return { entityType, entityId, version: id, data: data ?? null };
+}
+
+/** @throws SyncError `too_large` for a change that no batch could take; `invalid_data` for one that has no hash. */
+function changeBytes(change: Change): number {
+  const text = JSON.stringify(change);
+  if (!isWellFormed(text)) throw refusalError(NOT_WELL_FORMED);
+  const bytes = utf8Bytes(text);
+  if (bytes <= LIMITS.changeBytes) return bytes;
+  throw new SyncError('too_large', `the change has ${bytes} bytes, and may have ${LIMITS.changeBytes}`);
 }
 
 function notFound(write: Write): SyncError {

@@ -101,6 +101,7 @@ export class NodeHost {
       resolver: new NodeResolver({ replica, policies, clock, resolverFor: (type) => policyFor(policies, type).onNode }),
       clock,
       entropy: { id: () => scheduler.random.name(), fraction: () => scheduler.random.fraction() },
+      logger: { error: () => undefined },
       isLive: () => true,
       batchSize: () => Math.min(batchSize, planFor(this.report, UNMEASURED).batchSize),
     });

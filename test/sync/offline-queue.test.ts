@@ -74,7 +74,7 @@ describe('what goes next', () => {
       queued(3, 'z', 'normal', { error }),
     ]);
     queue.markInFlight(['a:1']);
-    queue.markAnswered(['a:2']);
+    queue.markAnswered([{ id: 'a:2', status: 'applied' }]);
     expect(queue.select(all)).toEqual([]);
     expect(queue.stats(NOW)).toMatchObject({ syncing: 2, dead: 1, pending: 0, total: 3 });
     queue.markInFlight([]);
