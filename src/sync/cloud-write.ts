@@ -3,7 +3,8 @@ import type { Change } from '../core/change.ts';
 import { mergePatchOperations } from '../core/delta.ts';
 import type { EntityVersion } from '../core/entity.ts';
 import { CLOUD, entityKey } from '../core/ids.ts';
-import { refusalError } from '../protocol/record.ts';
+import { LIMITS } from '../protocol/limits.ts';
+import { checkContent, refusalError } from '../protocol/record.ts';
 import type { Commit } from './commit.ts';
 import { decide } from './judge.ts';
 import type { Write, Written } from './replica.ts';
@@ -14,6 +15,7 @@ import type { Write, Written } from './replica.ts';
  * @throws SyncError as a write at an edge does. Nothing has happened then.
  */
 export function writeAtCloud(commit: Commit, write: Write): Written {
+  checkContent(write, LIMITS.changeDepth);
   const { entityType, entityId, ifMatch, ifNoneMatch } = write;
   const change: Change = {
     id: commit.cloudDot(),

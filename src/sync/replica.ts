@@ -33,7 +33,7 @@ import type {
   HandshakeRequest,
   RemoteChange,
 } from '../protocol/messages.ts';
-import { checkRecord, utf8Bytes } from '../protocol/record.ts';
+import { checkContent, checkRecord, utf8Bytes } from '../protocol/record.ts';
 import { OfflineQueue, type QueueStats } from './offline-queue.ts';
 import type { Clock, QueuedChange, ReplicaMeta, ReplicaStore, Session, StagedPage } from './ports.ts';
 
@@ -221,6 +221,7 @@ export class Replica {
    *   `too_deep`, `queue_full`. Nothing has changed then.
    */
   write(write: Write, after: VectorClock): Written {
+    checkContent(write, LIMITS.changeDepth);
     const key = entityKey(write);
     const before = this.read(key);
     checkPrecondition(before, write);
@@ -256,6 +257,7 @@ export class Replica {
    * {@link endStrong} its counter is neither sent as void nor used again.
    */
   beginStrong(write: Write, after: VectorClock): Change {
+    checkContent(write, LIMITS.changeDepth);
     const before = this.read(entityKey(write));
     const policy = policyFor(this.#policies, write.entityType);
     if (write.kind === 'put') checkRecord(write.data, policy);

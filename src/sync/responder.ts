@@ -13,8 +13,10 @@ import type {
   HandshakeRequest,
   IncomingBatch,
 } from '../protocol/messages.ts';
+import { contentProblem } from '../protocol/record.ts';
 import { CAPABILITIES, PROTOCOL_VERSION, SUPPORTED_PROTOCOLS } from '../protocol/version.ts';
 import type { Commit } from './commit.ts';
+import { hasAll } from './coverage.ts';
 import { isEcho, readFeed, toRemoteChange } from './feed.ts';
 import { takeBatch } from './judge.ts';
 import { freshNode, withAnswer, withoutSession, withSession, withVoid } from './node-record.ts';
@@ -113,7 +115,7 @@ export class Responder {
     if (batch.sourceNodeId !== node.nodeId) {
       throw new SyncError('session_mismatch', `the session is of ${node.nodeId}, the batch of ${batch.sourceNodeId}`);
     }
-    const hash = checksum({ cursor: batch.cursor, changes: batch.changes, void: batch.void ?? [] });
+    const hash = batchHash(batch);
     const repeated = this.#answered(node, batch.batchId, hash);
     if (repeated !== undefined) return repeated;
     if (batch.cursor > this.#sequencer.meta.seq) {
@@ -150,7 +152,9 @@ export class Responder {
       vectorClock: clockFor(node, commit.head),
       serverTime: this.#clock.nowMs(),
       ...(page.more || caller.readTypes !== undefined ? {} : { digest: digestTotal(commit.digest) }),
-      ...(batch.requires === undefined ? {} : { covered: this.#covers(commit, batch.requires) }),
+      ...(batch.requires === undefined
+        ? {}
+        : { covered: hasAll(batch.requires, commit.head, (nodeId) => commit.node(nodeId)) }),
     };
 
     const isReadOnly = batch.changes.length === 0 && batch.void === undefined;
@@ -166,14 +170,6 @@ export class Responder {
 
   #canResolve({ sessions }: NodeRecord, sessionId: string): boolean {
     return sessions.some(({ id, capabilities }) => id === sessionId && capabilities.includes('conflict-resolution'));
-  }
-
-  /** Whether all that `clock` names is in the history. */
-  #covers(commit: Commit, clock: VectorClock): boolean {
-    return Object.entries(clock).every(([name, counter]) => {
-      const nodeId = toNodeId(name);
-      return nodeId === undefined ? commit.head >= counter : commit.node(nodeId).received.upTo >= counter;
-    });
   }
 
   #seen(commit: Commit, nodeId: NodeId): NodeRecord {
@@ -220,6 +216,12 @@ const SEEN_ROW_MS = 60_000;
 
 function isWorthARow(next: NodeRecord, stored: NodeRecord): boolean {
   return next.lastSeenAtMs - stored.lastSeenAtMs >= SEEN_ROW_MS;
+}
+
+/** Of what a batch asks for. A change that can't be taken in has no canonical text, and is refused whatever it says. */
+function batchHash({ cursor, changes, void: voids = [] }: IncomingBatch): string {
+  const hashed = changes.map((one) => (contentProblem(one, LIMITS.changeDepth) === undefined ? one : one.id));
+  return checksum({ cursor, changes: hashed, void: voids });
 }
 
 function clockFor(node: NodeRecord, head: number): VectorClock {
