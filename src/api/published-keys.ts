@@ -46,7 +46,9 @@ export class PublishedKeys {
   }
 }
 
-const keySet = z.object({ keys: z.array(z.looseObject({ kty: z.string(), kid: z.string().optional() })) });
+const keySet = z.object({
+  keys: z.array(z.custom<HonoJsonWebKey>((key) => typeof key === 'object' && key !== null && 'kty' in key)),
+});
 
 /** How long keys are good without being asked for again: issuers publish a new key well before they use it. */
 const KEEP_MS = 10 * 60_000;

@@ -115,7 +115,7 @@ export function refuseQuorum(c: Context<ApiEnv>): void {
 
 /**
  * The version of an entity tag, with or without its quotes, or `*`. One that can't be read is refused, and never taken for
- * none: a write would become unconditional.
+ * none: a write would become unconditional. (A header that is empty doesn't get here: the runtime leaves it out.)
  */
 function entityTag(c: Context<ApiEnv>, name: 'If-Match' | 'If-None-Match'): string | undefined {
   const text = c.req.header(name);
