@@ -13,15 +13,15 @@ const VERSION = '0.1.0';
 
 /** The HTTP API. `http.md` is its contract. */
 export const app = new Hono<ApiEnv>()
+  .use(async (c, next) => {
+    await next();
+    if (!c.res.headers.has('Cache-Control')) c.res.headers.set('Cache-Control', 'no-store');
+  })
   .get('/health', (c) => {
     const isConfigured = Boolean(c.env.CAUSEWAY_SECRET);
     return c.json({ status: isConfigured ? 'ok' : 'not_configured', version: VERSION }, isConfigured ? 200 : 503);
   })
   .use('/v1/*', authenticate)
-  .use('/v1/*', async (c, next) => {
-    await next();
-    c.res.headers.set('Cache-Control', 'no-store');
-  })
   .route('/v1/edge', edgeRoutes)
   .route('/v1/edge', queueRoutes)
   .route('/v1/sync', syncRoutes)

@@ -4,8 +4,10 @@ import * as z from 'zod';
 import { type NodeId, type SpaceId, toNodeId, toSpaceId } from '../core/ids.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
+import { firstIssue } from '../protocol/parse.ts';
 import type { ApiBindings, ApiEnv } from './env.ts';
 import type { Grant } from './grant.ts';
+import { PublishedKeys } from './published-keys.ts';
 
 /** Lets in who has a valid token, and notes what it allows; else 401, or 503 where there is nothing to check by. */
 export const authenticate: MiddlewareHandler<ApiEnv> = async (c, next) => {
@@ -22,8 +24,10 @@ async function grantOf(token: string | undefined, env: ApiBindings): Promise<Gra
   if (token === undefined) throw new SyncError('unauthenticated', 'send Authorization: Bearer <token>');
   const parsed = claims.safeParse(await verifiedClaims(token, secret, env.CAUSEWAY_JWKS_URL));
   if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    throw new SyncError('unauthenticated', `the token's claims are wrong: ${issue?.path.join('.')}: ${issue?.message}`);
+    throw new SyncError(
+      'unauthenticated',
+      `the token's claims are wrong: ${firstIssue(parsed.error, 'together').detail}`,
+    );
   }
   const { space, role, sub, node, relay, types } = parsed.data;
   return { space, role, sub, node, relay: relay === true, ...(types === undefined ? {} : { types }) };
@@ -45,11 +49,25 @@ const claims = z
 /** The claims of a token whose signature and times are right. The algorithm is chosen by us, never by the token. */
 async function verifiedClaims(token: string, secret: string, jwksUrl: string | undefined): Promise<unknown> {
   try {
-    if (jwksUrl && decode(token).header.alg !== 'HS256') {
-      return await verifyWithJwks(token, { jwks_uri: jwksUrl, allowedAlgorithms: ['ES256', 'EdDSA', 'RS256'] });
-    }
-    return await verify(token, secret, 'HS256');
-  } catch {
+    const { alg, kid } = tokenHeader.parse(decode(token).header);
+    if (!jwksUrl || alg === 'HS256') return await verify(token, secret, 'HS256');
+    if (kid === undefined || !PUBLIC_KEY_ALGORITHMS.some((known) => known === alg)) throw new Error('no key can fit');
+    const keys = await keysAt(jwksUrl).withKey(kid, Date.now());
+    return await verifyWithJwks(token, { keys, allowedAlgorithms: PUBLIC_KEY_ALGORITHMS });
+  } catch (error) {
+    if (error instanceof SyncError) throw error;
     throw new SyncError('unauthenticated', 'the token is not valid here, or no longer');
   }
+}
+
+const tokenHeader = z.object({ alg: z.string(), kid: z.string().optional() });
+const PUBLIC_KEY_ALGORITHMS = ['ES256', 'EdDSA', 'RS256'] as const;
+
+/** As long as this isolate lives. A deployment has one such URL. */
+const publishedKeys = new Map<string, PublishedKeys>();
+
+function keysAt(url: string): PublishedKeys {
+  const keys = publishedKeys.get(url) ?? new PublishedKeys(url);
+  publishedKeys.set(url, keys);
+  return keys;
 }

@@ -5,6 +5,7 @@ import { decodeText, parseJson } from '../protocol/codec.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { parseWith } from '../protocol/parse.ts';
+import { checkContent } from '../protocol/record.ts';
 
 /**
  * The text of a body, plain or `Content-Encoding: deflate`.
@@ -16,22 +17,38 @@ export async function readText(c: Context): Promise<string> {
   return decodeText(await readBytes(c.req.raw), encoding, LIMITS.batchBytes);
 }
 
-/** @throws SyncError as {@link readText}, and `bad_json` or `bad_request` for what isn't a JSON object. */
+/** @throws SyncError as {@link readJson}, and `bad_request` for what isn't a JSON object. */
 export async function readObject(c: Context): Promise<JsonObject> {
-  const value = parseJson(await readText(c));
+  const value = await readJson(c);
   if (!isJsonObject(value)) throw new SyncError('bad_request', 'the body has to be a JSON object');
   return value;
 }
 
-/** What a body that may be left out holds; an empty object, if it is. @throws SyncError as {@link readText} */
+/** What a body that may be left out holds; an empty object, if it is. @throws SyncError as {@link readJson} */
 export async function readOptional(c: Context): Promise<unknown> {
   const text = await readText(c);
-  return text.trim() === '' ? {} : parseJson(text);
+  return text.trim() === '' ? {} : checkedJson(text);
 }
 
-/** @throws SyncError as {@link readText}, and `bad_request` with the issues. */
+/** @throws SyncError as {@link readJson}, and `bad_request` with the issues. */
 export async function readMessage<T>(c: Context, schema: z.ZodType<T>): Promise<T> {
-  return parseWith(schema, parseJson(await readText(c)));
+  return parseWith(schema, await readJson(c));
+}
+
+/**
+ * A body with one record or change, or less. Checked here already, since not even a Durable Object's stub takes what is
+ * nested too deeply.
+ *
+ * @throws SyncError as {@link readText}, and `bad_json`, `too_deep`, `invalid_data`.
+ */
+async function readJson(c: Context): Promise<unknown> {
+  return checkedJson(await readText(c));
+}
+
+function checkedJson(text: string): unknown {
+  const value = parseJson(text);
+  checkContent(value, LIMITS.changeDepth);
+  return value;
 }
 
 async function readBytes(request: Request): Promise<Uint8Array> {

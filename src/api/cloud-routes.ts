@@ -1,34 +1,45 @@
 import { type Context, Hono } from 'hono';
 import { type EntityVersion, writtenBy } from '../core/entity.ts';
-import { entityKey } from '../core/ids.ts';
-import type { VectorClock } from '../core/vector-clock.ts';
+import { CLOUD, entityKey } from '../core/ids.ts';
+import { merge } from '../core/vector-clock.ts';
 import { fromResult, SyncError } from '../protocol/errors.ts';
-import type { WriteContent } from '../sync/replica.ts';
+import type { WriteContent } from '../sync/write.ts';
 import { readObject } from './body.ts';
-import { signToken } from './causal-token.ts';
+import { cloudHere } from './cloud-here.ts';
 import { patchOf, writtenBody } from './edge-routes.ts';
 import type { ApiEnv } from './env.ts';
-import { isAllowed, requireRead, requireRole, requireWrite } from './grant.ts';
-import { problemResponse } from './problem.ts';
-import { afterOf as cursorBehind, type QueryRow, querySql } from './query.ts';
-import { afterOf, entityOf, entityTypeOf, limitOf, preconditionOf, refuseQuorum } from './request-headers.ts';
+import { adminOnly, isAllowed, requireRead, requireWrite } from './grant.ts';
+import type { Query } from './query.ts';
+import { queryPage } from './query-page.ts';
+import {
+  afterOf,
+  entityOf,
+  entityTypeOf,
+  limitOf,
+  preconditionOf,
+  queryOf,
+  refuseQuorum,
+  waitMsOf,
+} from './request-headers.ts';
+import { withToken } from './with-token.ts';
 
 type C = Context<ApiEnv>;
 
 /** `/v1`: data at the cloud; the conflicts are in `conflict-routes`. `http.md`, section 4. */
 export const cloudRoutes = new Hono<ApiEnv>()
-  .use(async (c, next) => {
-    requireRole(c.var.grant, 'admin');
-    await next();
-  })
+  .use('/data/*', cloudHere, adminOnly)
+  .use('/export', cloudHere, adminOnly)
 
   .get('/data/:type/:id', async (c) => {
     const address = entityOf(c.req.param('type'), c.req.param('id'));
     requireRead(c.var.grant, address.entityType);
     refuseQuorum(c);
-    await afterOf(c);
-    const { entity, clock } = await cloud(c).read(entityKey(address));
+    const { entity, clock, covered } = await cloud(c).read(entityKey(address), await afterOf(c), waitMsOf(c));
     return await withToken(c, clock, () => {
+      if (!covered) {
+        const detail = 'what the token has seen has not arrived in the cloud';
+        throw new SyncError('causality_timeout', detail, { retryAfterMs: 1_000 });
+      }
       if (entity === null || entity.data === null) {
         throw new SyncError('not_found', `there is no ${address.entityType}/${address.entityId}`);
       }
@@ -47,36 +58,20 @@ export const cloudRoutes = new Hono<ApiEnv>()
   .get('/data/:type', async (c) => {
     const entityType = entityTypeOf(c.req.param('type'));
     requireRead(c.var.grant, entityType);
-    const limit = limitOf(c);
-    const { sql, params } = querySql({
+    const query: Query = {
       space: c.var.grant.space,
       entityType,
       where: c.req.queries('where') ?? [],
-      order: c.req.query('order'),
-      after: c.req.query('after'),
-      limit,
-    });
+      order: queryOf(c, 'order'),
+      after: queryOf(c, 'after'),
+      limit: limitOf(c),
+    };
+    const after = await afterOf(c);
     // The lag first: what D1 holds when it is asked is at least as new.
-    const lag = await cloud(c).lag();
-    const { results } = await c.env.DB.prepare(sql)
-      .bind(...params)
-      .all<QueryRow>();
-    const rows = results.slice(0, limit);
-    const last = rows.at(-1);
-    const next = results.length > limit && last !== undefined ? cursorBehind(last) : null;
-    return c.json({
-      items: rows.map((row) => ({
-        entityType,
-        entityId: row.entity_id,
-        data: JSON.parse(row.data),
-        version: row.version,
-        updatedAt: Number.parseInt(row.stamp.slice(0, 12), 16),
-        seq: row.seq,
-      })),
-      next,
-      asOf: lag.asOfMs,
-      lagMs: lag.lagMs,
-    });
+    const { seq, asOfMs, lagMs } = await cloud(c).lag();
+    return await withToken(c, merge(after, { [CLOUD]: seq }), async () =>
+      c.json({ ...(await queryPage(c.env.DB, query)), asOf: asOfMs, lagMs }),
+    );
   })
 
   .get('/export', (c) => {
@@ -102,26 +97,13 @@ async function write(c: C, content: WriteContent): Promise<Response> {
   const entity = entityOf(c.req.param('type') ?? '', c.req.param('id') ?? '');
   requireWrite(c.var.grant, entity.entityType);
   refuseQuorum(c);
-  await afterOf(c);
-  const { result, clock } = await cloud(c).write({ ...entity, ...content, ...preconditionOf(c) });
+  const after = await afterOf(c);
+  const { result, clock } = await cloud(c).write({ ...entity, ...content, ...preconditionOf(c) }, after);
   return await withToken(c, clock, () => {
     const written = fromResult(result);
     const body = writtenBody(entity, { ...written, synced: true }, clock);
     return c.json(body, written.created ? 201 : 200, { ETag: `"${written.version}"` });
   });
-}
-
-/** Every data answer carries the token, failures too: a caller that was told "not found" has seen that. */
-export async function withToken(c: C, clock: VectorClock, respond: () => Response): Promise<Response> {
-  const token = await signToken(clock, c.var.grant.space, c.env.CAUSEWAY_SECRET ?? '');
-  let response: Response;
-  try {
-    response = respond();
-  } catch (error) {
-    response = problemResponse(error);
-  }
-  response.headers.set('X-Causal-Token', token);
-  return response;
 }
 
 function cloud(c: C) {

@@ -5,25 +5,23 @@ import { fromResult, SyncError } from '../protocol/errors.ts';
 import type { ManualDecision } from '../sync/conflict-record.ts';
 import type { ConflictFilter, ConflictRecord, PastDecision } from '../sync/ports.ts';
 import { readMessage } from './body.ts';
-import { withToken } from './cloud-routes.ts';
+import { cloudHere } from './cloud-here.ts';
 import type { ApiEnv } from './env.ts';
-import { requireRead, requireRole, requireWrite } from './grant.ts';
-import { afterOf, entityTypeOf, limitOf, preconditionOf } from './request-headers.ts';
+import { adminOnly, requireRead, requireWrite } from './grant.ts';
+import { afterOf, entityTypeOf, limitOf, preconditionOf, queryOf } from './request-headers.ts';
+import { withToken } from './with-token.ts';
 
 type C = Context<ApiEnv>;
 
 /** `/v1/conflicts`: the inbox of open conflicts, and the history of all. `http.md`, section 4. */
 export const conflictRoutes = new Hono<ApiEnv>()
-  .use(async (c, next) => {
-    requireRole(c.var.grant, 'admin');
-    await next();
-  })
+  .use(cloudHere, adminOnly)
 
   .get('/', async (c) => {
     const { items, next } = await cloud(c).conflicts({
       status: statusOf(c.req.query('status') ?? 'open'),
       entityTypes: entityTypesOf(c),
-      after: c.req.query('after') ?? '',
+      after: queryOf(c, 'after') ?? '',
       limit: limitOf(c),
     });
     return c.json({ items: items.map(conflictBody), next });
@@ -36,9 +34,9 @@ export const conflictRoutes = new Hono<ApiEnv>()
     const { grant } = c.var;
     const { id, entityType } = await conflictOf(c, c.req.param('id'));
     requireWrite(grant, entityType);
-    await afterOf(c);
+    const after = await afterOf(c);
     const by = grant.sub ?? grant.role;
-    const { result, clock } = await cloud(c).resolveConflict(id, decision, by, preconditionOf(c));
+    const { result, clock } = await cloud(c).resolveConflict(id, decision, by, preconditionOf(c), after);
     return await withToken(c, clock, () => c.json(conflictBody(fromResult(result))));
   });
 

@@ -8,18 +8,17 @@ import { policies } from '../policies.ts';
 import { fromResult, SyncError } from '../protocol/errors.ts';
 import { operations } from '../protocol/messages.ts';
 import type { Served } from '../sync/access.ts';
-import type { Write, WriteContent } from '../sync/replica.ts';
+import type { Write, WriteContent } from '../sync/write.ts';
 import { readMessage, readObject } from './body.ts';
-import { signToken } from './causal-token.ts';
 import type { ApiEnv } from './env.ts';
 import { requireNode, requireRead, requireWrite } from './grant.ts';
-import { problemResponse } from './problem.ts';
 import {
   afterOf,
   entityOf,
   entityTypeOf,
   levelOf,
   limitOf,
+  listAfterOf,
   nodeOf,
   preconditionOf,
   priorityOf,
@@ -27,6 +26,7 @@ import {
   refuseQuorum,
   waitMsOf,
 } from './request-headers.ts';
+import { withToken } from './with-token.ts';
 
 type C = Context<ApiEnv>;
 
@@ -45,7 +45,8 @@ export const edgeRoutes = new Hono<ApiEnv>()
     const demand = await readDemandOf(c, entity.entityType);
     const { ifNoneMatch } = preconditionOf(c);
     const answer = await stub(c, allowedNode(c)).read(entity, demand);
-    return await withToken(c, answer, ({ record, ...served }) => {
+    return await withToken(c, answer.causalClock, () => {
+      const { record, ...served } = fromResult(answer.result);
       if (record === null) throw new SyncError('not_found', `there is no ${entity.entityType}/${entity.entityId}`);
       const headers = { ETag: `"${record.version}"` };
       if (ifNoneMatch === '*' || ifNoneMatch === record.version) return c.body(null, 304, headers);
@@ -62,14 +63,14 @@ export const edgeRoutes = new Hono<ApiEnv>()
     requireRead(c.var.grant, entityType);
     refuseQuorum(c);
     const demand = await readDemandOf(c, entityType);
-    const after = c.req.query('after') ?? '';
-    const answer = await stub(c, allowedNode(c)).list(entityType, after, limitOf(c), demand);
-    return await withToken(c, answer, ({ items, next, ...served }) =>
-      c.json({
+    const answer = await stub(c, allowedNode(c)).list(entityType, listAfterOf(c), limitOf(c), demand);
+    return await withToken(c, answer.causalClock, () => {
+      const { items, next, ...served } = fromResult(answer.result);
+      return c.json({
         items: items.map((record) => ({ entityType, ...recordBody(record, answer, served, demand.level) })),
         next,
-      }),
-    );
+      });
+    });
   })
 
   .get('/:node/status', async (c) => c.json(await stub(c, allowedNode(c)).status()))
@@ -95,12 +96,16 @@ const networkChange = z.strictObject({
 
 const patchBody = z.strictObject({ operations });
 
-/** A PATCH body: a merge patch where its content type says so, else a list of operations. */
+/** @throws SyncError `unsupported_encoding`, and for a body that is none of its content type. */
 export async function patchOf(c: C): Promise<WriteContent> {
-  const type = (c.req.header('Content-Type') ?? '').split(';')[0]?.trim().toLowerCase();
+  const type = (c.req.header('Content-Type') ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
   if (type === 'application/merge-patch+json') return { kind: 'merge-patch', patch: await readObject(c) };
-  return { kind: 'patch', operations: (await readMessage(c, patchBody)).operations };
+  if (OPERATIONS_TYPES.has(type)) return { kind: 'patch', operations: (await readMessage(c, patchBody)).operations };
+  throw new SyncError('unsupported_encoding', 'a PATCH is application/json or application/merge-patch+json');
 }
+
+/** A list of operations; also what `curl -d` and `fetch` call a text when they aren't told what it is. */
+const OPERATIONS_TYPES = new Set(['application/json', '', 'application/x-www-form-urlencoded', 'text/plain']);
 
 /** What a write answers, at an edge and at the cloud. `http.md`, section 2. */
 export function writtenBody(
@@ -133,29 +138,16 @@ async function write(c: C, content: WriteContent): Promise<Response> {
     level === 'strong'
       ? await node.writeStrong(demanded, after, waitMsOf(c))
       : await node.write(demanded, after, waitMsOf(c));
-  return await withToken(c, answer, (written) =>
-    c.json(writtenBody(entity, written, answer.vectorClock), written.created ? 201 : 200, {
-      ETag: `"${written.version}"`,
-    }),
-  );
+  return await withToken(c, answer.causalClock, () => {
+    const written = fromResult(answer.result);
+    const body = writtenBody(entity, written, answer.vectorClock);
+    return c.json(body, written.created ? 201 : 200, { ETag: `"${written.version}"` });
+  });
 }
 
 function recordBody(record: EdgeRecord, answer: EdgeAnswer<unknown>, served: Served, consistency: ConsistencyLevel) {
   const { entityId, data, version, updatedAt, synced } = record;
   return { entityId, data, version, vectorClock: answer.vectorClock, updatedAt, synced, ...served, consistency };
-}
-
-/** Every data answer carries the token, failures too: a caller that was told "not found" has seen that. */
-async function withToken<T>(c: C, answer: EdgeAnswer<T>, respond: (value: T) => Response): Promise<Response> {
-  const token = await signToken(answer.causalClock, c.var.grant.space, c.env.CAUSEWAY_SECRET ?? '');
-  let response: Response;
-  try {
-    response = respond(fromResult(answer.result));
-  } catch (error) {
-    response = problemResponse(error);
-  }
-  response.headers.set('X-Causal-Token', token);
-  return response;
 }
 
 function allowedNode(c: C): NodeId {

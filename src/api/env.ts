@@ -16,6 +16,8 @@ export interface ApiBindings {
   readonly DB: D1Database;
   /** Verifies bearer tokens, and signs causal tokens. Without it nobody is let in. */
   readonly CAUSEWAY_SECRET?: string;
+  /** Set: this deployment has edge nodes only, and their cloud is there. */
+  readonly CLOUD_URL?: string;
   /** Where the keys are that sign bearer tokens, beside the secret. */
   readonly CAUSEWAY_JWKS_URL?: string;
 }

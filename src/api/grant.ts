@@ -1,3 +1,4 @@
+import type { MiddlewareHandler } from 'hono';
 import type { NodeId, SpaceId } from '../core/ids.ts';
 import { SyncError } from '../protocol/errors.ts';
 
@@ -32,6 +33,11 @@ export function requireRole(grant: Grant, ...roles: readonly Grant['role'][]): v
   if (roles.includes(grant.role)) return;
   throw new SyncError('forbidden', `this is not for the role ${grant.role}`);
 }
+
+export const adminOnly: MiddlewareHandler<{ Variables: { grant: Grant } }> = async (c, next) => {
+  requireRole(c.var.grant, 'admin');
+  await next();
+};
 
 /** A token for one node is for no other. */
 export function requireNode(grant: Grant, node: NodeId): void {

@@ -5,6 +5,8 @@ export function problemResponse(error: unknown): Response {
   const failure = error instanceof SyncError ? error : internal(error);
   const { status, title } = ERRORS[failure.code];
   const { retryAfterMs, ...details } = failure.details;
+  // Null: there is no record.
+  const current = failure.code === 'precondition_failed' ? { current: details.current ?? null } : {};
   const headers = new Headers({ 'Content-Type': 'application/problem+json', 'Cache-Control': 'no-store' });
   if (retryAfterMs !== undefined) headers.set('Retry-After', String(Math.ceil(retryAfterMs / 1000)));
   if (failure.code === 'unauthenticated') headers.set('WWW-Authenticate', 'Bearer');
@@ -16,6 +18,7 @@ export function problemResponse(error: unknown): Response {
     code: failure.code,
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
     ...details,
+    ...current,
   };
   return new Response(JSON.stringify(body), { status, headers });
 }

@@ -69,7 +69,7 @@ export function waitMsOf(c: Context<ApiEnv>): number {
 }
 
 export function preconditionOf(c: Context<ApiEnv>): Precondition {
-  return { ifMatch: entityTag(c.req.header('If-Match')), ifNoneMatch: entityTag(c.req.header('If-None-Match')) };
+  return { ifMatch: entityTag(c, 'If-Match'), ifNoneMatch: entityTag(c, 'If-None-Match') };
 }
 
 export function priorityOf(c: Context<ApiEnv>): Priority | undefined {
@@ -80,8 +80,23 @@ export function priorityOf(c: Context<ApiEnv>): Priority | undefined {
   return parsed.data;
 }
 
+/** A part of the query that may stand there once. */
+export function queryOf(c: Context<ApiEnv>, name: string): string | undefined {
+  const [text, ...more] = c.req.queries(name) ?? [];
+  if (more.length > 0) throw new SyncError('bad_request', `${name} stands there more than once`);
+  return text;
+}
+
+/** Behind which entity a list goes on: what the page before gave as `next`. */
+export function listAfterOf(c: Context<ApiEnv>): EntityId | '' {
+  const text = queryOf(c, 'after') ?? '';
+  const id = text === '' ? '' : toEntityId(text);
+  if (id === undefined) throw new SyncError('bad_request', 'after is what a former answer gave as next');
+  return id;
+}
+
 export function limitOf(c: Context<ApiEnv>): number {
-  const text = c.req.query('limit');
+  const text = queryOf(c, 'limit');
   if (text === undefined) return LIMITS.listItemsDefault;
   const limit = Number(text);
   if (!Number.isInteger(limit) || limit < 1 || limit > LIMITS.listItems) {
@@ -98,9 +113,17 @@ export function refuseQuorum(c: Context<ApiEnv>): void {
   }
 }
 
-/** The version of an entity tag, with or without its quotes. */
-function entityTag(text: string | undefined): string | undefined {
-  return text?.trim().replace(/^(?:W\/)?"(.*)"$/, '$1');
+/**
+ * The version of an entity tag, with or without its quotes, or `*`. One that can't be read is refused, and never taken for
+ * none: a write would become unconditional. (A header that is empty doesn't get here: the runtime leaves it out.)
+ */
+function entityTag(c: Context<ApiEnv>, name: 'If-Match' | 'If-None-Match'): string | undefined {
+  const text = c.req.header(name);
+  if (text === undefined) return undefined;
+  const [, quoted, bare] = /^(?:(?:W\/)?"([^"]+)"|([^\s",]+))$/.exec(text.trim()) ?? [];
+  const version = quoted ?? bare;
+  if (version === undefined) throw new SyncError('bad_request', `${name} is one version, or *`);
+  return version;
 }
 
 function numberHeader(c: Context<ApiEnv>, name: string, max: number): number | undefined {

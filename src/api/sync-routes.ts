@@ -7,6 +7,7 @@ import { connectRequest } from '../protocol/messages.ts';
 import { parseWith } from '../protocol/parse.ts';
 import type { Caller } from '../sync/responder.ts';
 import { readText } from './body.ts';
+import { cloudHere } from './cloud-here.ts';
 import type { ApiEnv } from './env.ts';
 import { requireNode, requireRole } from './grant.ts';
 
@@ -14,6 +15,7 @@ type C = Context<ApiEnv>;
 
 /** `/v1/sync`: the sync protocol at the cloud. `http.md`, section 5. */
 export const syncRoutes = new Hono<ApiEnv>()
+  .use(cloudHere)
   .post('/connect', async (c) => {
     requireRole(c.var.grant, 'node', 'admin');
     const text = await readText(c);

@@ -2,7 +2,7 @@ import { DurableObject } from 'cloudflare:workers';
 import type { EntityVersion } from '../core/entity.ts';
 import { type EntityKey, type NodeId, toSpaceId } from '../core/ids.ts';
 import type { Precondition } from '../core/precondition.ts';
-import type { VectorClock } from '../core/vector-clock.ts';
+import { EMPTY_CLOCK, merge, type VectorClock } from '../core/vector-clock.ts';
 import { clock } from '../platform/clock.ts';
 import { entropy } from '../platform/entropy.ts';
 import { policies } from '../policies.ts';
@@ -19,14 +19,15 @@ import { writeAtCloud } from '../sync/cloud-write.ts';
 import type { AwaitedResolution } from '../sync/commit.ts';
 import { type ConflictPage, listConflicts } from '../sync/conflict-pages.ts';
 import type { ManualDecision } from '../sync/conflict-record.ts';
+import { untilTrue } from '../sync/coverage.ts';
 import { readFeed } from '../sync/feed.ts';
 import { resolveConflict } from '../sync/inbox.ts';
 import { awaitResolution } from '../sync/late-resolution.ts';
 import type { ConflictFilter, ConflictRecord } from '../sync/ports.ts';
 import { Projection } from '../sync/projection.ts';
-import type { Write, Written } from '../sync/replica.ts';
 import { type Caller, Responder } from '../sync/responder.ts';
 import { Sequencer } from '../sync/sequencer.ts';
+import type { Write, Written } from '../sync/write.ts';
 import type { PokeTarget, RpcCaller, SyncRpc } from '../transport/rpc.ts';
 import { PokeBoard } from './poke-board.ts';
 
@@ -43,8 +44,16 @@ export interface ExportPage {
   readonly more: boolean;
 }
 
-/** How far the projection is behind. */
+export interface CloudRead {
+  readonly entity: EntityVersion | null;
+  readonly clock: VectorClock;
+  /** Whether the cloud has all that the caller has seen. */
+  readonly covered: boolean;
+}
+
+/** How far the projection is behind. `seq`: what it has, at least. */
 export interface ProjectionLag {
+  readonly seq: number;
   readonly asOfMs: number;
   readonly lagMs: number;
 }
@@ -68,7 +77,14 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
     if (space === undefined) throw new Error('invariant broken: a cloud object is named by its space');
     this.#store = new SqlCloudStore(durableObjectSqlite(ctx.storage));
     const parts = { store: this.#store, policies, clock, entropy };
-    this.#sequencer = new Sequencer({ ...parts, onAwaited: (awaited) => this.#await(awaited) });
+    this.#sequencer = new Sequencer({
+      ...parts,
+      onAwaited: (awaited) => this.#await(awaited),
+      onFailure: ({ changeId, error }) => {
+        const reason = error instanceof Error ? error.stack : String(error);
+        console.error(JSON.stringify({ event: 'change_failed', changeId, error: reason }));
+      },
+    });
     this.#responder = new Responder({ ...parts, sequencer: this.#sequencer });
     this.#projection = new Projection(this.#store, this.#sequencer, d1Projection(env.DB, space), clock);
     this.#pokes = new PokeBoard((nodeId, head) => env.EDGE.getByName(`${space}/${nodeId}`).poke(head));
@@ -108,16 +124,20 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
 
   // --- data ---
 
-  /** The current version; a strong read. */
-  read(key: EntityKey): { entity: EntityVersion | null; clock: VectorClock } {
-    return { entity: this.#store.readEntity(key) ?? null, clock: this.#clock() };
+  /** The current version; a strong read. What the caller has seen may be on its way here: that is waited for. */
+  async read(key: EntityKey, after: VectorClock = EMPTY_CLOCK, waitMs = 0): Promise<CloudRead> {
+    const covered = await untilTrue(() => this.#sequencer.covers(after), clock, waitMs);
+    return { entity: this.#store.readEntity(key) ?? null, clock: this.#clockAfter(after), covered };
   }
 
-  async write(write: Write): Promise<{ result: Result<Written>; clock: VectorClock }> {
+  async write(
+    write: Write,
+    after: VectorClock = EMPTY_CLOCK,
+  ): Promise<{ result: Result<Written>; clock: VectorClock }> {
     const before = this.#sequencer.meta.seq;
     const result = await toResult(() => this.#sequencer.commit((commit) => writeAtCloud(commit, write)));
     this.#spread(before, undefined);
-    return { result, clock: this.#clock() };
+    return { result, clock: this.#clockAfter(after) };
   }
 
   /** All live entities, in order of seq. What changes meanwhile moves to a later page. */
@@ -139,23 +159,25 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
     decision: ManualDecision,
     by: string,
     precondition: Precondition,
+    after: VectorClock = EMPTY_CLOCK,
   ): Promise<{ result: Result<ConflictRecord>; clock: VectorClock }> {
     const before = this.#sequencer.meta.seq;
     const result = await toResult(() =>
       this.#sequencer.commit((commit) => resolveConflict(commit, id, decision, by, precondition)),
     );
     this.#spread(before, undefined);
-    return { result, clock: this.#clock() };
+    return { result, clock: this.#clockAfter(after) };
   }
 
   // --- the projection ---
 
   lag(): ProjectionLag {
     const nowMs = clock.nowMs();
-    if (!this.#projection.isBehind) return { asOfMs: nowMs, lagMs: 0 };
     const { projected, changedAtMs } = this.#sequencer.meta;
+    if (!this.#projection.isBehind) return { seq: projected.seq, asOfMs: nowMs, lagMs: 0 };
     // Never projected: behind at least since the last change.
-    return { asOfMs: projected.atMs, lagMs: Math.max(0, nowMs - (projected.atMs || changedAtMs)) };
+    const lagMs = Math.max(0, nowMs - (projected.atMs || changedAtMs));
+    return { seq: projected.seq, asOfMs: projected.atMs, lagMs };
   }
 
   override async alarm(): Promise<void> {
@@ -194,8 +216,10 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
     void this.ctx.storage.setAlarm(this.#alarmAtMs);
   }
 
-  #clock(): VectorClock {
-    return { cloud: this.#sequencer.meta.seq };
+  /** What a caller has seen now that had seen `after`. */
+  #clockAfter(after: VectorClock): VectorClock {
+    const head = { cloud: this.#sequencer.meta.seq };
+    return this.#sequencer.covers(after) ? head : merge(after, head);
   }
 }
 

@@ -21,7 +21,8 @@ import { NodeResolver } from '../sync/node-resolver.ts';
 import type { QueueStats, QueueStatus } from '../sync/offline-queue.ts';
 import { type NetworkReport, type Plan, planFor, UNMEASURED } from '../sync/plan.ts';
 import type { QueuedChange } from '../sync/ports.ts';
-import { Replica, type View, type Write } from '../sync/replica.ts';
+import { Replica, type View } from '../sync/replica.ts';
+import type { Write } from '../sync/write.ts';
 import type { PokeTarget } from '../transport/rpc.ts';
 import { type UpstreamEnv, upstreamFor } from './upstream.ts';
 

@@ -1,20 +1,17 @@
 import { checksum } from '../core/canonical.ts';
-import { SyncError } from './errors.ts';
+import { LIMITS } from './limits.ts';
 import type { IncomingBatch } from './messages.ts';
+import { contentProblem } from './record.ts';
 
 /**
- * What a batch does, as one number: by it a batch is checked on arrival, and known again.
- *
- * @throws SyncError `bad_request` for what has no canonical text: half of a surrogate pair.
+ * What a batch does, as one number: by it a batch is checked on arrival, and known again. A change that can't be taken in
+ * has no canonical text, and is refused whatever it says: it counts by its id. Throws nothing.
  */
 export function batchChecksum(batch: {
   readonly cursor: number;
-  readonly changes: readonly unknown[];
+  readonly changes: readonly { readonly id: string }[];
   readonly void?: IncomingBatch['void'] | readonly (readonly number[])[];
 }): string {
-  try {
-    return checksum({ cursor: batch.cursor, changes: batch.changes, void: batch.void ?? [] });
-  } catch (error) {
-    throw new SyncError('bad_request', `the batch is no well-formed JSON: ${error}`);
-  }
+  const changes = batch.changes.map((one) => (contentProblem(one, LIMITS.changeDepth) === undefined ? one : one.id));
+  return checksum({ cursor: batch.cursor, changes, void: batch.void ?? [] });
 }

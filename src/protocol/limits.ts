@@ -19,6 +19,8 @@ export const LIMITS = {
   nameChars: MAX_NAME_CHARS,
   /** Paths of one record of which it is known when they were written. */
   recordMarks: MAX_MARKS,
+  /** Nesting of a change: its fields, its list of operations and each of them are around a value of a record. */
+  changeDepth: MAX_DEPTH + 3,
   /** What a schema may say of one record, since it is kept with the refusal. */
   recordIssues: MAX_ISSUES,
   recordIssueChars: MAX_ISSUE_CHARS,
@@ -61,6 +63,10 @@ export const LIMITS = {
   /** Conditions in one query, and characters of one. */
   queryConditions: 10,
   queryConditionChars: 1_024,
+  /** A pattern of `like`, in UTF-8 bytes. D1 takes no longer ones (its limits page). */
+  likePatternBytes: 50,
+  /** Segments of digits in one path of a query: each may be an index or a name, which doubles the places to look at. */
+  queryIndexes: 2,
   /** How far a stamp may be ahead of the cloud's clock. `design.md`, section 3. */
   maxClockDriftMs: 60_000,
   /** How long a session lives. */

@@ -8,21 +8,16 @@ import { isJsonObject, type JsonObject, type JsonValue } from '../core/json.ts';
 import type { VectorClock } from '../core/vector-clock.ts';
 import { type ErrorCode, isErrorCode } from './errors.ts';
 import { LIMITS } from './limits.ts';
+import { BAD_NAME } from './parse.ts';
 
 /** The messages of the sync protocol, version 1 (`http.md`, section 5). Unknown fields are let pass and ignored. */
 
 const text = (maxChars: number) => z.string().min(1).max(maxChars);
 const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 
-const nodeId = z.custom<NodeId>((value) => typeof value === 'string' && toNodeId(value) !== undefined, 'a node id');
-const entityType = z.custom<EntityType>(
-  (value) => typeof value === 'string' && toEntityType(value) !== undefined,
-  'an entity type',
-);
-const entityId = z.custom<EntityId>(
-  (value) => typeof value === 'string' && toEntityId(value) !== undefined,
-  'an entity id',
-);
+const nodeId = name<NodeId>(toNodeId, 'a node id, and not `cloud`');
+const entityType = name<EntityType>(toEntityType, 'an entity type');
+const entityId = name<EntityId>(toEntityId, 'an entity id');
 const stamp = z.custom<Stamp>((value) => typeof value === 'string' && toStamp(value) !== undefined, 'a stamp');
 const dot = z.string().refine((value) => parseDot(value) !== undefined, 'a change id, <nodeId>:<counter>');
 /** Not looked into: what a record may hold is checked where its type is known. */
@@ -223,3 +218,8 @@ export const batchAnswer = z.object({
   covered: z.boolean().optional(),
 });
 export type BatchAnswer = z.infer<typeof batchAnswer>;
+
+function name<Name extends string>(make: (text: string) => Name | undefined, what: string) {
+  const isName = (value: unknown) => typeof value === 'string' && make(value) !== undefined;
+  return z.custom<Name>(isName, { error: `not ${what}`, params: BAD_NAME });
+}

@@ -1,20 +1,20 @@
 import type * as z from 'zod';
-import { SyncError } from './errors.ts';
+import { type ErrorCode, SyncError } from './errors.ts';
 import { LIMITS } from './limits.ts';
 
 /**
  * What a schema makes of something that came from outside.
  *
- * @throws SyncError `bad_request` with the issues.
+ * @throws SyncError `bad_request`, or the code that the schema names for what is wrong, with the issues.
  */
 export function parseWith<T>(schema: z.ZodType<T>, value: unknown): T {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const issues = parsed.error.issues
+  const issues = flat(parsed.error.issues)
     .slice(0, LIMITS.requestIssues)
     .map(({ path, message }) => ({ path: path.join('.'), message }));
-  const [first] = issues;
-  throw new SyncError('bad_request', `${first?.path || 'the body'}: ${first?.message ?? 'malformed'}`, { issues });
+  const { code, detail } = firstIssue(parsed.error);
+  throw new SyncError(code, detail, { issues });
 }
 
 /**
@@ -28,4 +28,35 @@ export function parseAnswer<T>(schema: z.ZodType<T>, value: unknown): T {
   } catch (error) {
     throw new SyncError('internal', `the answer is none of the protocol: ${error}`);
   }
+}
+
+/** What is wrong first, in one line, and the code for it. `whole`: what it is called that has all the fields. */
+export function firstIssue(
+  error: z.ZodError,
+  whole = 'the body',
+): { readonly code: ErrorCode; readonly detail: string } {
+  const [issue] = flat(error.issues);
+  const where = issue?.path.join('.') || whole;
+  return { code: codeOf(issue), detail: `${where}: ${issue?.message ?? 'malformed'}` };
+}
+
+/** Given to a schema of a name: a name that isn't one has a code of its own. */
+export const BAD_NAME: { readonly code: ErrorCode } = { code: 'bad_name' };
+
+function codeOf(issue: z.core.$ZodIssue | undefined): ErrorCode {
+  return issue?.code === 'custom' && issue.params?.['code'] === BAD_NAME.code ? BAD_NAME.code : 'bad_request';
+}
+
+/** The issues that say what is wrong: of a union, those of the alternative that was meant, by the looks of it. */
+function flat(issues: readonly z.core.$ZodIssue[]): readonly z.core.$ZodIssue[] {
+  return issues.flatMap((issue) => {
+    if (issue.code !== 'invalid_union' || issue.errors.length === 0) return [issue];
+    const [closest = []] = issue.errors.map(flat).sort((a, b) => strangeness(a) - strangeness(b));
+    return closest.map((inner) => ({ ...inner, path: [...issue.path, ...inner.path] }));
+  });
+}
+
+/** A constant that is another one speaks against an alternative more than any number of fields that are wrong. */
+function strangeness(issues: readonly z.core.$ZodIssue[]): number {
+  return issues.length + 1_000 * issues.filter(({ code }) => code === 'invalid_value').length;
 }

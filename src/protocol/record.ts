@@ -1,5 +1,6 @@
-import { exceedsDepth } from '../core/delta.ts';
 import type { JsonObject } from '../core/json.ts';
+import { jsonFault } from '../core/json-fault.ts';
+import { formatPath } from '../core/path.ts';
 import type { Policy } from '../core/policy.ts';
 import { type Issue, schemaIssues } from '../core/record-schema.ts';
 import { type ErrorCode, SyncError } from './errors.ts';
@@ -15,18 +16,35 @@ export interface Refusal {
 }
 
 /**
- * Why a record may not be stored: nested too deeply (`too_deep`), too large (`too_large`), or not what its type's
- * schema wants (`invalid_data`, with `issues`), which is also said where the schema fails, or without them what has no
- * hash; undefined: it may. Cost: one
- * pass, one serialization, and the schema. Throws nothing.
+ * Why something that came from outside can't be taken in, whatever it means: nested too deeply (`too_deep`), or no JSON
+ * though the parser let it pass (`invalid_data`, with `issues`); undefined: it can. What passes has a canonical text, and
+ * recursion on it ends. Cost: one pass. Throws nothing.
  */
-export function recordProblem(data: JsonObject, policy: Policy): Refusal | undefined {
-  if (exceedsDepth(data, LIMITS.recordDepth)) {
+export function contentProblem(value: unknown, maxDepth: number): Refusal | undefined {
+  const fault = jsonFault(value, maxDepth);
+  if (fault === undefined) return undefined;
+  if (fault.kind === 'too-deep') {
     return { code: 'too_deep', detail: `a record may be nested ${LIMITS.recordDepth} levels deep` };
   }
-  const text = JSON.stringify(data);
-  if (!isWellFormed(text)) return NOT_WELL_FORMED;
-  const bytes = utf8Bytes(text);
+  const issue = { path: formatPath(fault.path).slice(0, LIMITS.recordIssueChars), message: fault.message };
+  return { code: 'invalid_data', detail: `${issue.path}: ${issue.message}`, issues: [issue] };
+}
+
+/** As {@link contentProblem}, thrown as a `SyncError`. */
+export function checkContent(value: unknown, maxDepth: number): void {
+  const problem = contentProblem(value, maxDepth);
+  if (problem !== undefined) throw refusalError(problem);
+}
+
+/**
+ * Why a record may not be stored: for its content ({@link contentProblem}), because it is too large (`too_large`), or not
+ * what its type's schema wants (`invalid_data`, with `issues`), which is also said where the schema fails; undefined: it
+ * may. Cost: one pass, one serialization, and the schema. Throws nothing.
+ */
+export function recordProblem(data: JsonObject, policy: Policy): Refusal | undefined {
+  const problem = contentProblem(data, LIMITS.recordDepth);
+  if (problem !== undefined) return problem;
+  const bytes = utf8Bytes(JSON.stringify(data));
   if (bytes > LIMITS.recordBytes) {
     return { code: 'too_large', detail: `the record has ${bytes} bytes, and may have ${LIMITS.recordBytes}` };
   }
@@ -38,17 +56,6 @@ export function recordProblem(data: JsonObject, policy: Policy): Refusal | undef
   const more = issues.length === 1 ? '' : ` (and ${issues.length - 1} more)`;
   const detail = `the record does not pass the schema of ${policy.entry}: ${where}${first.message}${more}`;
   return { code: 'invalid_data', detail, issues };
-}
-
-export const NOT_WELL_FORMED: Refusal = {
-  code: 'invalid_data',
-  detail: 'a text or a name is not well-formed: it has half of a surrogate pair, which has no UTF-8',
-};
-
-/** Whether no text of a value is half a surrogate pair, which has neither UTF-8 nor a hash. @param text its JSON. */
-export function isWellFormed(text: string): boolean {
-  // Only halves are escaped so; a backslash of the text itself is doubled.
-  return !text.includes('\\ud') || !/(?<!\\)(?:\\\\)*\\ud[89a-f]/.test(text);
 }
 
 /** As {@link recordProblem}, thrown as a `SyncError`. */

@@ -6,8 +6,9 @@ import type { ChangeResult } from '../protocol/messages.ts';
 import { refusalError } from '../protocol/record.ts';
 import { cutOff, type Link, type SyncRun } from './link.ts';
 import type { Clock } from './ports.ts';
-import type { Replica, Write, Written } from './replica.ts';
+import type { Replica } from './replica.ts';
 import { within } from './within.ts';
+import type { Write, Written } from './write.ts';
 
 /** Where what is served now comes from, and how old it may be. */
 export interface Served {
@@ -41,8 +42,8 @@ export class Access {
   /**
    * Waits until the replica may be read at a level.
    *
-   * @throws SyncError `cloud_unavailable` for a strong read that the cloud doesn't answer in time;
-   *   `causality_timeout` where what the caller has seen does not arrive in time.
+   * @throws SyncError `cloud_unavailable` for a strong read that the cloud doesn't answer in time; `causality_timeout`
+   *   where what the caller has seen does not arrive in time, here or, for a strong read, in the cloud.
    */
   async satisfy(demand: ReadDemand): Promise<Served> {
     switch (demand.level) {
@@ -90,12 +91,23 @@ export class Access {
     }
   }
 
-  /** After an exchange that began after the request, and pushed what is queued here, the replica is the cloud's state. */
-  async #satisfyStrong({ waitMs }: ReadDemand): Promise<Served> {
+  /**
+   * After an exchange that began after the request, and pushed what is queued here, the replica is the cloud's state; and
+   * that may still lack what the caller has seen, where it waits at another node.
+   */
+  async #satisfyStrong({ after, waitMs }: ReadDemand): Promise<Served> {
     if (!this.#link.online) throw cutOff();
-    const run = await this.#within(waitMs, this.#link.sync());
-    if (run?.summary.success !== true) throw unavailable(run);
-    return { source: 'cloud', stalenessMs: 0 };
+    const deadlineMs = this.#clock.nowMs() + waitMs;
+    let leftMs = waitMs;
+    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
+      const run = await this.#within(leftMs, this.#link.sync({ requires: after }));
+      const isLate = run === undefined && leftMs < waitMs;
+      if (!isLate && run?.summary.success !== true) throw unavailable(run);
+      if (run !== undefined && run.covered !== false) return { source: 'cloud', stalenessMs: 0 };
+      await this.#clock.sleep(Math.min(pauseMs, Math.max(0, deadlineMs - this.#clock.nowMs())));
+      leftMs = deadlineMs - this.#clock.nowMs();
+      if (leftMs <= 0) throw notArrived('what the token has seen has not arrived in the cloud');
+    }
   }
 
   async #satisfyCausal({ after, waitMs }: ReadDemand): Promise<Served> {
@@ -106,11 +118,7 @@ export class Access {
       pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)
     ) {
       const leftMs = deadlineMs - this.#clock.nowMs();
-      if (leftMs <= 0) {
-        throw new SyncError('causality_timeout', 'what the token has seen has not arrived here', {
-          retryAfterMs: LONGEST_PAUSE_MS,
-        });
-      }
+      if (leftMs <= 0) throw notArrived('what the token has seen has not arrived here');
       const run = await this.#within(leftMs, this.#link.sync({ requires: after }));
       // At the head of a cloud that has it all, the replica has it too.
       if (run?.summary.success && run.covered) break;
@@ -159,6 +167,10 @@ const LONGEST_PAUSE_MS = 1_000;
 
 function outcomeUnknown(detail: string): SyncError {
   return new SyncError('outcome_unknown', detail, { retryAfterMs: LONGEST_PAUSE_MS });
+}
+
+function notArrived(detail: string): SyncError {
+  return new SyncError('causality_timeout', detail, { retryAfterMs: LONGEST_PAUSE_MS });
 }
 
 /** What a strong caller is told when the cloud was not reached: the link's own failure, where that says more. */

@@ -1,10 +1,11 @@
 import type { Change } from '../core/change.ts';
 import { CLOUD, entityKey } from '../core/ids.ts';
-import { refusalError } from '../protocol/record.ts';
+import { LIMITS } from '../protocol/limits.ts';
+import { checkContent, refusalError } from '../protocol/record.ts';
 import type { Commit } from './commit.ts';
 import { decide } from './judge.ts';
-import type { Write, Written } from './replica.ts';
 import { strongContent } from './strong-content.ts';
+import type { Write, Written } from './write.ts';
 
 /**
  * A write made at the cloud itself, on the state that is there.
@@ -12,6 +13,7 @@ import { strongContent } from './strong-content.ts';
  * @throws SyncError as a write at an edge does. Nothing has happened then.
  */
 export function writeAtCloud(commit: Commit, write: Write): Written {
+  checkContent(write, LIMITS.changeDepth);
   const { entityType, entityId, ifMatch, ifNoneMatch } = write;
   const current = commit.entity(entityKey(write));
   const change: Change = {

@@ -2,7 +2,7 @@ import type { Change } from '../core/change.ts';
 import { replaceInDigest } from '../core/digest.ts';
 import { formatDot } from '../core/dot.ts';
 import type { EntityVersion } from '../core/entity.ts';
-import { clampStamp, type HlcState, observe, type Stamp, stampOf, tick } from '../core/hlc.ts';
+import { clampStamp, observe, type Stamp, stampOf, tick } from '../core/hlc.ts';
 import { CLOUD, type EntityKey, type NodeId } from '../core/ids.ts';
 import { type Policies, type Policy, policyFor } from '../core/policy.ts';
 import { type Effect, versionAfter } from '../core/version.ts';
@@ -21,39 +21,63 @@ export interface AwaitedResolution {
   readonly answer: PromiseLike<unknown>;
 }
 
+/** A change that this program failed at, and refused for that. */
+export interface ChangeFailure {
+  readonly changeId: string;
+  readonly error: unknown;
+}
+
+/** What a transaction has come to so far, beside what is in the store; never changed, so that one can go back. */
+interface CommitState {
+  readonly meta: CloudMeta;
+  readonly nodes: ReadonlyMap<NodeId, NodeRecord>;
+  readonly awaited: readonly AwaitedResolution[];
+}
+
 /** One transaction on the history of a space: what is there, with what this transaction did to it. */
 export class Commit {
   readonly nowMs: number;
   readonly #store: CloudStore;
   readonly #policies: Policies;
   readonly #before: CloudMeta;
-  readonly #nodes = new Map<NodeId, NodeRecord>();
-  readonly #awaited: AwaitedResolution[] = [];
+  readonly #failures: ChangeFailure[] = [];
+  #state: CommitState;
   #newest: EntityVersion | undefined;
-  #seq: number;
-  #conflicts: number;
-  #conflictRevision: number;
-  #digest: CloudMeta['digest'];
-  #hlc: HlcState;
 
   constructor(store: CloudStore, policies: Policies, meta: CloudMeta, nowMs: number) {
     this.nowMs = nowMs;
     this.#store = store;
     this.#policies = policies;
     this.#before = meta;
-    this.#seq = meta.seq;
-    this.#conflicts = meta.conflicts;
-    this.#conflictRevision = meta.conflictRevision;
-    this.#digest = meta.digest;
-    this.#hlc = meta.hlc;
+    this.#state = { meta, nodes: new Map(), awaited: [] };
+  }
+
+  /** Runs `body`; where it throws, nothing of it has happened, and the transaction can go on. */
+  attempt<T>(body: () => T): T {
+    const before = this.#state;
+    try {
+      return this.#store.transaction(body);
+    } catch (error) {
+      this.#state = before;
+      throw error;
+    }
+  }
+
+  /** A change was given up for a failure of this program, and somebody must look. */
+  noteFailure(failure: ChangeFailure): void {
+    this.#failures.push(failure);
+  }
+
+  get failures(): readonly ChangeFailure[] {
+    return this.#failures;
   }
 
   get head(): number {
-    return this.#seq;
+    return this.#state.meta.seq;
   }
 
   get digest(): CloudMeta['digest'] {
-    return this.#digest;
+    return this.#state.meta.digest;
   }
 
   /** The last version that this transaction made. */
@@ -62,7 +86,7 @@ export class Commit {
   }
 
   get awaited(): readonly AwaitedResolution[] {
-    return this.#awaited;
+    return this.#state.awaited;
   }
 
   policyFor(entityType: string): Policy {
@@ -72,25 +96,26 @@ export class Commit {
   // --- nodes ---
 
   node(nodeId: NodeId): NodeRecord {
-    return this.#nodes.get(nodeId) ?? this.#store.readNode(nodeId) ?? freshNode(nodeId);
+    return this.#state.nodes.get(nodeId) ?? this.#store.readNode(nodeId) ?? freshNode(nodeId);
   }
 
   keepNode(node: NodeRecord): void {
-    this.#nodes.set(node.nodeId, node);
+    this.#state = { ...this.#state, nodes: new Map(this.#state.nodes).set(node.nodeId, node) };
   }
 
   // --- time ---
 
   /** Now, and after all that this history has seen. */
   stampNow(node: NodeId | typeof CLOUD): Stamp {
-    this.#hlc = tick(this.#hlc, this.nowMs);
-    return stampOf(this.#hlc, node);
+    const hlc = tick(this.#state.meta.hlc, this.nowMs);
+    this.#change({ hlc });
+    return stampOf(hlc, node);
   }
 
   /** A stamp that an honest clock could have made: not far ahead of this one. */
   accept(stamp: Stamp): { stamp: Stamp; clamped: boolean } {
     const checked = clampStamp(stamp, this.nowMs, LIMITS.maxClockDriftMs);
-    this.#hlc = observe(this.#hlc, checked.stamp, this.nowMs);
+    this.#change({ hlc: observe(this.#state.meta.hlc, checked.stamp, this.nowMs) });
     return checked;
   }
 
@@ -102,15 +127,15 @@ export class Commit {
 
   /** The dot of the next version, where that stands for more than its change had seen. */
   cloudDot(): string {
-    return formatDot({ node: CLOUD, counter: this.#seq + 1 });
+    return formatDot({ node: CLOUD, counter: this.head + 1 });
   }
 
   /** Gives an entity its next version, and that the next place in the history. */
   put(source: Source, current: EntityVersion | undefined, effect: Effect, version: string): EntityVersion {
-    this.#seq += 1;
-    const next = versionAfter(current, source, effect, { seq: this.#seq, version });
+    const seq = this.head + 1;
+    const next = versionAfter(current, source, effect, { seq, version });
     this.#store.writeEntity(next);
-    this.#digest = replaceInDigest(this.#digest, current, next);
+    this.#change({ seq, digest: replaceInDigest(this.digest, current, next) });
     this.#newest = next;
     return next;
   }
@@ -123,20 +148,22 @@ export class Commit {
 
   /** An id that sorts behind those of all conflicts so far. */
   newConflictId(): string {
-    this.#conflicts += 1;
-    return `c${String(this.#conflicts).padStart(12, '0')}`;
+    const conflicts = this.#state.meta.conflicts + 1;
+    this.#change({ conflicts });
+    return `c${String(conflicts).padStart(12, '0')}`;
   }
 
   keepConflict(conflict: Omit<ConflictRecord, 'revision'>): ConflictRecord {
-    this.#conflictRevision += 1;
-    const kept = { ...conflict, revision: this.#conflictRevision };
+    const conflictRevision = this.#state.meta.conflictRevision + 1;
+    const kept = { ...conflict, revision: conflictRevision };
     this.#store.writeConflict(kept);
+    this.#change({ conflictRevision });
     return kept;
   }
 
   /** A resolver will say, after this transaction, what becomes of a conflict. */
   awaitResolution(conflictId: string, answer: PromiseLike<unknown>): void {
-    this.#awaited.push({ conflictId, answer });
+    this.#state = { ...this.#state, awaited: [...this.#state.awaited, { conflictId, answer }] };
   }
 
   // --- refusals ---
@@ -153,17 +180,14 @@ export class Commit {
 
   /** Writes what the transaction has gathered, and returns the new state of the whole. */
   finish(): CloudMeta {
-    for (const node of this.#nodes.values()) this.#store.writeNode(node);
+    const { nodes, meta } = this.#state;
+    for (const node of nodes.values()) this.#store.writeNode(node);
     const { seq, conflictRevision } = this.#before;
-    if (this.#seq === seq && this.#conflictRevision === conflictRevision) return this.#before;
-    return {
-      ...this.#before,
-      seq: this.#seq,
-      conflicts: this.#conflicts,
-      conflictRevision: this.#conflictRevision,
-      changedAtMs: this.nowMs,
-      digest: this.#digest,
-      hlc: this.#hlc,
-    };
+    if (meta.seq === seq && meta.conflictRevision === conflictRevision) return this.#before;
+    return { ...meta, changedAtMs: this.nowMs };
+  }
+
+  #change(changed: Partial<CloudMeta>): void {
+    this.#state = { ...this.#state, meta: { ...this.#state.meta, ...changed } };
   }
 }

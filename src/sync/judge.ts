@@ -11,8 +11,10 @@ import { type Outcome, outcomeOf } from '../core/outcome.ts';
 import type { Policy } from '../core/policy.ts';
 import type { Effect } from '../core/version.ts';
 import { SyncError } from '../protocol/errors.ts';
+import { LIMITS } from '../protocol/limits.ts';
 import { type ChangeResult, change as changeSchema, type IncomingBatch, isFinal } from '../protocol/messages.ts';
-import { type Refusal, recordProblem } from '../protocol/record.ts';
+import { firstIssue } from '../protocol/parse.ts';
+import { contentProblem, type Refusal, recordProblem } from '../protocol/record.ts';
 import type { Commit } from './commit.ts';
 import { answeredByNode, askedConflict, askedOf, recordConflict, usable } from './conflict-record.ts';
 import { isForked, renamedTo, withChange, withRename, withVoid } from './node-record.ts';
@@ -32,6 +34,8 @@ export interface Author {
   /** Whether it is asked for the records instead of all its deltas. */
   readonly needsFull?: boolean | undefined;
 }
+
+type Envelope = IncomingBatch['changes'][number];
 
 /** What a batch did. */
 export interface Sequenced {
@@ -113,27 +117,36 @@ class Judge {
     this.#author = author;
   }
 
-  take(envelope: IncomingBatch['changes'][number]): ChangeResult {
-    const { id, nodeId } = envelope;
-    const parsed = changeSchema.safeParse(envelope);
-    const { counter } = dotOf(envelope);
-    const node = this.#commit.node(nodeId);
-    if (has(node.received, counter)) {
+  /** Whatever fails for one change is that one's end, and not the batch's: it would fail for ever. */
+  take(envelope: Envelope): ChangeResult {
+    try {
+      return this.#commit.attempt(() => this.#take(envelope));
+    } catch (error) {
+      if (error instanceof SyncError) throw error;
       this.made = undefined;
-      return this.#known(id, node, parsed.success ? parsed.data : undefined);
+      this.#commit.noteFailure({ changeId: envelope.id, error });
+      return this.#refuse(envelope, { code: 'internal', detail: 'the cloud failed at this change; its log says why' });
     }
+  }
 
-    if (!parsed.success) {
-      this.made = undefined;
-      this.#commit.keepNode(withVoid(node, [counter, counter]));
-      const [issue] = parsed.error.issues;
-      const detail = `the change is malformed: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`;
-      return this.#commit.refuse(id, { code: 'bad_request', detail });
-    }
-    const result = this.#judge(parsed.data);
-    if (isDelta(parsed.data)) this.#noteMade(result);
-    if (isFinal(result)) this.#commit.keepNode(withChange(this.#commit.node(nodeId), parsed.data));
+  #take(envelope: Envelope): ChangeResult {
+    const { id, nodeId } = envelope;
+    const change = readChange(envelope);
+    const node = this.#commit.node(nodeId);
+    const isKnown = has(node.received, dotOf(envelope).counter);
+    if (isKnown || 'code' in change) this.made = undefined;
+    if (isKnown) return this.#known(id, node, 'code' in change ? undefined : change);
+    if ('code' in change) return this.#refuse(envelope, change);
+    const result = this.#judge(change);
+    if (isDelta(change)) this.#noteMade(result);
+    if (isFinal(result)) this.#commit.keepNode(withChange(this.#commit.node(nodeId), change));
     return result;
+  }
+
+  #refuse(envelope: Envelope, refusal: Refusal): ChangeResult {
+    const { counter } = dotOf(envelope);
+    this.#commit.keepNode(withVoid(this.#commit.node(envelope.nodeId), [counter, counter]));
+    return this.#commit.refuse(envelope.id, refusal);
   }
 
   /** A dot that has taken effect, or never will: it is answered for, and does nothing. */
@@ -207,6 +220,16 @@ class Judge {
     if (hadIt && isOwn) this.applied.set(key, change.id);
     else this.applied.delete(key);
   }
+}
+
+/** What arrived as a change, or why it is none. */
+function readChange(envelope: Envelope): Change | Refusal {
+  const problem = contentProblem(envelope, LIMITS.changeDepth);
+  if (problem !== undefined) return problem;
+  const parsed = changeSchema.safeParse(envelope);
+  if (parsed.success) return parsed.data;
+  const { code, detail } = firstIssue(parsed.error, 'its fields');
+  return { code, detail: `the change is malformed: ${detail}` };
 }
 
 function advance(

@@ -39,11 +39,12 @@ import {
   isFinal,
   type RemoteChange,
 } from '../protocol/messages.ts';
-import { checkRecord, isWellFormed, NOT_WELL_FORMED, refusalError, utf8Bytes } from '../protocol/record.ts';
+import { checkContent, checkRecord, utf8Bytes } from '../protocol/record.ts';
 import { OfflineQueue, type QueueStats, type QueueStatus } from './offline-queue.ts';
 import type { Clock, QueuedChange, ReplicaMeta, ReplicaStore, Session, StagedPage } from './ports.ts';
 import { QueueSlots } from './queue-slots.ts';
 import { strongContent } from './strong-content.ts';
+import type { Write, WriteOptions, Written } from './write.ts';
 
 export interface ReplicaOptions {
   readonly store: ReplicaStore;
@@ -57,21 +58,6 @@ export interface ReplicaOptions {
   readonly entityTypes?: readonly EntityType[] | undefined;
 }
 
-/** What a caller wants done to one entity. */
-export type Write = { readonly entityType: EntityType; readonly entityId: EntityId } & WriteContent & WriteOptions;
-
-export type WriteContent =
-  | { readonly kind: 'put'; readonly data: JsonObject }
-  | { readonly kind: 'patch'; readonly operations: readonly Operation[] }
-  | { readonly kind: 'merge-patch'; readonly patch: JsonObject }
-  | { readonly kind: 'delete' };
-
-export interface WriteOptions extends Precondition {
-  readonly priority?: Priority | undefined;
-  /** False: the write is sent as a step of its own, whatever the policy says. */
-  readonly coalesce?: boolean | undefined;
-}
-
 /** What a reader sees of an entity that is there. */
 export interface View {
   readonly data: JsonObject;
@@ -79,14 +65,6 @@ export interface View {
   readonly stamp: Stamp;
   /** Whether the cloud has all that this replica shows. */
   readonly synced: boolean;
-}
-
-export interface Written {
-  readonly changeId: string;
-  readonly version: string;
-  readonly created: boolean;
-  /** The record after the write; null: deleted. */
-  readonly data: JsonObject | null;
 }
 
 export interface BatchBounds {
@@ -266,6 +244,7 @@ export class Replica {
    *   `too_deep`, `queue_full`. Nothing has changed then.
    */
   write(write: Write, after: VectorClock): Written {
+    checkContent(write, LIMITS.changeDepth);
     const key = entityKey(write);
     const before = this.read(key);
     checkPrecondition(before, write);
@@ -285,6 +264,7 @@ export class Replica {
    * {@link endStrong} its counter is neither sent as void nor used again.
    */
   beginStrong(write: Write, after: VectorClock): Change {
+    checkContent(write, LIMITS.changeDepth);
     const before = this.read(entityKey(write));
     const policy = policyFor(this.#policies, write.entityType);
     if (write.kind === 'put') checkRecord(write.data, policy);
@@ -1005,11 +985,9 @@ function versionMadeBy({ entityType, entityId, id, data }: Change) {
   return { entityType, entityId, version: id, data: data ?? null };
 }
 
-/** @throws SyncError `too_large` for a change that no batch could take; `invalid_data` for one that has no hash. */
+/** @throws SyncError `too_large` for a change that no batch could take. */
 function changeBytes(change: Change): number {
-  const text = JSON.stringify(change);
-  if (!isWellFormed(text)) throw refusalError(NOT_WELL_FORMED);
-  const bytes = utf8Bytes(text);
+  const bytes = utf8Bytes(JSON.stringify(change));
   if (bytes <= LIMITS.changeBytes) return bytes;
   throw new SyncError('too_large', `the change has ${bytes} bytes, and may have ${LIMITS.changeBytes}`);
 }

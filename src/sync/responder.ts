@@ -16,6 +16,7 @@ import type {
 } from '../protocol/messages.ts';
 import { CAPABILITIES, PROTOCOL_VERSION, SUPPORTED_PROTOCOLS } from '../protocol/version.ts';
 import type { Commit } from './commit.ts';
+import { hasAll } from './coverage.ts';
 import { isEcho, readFeed, toRemoteChange } from './feed.ts';
 import { takeBatch } from './judge.ts';
 import { freshNode, withAnswer, withoutSession, withSession, withVoid } from './node-record.ts';
@@ -174,7 +175,9 @@ export class Responder {
       serverTime: this.#clock.nowMs(),
       ...(types === undefined ? {} : { types: [...types] }),
       ...(page.more ? {} : { digest: digestTotal(commit.digest, types) }),
-      ...(batch.requires === undefined ? {} : { covered: this.#covers(commit, batch.requires) }),
+      ...(batch.requires === undefined
+        ? {}
+        : { covered: hasAll(batch.requires, commit.head, (nodeId) => commit.node(nodeId)) }),
     };
 
     const isReadOnly = batch.changes.length === 0 && batch.void === undefined;
@@ -186,14 +189,6 @@ export class Responder {
       if (isWorthARow(noted, commit.node(node.nodeId))) commit.keepNode(noted);
     }
     return answer;
-  }
-
-  /** Whether all that `clock` names is in the history. */
-  #covers(commit: Commit, clock: VectorClock): boolean {
-    return Object.entries(clock).every(([name, counter]) => {
-      const nodeId = toNodeId(name);
-      return nodeId === undefined ? commit.head >= counter : commit.node(nodeId).received.upTo >= counter;
-    });
   }
 
   #seen(commit: Commit, nodeId: NodeId): NodeRecord {

@@ -1,7 +1,9 @@
 import { EMPTY_DIGEST } from '../core/digest.ts';
 import { HLC_START } from '../core/hlc.ts';
 import type { Policies } from '../core/policy.ts';
-import { type AwaitedResolution, Commit } from './commit.ts';
+import type { VectorClock } from '../core/vector-clock.ts';
+import { type AwaitedResolution, type ChangeFailure, Commit } from './commit.ts';
+import { hasAll } from './coverage.ts';
 import type { Clock, CloudMeta, CloudStore, Entropy } from './ports.ts';
 
 export interface SequencerOptions {
@@ -11,6 +13,8 @@ export interface SequencerOptions {
   readonly entropy: Entropy;
   /** Told, after the commit, of resolvers that have not answered yet. */
   readonly onAwaited?: ((awaited: AwaitedResolution) => void) | undefined;
+  /** Told, after the commit, of changes that were refused because this program failed at them. */
+  readonly onFailure?: ((failure: ChangeFailure) => void) | undefined;
 }
 
 /**
@@ -22,6 +26,7 @@ export class Sequencer {
   readonly #policies: Policies;
   readonly #clock: Clock;
   readonly #onAwaited: SequencerOptions['onAwaited'];
+  readonly #onFailure: SequencerOptions['onFailure'];
   #meta: CloudMeta;
 
   constructor(options: SequencerOptions) {
@@ -29,6 +34,7 @@ export class Sequencer {
     this.#policies = options.policies;
     this.#clock = options.clock;
     this.#onAwaited = options.onAwaited;
+    this.#onFailure = options.onFailure;
     this.#meta = options.store.readMeta() ?? freshMeta(options.entropy);
   }
 
@@ -36,17 +42,23 @@ export class Sequencer {
     return this.#meta;
   }
 
+  /** Whether all that a clock names is in the history. */
+  covers(clock: VectorClock): boolean {
+    return hasAll(clock, this.#meta.seq, (nodeId) => this.#store.readNode(nodeId));
+  }
+
   /** Runs `body` with the power to change the history; all of it happens, or nothing. */
   commit<T>(body: (commit: Commit) => T): T {
-    const { result, meta, awaited } = this.#store.transaction(() => {
+    const { result, meta, awaited, failures } = this.#store.transaction(() => {
       const commit = new Commit(this.#store, this.#policies, this.#meta, this.#clock.nowMs());
       const result = body(commit);
       const meta = commit.finish();
       if (meta !== this.#meta || this.#store.readMeta() === undefined) this.#store.writeMeta(meta);
-      return { result, meta, awaited: commit.awaited };
+      return { result, meta, awaited: commit.awaited, failures: commit.failures };
     });
     this.#meta = meta;
     for (const one of awaited) this.#onAwaited?.(one);
+    for (const one of failures) this.#onFailure?.(one);
     return result;
   }
 

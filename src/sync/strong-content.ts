@@ -1,6 +1,6 @@
 import { assertNever } from '../core/assert.ts';
 import type { ChangeContent } from '../core/change.ts';
-import type { Write } from './replica.ts';
+import type { Write } from './write.ts';
 
 /** A strong write says what it wants of the state that it will meet, and not what its writer's view would make of it. */
 export function strongContent(write: Write, isThere: boolean): ChangeContent {

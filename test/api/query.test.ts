@@ -22,10 +22,14 @@ test('a value is a number, true, false, null or a text', () => {
 });
 
 test('a condition, a field or a cursor that makes no sense is refused', () => {
-  for (const where of ['a', 'a:eq', 'a:is:1', ':eq:1', 'a"b:eq:1', 'a..b:eq:1', `a:eq:${'x'.repeat(2_000)}`]) {
+  const bad = ['a', 'a:eq', 'a:is:1', ':eq:1', 'a"b:eq:1', 'a\\b:eq:1', 'a\u0000b:eq:1', 'a..b:eq:1', 'a.0.1.2:eq:1'];
+  for (const where of [...bad, 'a:eq:1e400', `a:eq:${'x'.repeat(2_000)}`, `a:like:${'ä'.repeat(26)}`]) {
     expect(() => querySql({ ...query, where: [where] }), where).toThrow(
       expect.objectContaining({ code: 'bad_request' }),
     );
+  }
+  for (const order of ['', '-', 'a\\b', 'x'.repeat(2_000)]) {
+    expect(() => querySql({ ...query, order }), order).toThrow(expect.objectContaining({ code: 'bad_request' }));
   }
   for (const after of ['x', '[]', '{}', '[{},"a"]', '[1]', 'null']) {
     expect(() => querySql({ ...query, after }), after).toThrow(expect.objectContaining({ code: 'bad_request' }));
@@ -33,6 +37,6 @@ test('a condition, a field or a cursor that makes no sense is refused', () => {
 });
 
 test('the cursor of a row is understood by the next query', () => {
-  const row: QueryRow = { entity_id: 'x', data: '{}', version: 'a:1', seq: 1, stamp: '', sort_key: 2.5 };
+  const row: QueryRow = { entity_id: 'x', data: '{}', version: 'a:1', seq: 1, stamp: '', sort_key: 2.5, found: 1 };
   expect(querySql({ ...query, order: 'n', after: afterOf(row) }).params).toEqual(expect.arrayContaining([2.5, 'x']));
 });

@@ -1,6 +1,8 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { type EntityKey, entityKey } from '../../src/core/ids.ts';
-import type { WriteContent } from '../../src/sync/replica.ts';
+import { Access } from '../../src/sync/access.ts';
+import type { Clock } from '../../src/sync/ports.ts';
+import type { WriteContent } from '../../src/sync/write.ts';
 import { entityId, Node, TYPE, World } from './world.ts';
 
 const entity = { entityType: TYPE, entityId: entityId('x') };
@@ -142,4 +144,34 @@ test('[I7] a strong write goes out once more with the change of the same record 
   const written = await b.access.writeStrong({ ...entity, ...increment }, {}, 1_000);
   expect(written.data).toEqual({ value: 31 });
   expect(world.cloudStore.readEntity(key)?.data).toEqual({ value: 31 });
+});
+
+describe('[I6] a strong read shows what its caller has seen elsewhere', () => {
+  /** Of a caller of `b` who has seen what still waits at `a`. `pause` runs in each pause of `b`, which takes no time. */
+  function reader({ world, a, b }: ReturnType<typeof pair>, pause: () => Promise<void>) {
+    a.put('x', { value: 1 });
+    const clock: Clock = {
+      nowMs: () => world.nowMs,
+      sleep: (ms) => (ms <= 1_000 ? pause() : new Promise(() => undefined)),
+    };
+    const access = new Access(b.replica, b.link, clock);
+    return () => access.satisfy({ level: 'strong', after: a.replica.causalClock(), waitMs: 30_000 });
+  }
+
+  test('it waits until the cloud has it', async () => {
+    const nodes = pair();
+    const read = reader(nodes, async () => {
+      await nodes.a.link.sync();
+    });
+    expect(await read()).toEqual({ source: 'cloud', stalenessMs: 0 });
+    expect(nodes.b.read('x')).toEqual({ value: 1 });
+  });
+
+  test('and says so where that takes longer than the caller waits', async () => {
+    const nodes = pair();
+    const read = reader(nodes, async () => {
+      nodes.world.nowMs += 30_000;
+    });
+    await expect(read()).rejects.toMatchObject({ code: 'causality_timeout' });
+  });
 });

@@ -63,7 +63,7 @@ test('[I11] a change that the cloud refuses is dead at its node, and those behin
   );
   expect(answer.results).toMatchObject([
     { id: 'a:2', status: 'rejected', code: 'forbidden' },
-    { id: 'a:3', status: 'rejected', code: 'bad_request' },
+    { id: 'a:3', status: 'rejected', code: 'bad_name' },
     { id: 'a:4', status: 'applied', seq: 2 },
   ]);
 });

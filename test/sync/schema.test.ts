@@ -6,7 +6,8 @@ import type { RecordSchema } from '../../src/core/record-schema.ts';
 import { SyncError } from '../../src/protocol/errors.ts';
 import { MemoryReplicaStore } from '../../src/store/memory-replica-store.ts';
 import { writeAtCloud } from '../../src/sync/cloud-write.ts';
-import { Replica, type WriteContent } from '../../src/sync/replica.ts';
+import { Replica } from '../../src/sync/replica.ts';
+import type { WriteContent } from '../../src/sync/write.ts';
 import { entityId, made, Node, TYPE, World } from './world.ts';
 
 const withSchema = (schema: RecordSchema): Policies => definePolicies({ types: { [TYPE]: { schema } } });

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import type { JsonObject } from '../../src/core/json.ts';
 import type { Policy } from '../../src/core/policy.ts';
 import type { Resolver } from '../../src/core/resolver.ts';
-import type { WriteContent } from '../../src/sync/replica.ts';
+import type { WriteContent } from '../../src/sync/write.ts';
 import { Node, World } from './world.ts';
 
 /*

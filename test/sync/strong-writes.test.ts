@@ -3,7 +3,7 @@ import { entityKey } from '../../src/core/ids.ts';
 import type { JsonObject } from '../../src/core/json.ts';
 import { CONFLICT_RULES, CREATE_RULES, DELETE_RULES, type Policy } from '../../src/core/policy.ts';
 import { writeAtCloud } from '../../src/sync/cloud-write.ts';
-import type { WriteContent } from '../../src/sync/replica.ts';
+import type { WriteContent } from '../../src/sync/write.ts';
 import { entityId, Node, TYPE, World } from './world.ts';
 
 const key = (id = 'x') => entityKey({ entityType: TYPE, entityId: entityId(id) });

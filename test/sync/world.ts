@@ -31,9 +31,10 @@ import type { AwaitedResolution } from '../../src/sync/commit.ts';
 import { Link } from '../../src/sync/link.ts';
 import { NodeResolver } from '../../src/sync/node-resolver.ts';
 import type { Clock, Entropy, Metered, Upstream } from '../../src/sync/ports.ts';
-import { Replica, type WriteContent } from '../../src/sync/replica.ts';
+import { Replica } from '../../src/sync/replica.ts';
 import { type Caller, Responder } from '../../src/sync/responder.ts';
 import { Sequencer } from '../../src/sync/sequencer.ts';
+import type { WriteContent } from '../../src/sync/write.ts';
 
 /** What happens to the next call of a node. */
 export type Fault = 'none' | 'request-lost' | 'answer-lost' | 'duplicated';

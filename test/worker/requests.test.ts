@@ -1,0 +1,81 @@
+import { exports } from 'cloudflare:workers';
+import { expect, test } from 'vitest';
+import { freshCaller } from './caller.ts';
+
+const PLACES = ['edge/a/data/note', 'data/note'];
+
+test('nothing is cached, also of what needs no token', async () => {
+  const response = await exports.default.fetch('http://localhost/health');
+  expect(response.headers.get('Cache-Control')).toBe('no-store');
+  expect(await response.json()).toMatchObject({ status: 'ok' });
+});
+
+test.each(PLACES)('a condition that is met by nothing tells what is there: at %s', async (place) => {
+  const { call } = freshCaller();
+  const failed = { status: 412, code: 'precondition_failed' };
+  const put = (headers: Record<string, string>) => call('PUT', `${place}/x`, { body: {}, headers });
+  expect(await put({ 'If-Match': '*' })).toMatchObject({ ...failed, json: { current: null } });
+  expect(await put({ 'If-Match': '"a:9"' })).toMatchObject({ ...failed, json: { current: null } });
+  const { json } = await put({ 'If-None-Match': '*' });
+  expect(await put({ 'If-None-Match': '*' })).toMatchObject({ ...failed, json: { current: json['version'] } });
+  expect((await put({ 'If-Match': `"${json['version']}"` })).status).toBe(200);
+});
+
+test.each(PLACES)('a condition that can not be read is refused, and never taken for none: at %s', async (place) => {
+  const { call } = freshCaller();
+  await call('PUT', `${place}/x`, { body: { n: 1 } });
+  for (const name of ['If-Match', 'If-None-Match']) {
+    for (const text of ['""', '"a:1", "b:1"', 'a:1, b:1', '"a:1']) {
+      const answer = await call('PUT', `${place}/x`, { body: { n: 2 }, headers: { [name]: text } });
+      expect(answer, `${name}: ${text}`).toMatchObject({ status: 400, code: 'bad_request' });
+    }
+  }
+  expect((await call('GET', `${place}/x`)).json).toMatchObject({ data: { n: 1 } });
+});
+
+test.each(PLACES)('a PATCH is of a type that is known here: at %s', async (place) => {
+  const { call } = freshCaller();
+  await call('PUT', `${place}/x`, { body: { n: 1 } });
+  const operations = [{ op: 'increment', path: 'n', value: 1 }];
+  const patch = (type: string) =>
+    call('PATCH', `${place}/x`, { body: { operations }, headers: { 'Content-Type': type } });
+  for (const type of ['application/json', 'Application/JSON; charset=utf-8', '', 'application/x-www-form-urlencoded']) {
+    expect((await patch(type)).status, type).toBe(200);
+  }
+  for (const type of ['application/json-patch+json', 'application/xml', 'multipart/form-data']) {
+    expect(await patch(type), type).toMatchObject({ status: 415, code: 'unsupported_encoding' });
+  }
+  expect((await patch('application/merge-patch+json')).json).toMatchObject({ data: { n: 5, operations } });
+});
+
+test('a list goes on behind a name, and no part of it stands there twice', async () => {
+  const { call } = freshCaller();
+  for (const query of ['limit=1&limit=2', 'limit=0', 'limit=', 'after=a&after=b', 'after=not/a/name', 'after=_x']) {
+    expect(await call('GET', `edge/a/data/note?${query}`), query).toMatchObject({ status: 400, code: 'bad_request' });
+  }
+  for (const query of ['', 'after=', 'after=x&limit=1']) {
+    expect((await call('GET', `edge/a/data/note?${query}`)).status, query).toBe(200);
+  }
+});
+
+test('a node that can not be one is a bad name', async () => {
+  const { call } = freshCaller();
+  for (const nodeId of ['cloud', 'a/b', '']) {
+    const refused = await call('POST', 'sync/connect', { body: { nodeId, protocol: 1 } });
+    expect(refused).toMatchObject({ status: 400, code: 'bad_name', json: { issues: [{ path: 'nodeId' }] } });
+  }
+  expect(await call('POST', 'sync/connect', { body: { nodeId: 'a' } })).toMatchObject({
+    status: 400,
+    code: 'bad_request',
+  });
+});
+
+test('what is wrong with the claims of a token is one readable line', async () => {
+  const { call } = freshCaller();
+  const detailOf = async (claims: Record<string, unknown>) =>
+    (await call('GET', 'edge/a/status', { claims })).json['detail'];
+  expect(await detailOf({ role: 'node' })).toBe(
+    "the token's claims are wrong: together: a node needs its id in `node`",
+  );
+  expect(await detailOf({ role: 'root' })).toMatch(/^the token's claims are wrong: role: \S/);
+});
