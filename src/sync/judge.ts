@@ -244,15 +244,25 @@ function advance(
   const problem = data === null || data === change.data ? undefined : recordProblem(data, policy);
   if (problem !== undefined) return commit.refuse(id, problem);
   const asked = askedConflict(commit, change);
+  if (change.consistency === 'strong') return atOnce(commit, change, current, { data, written, stamp });
   const { seq } = commit.put(change, current, { data, written, stamp }, id);
   if (asked !== undefined) answeredByNode(commit, asked, change, data);
-  if (change.consistency !== 'strong') return { id, status: 'applied', seq };
-  return { id, status: 'applied', seq, version: id, created: !isLive(current), data };
+  return { id, status: 'applied', seq };
 }
 
 function checksumProblem(change: Change, data: JsonObject): Refusal | undefined {
   if (change.checksum === undefined || change.checksum === checksum(data)) return undefined;
   return { code: 'invalid_data', detail: 'the checksum is not that of the record' };
+}
+
+/**
+ * A strong write's version is the cloud's own: what its node writes while it is under way, and what is told of that node
+ * elsewhere, names later counters without having seen it.
+ */
+function atOnce(commit: Commit, change: Change, current: EntityVersion | undefined, effect: Effect): ChangeResult {
+  const version = commit.cloudDot();
+  const { seq } = commit.put({ ...change, id: version }, current, effect, version);
+  return { id: change.id, status: 'applied', seq, version, created: !isLive(current), data: effect.data };
 }
 
 function resolved(

@@ -116,6 +116,8 @@ export class Replica {
   #reported: DotSet = EMPTY_DOT_SET;
   /** Counters whose change is under way without being queued; no void, until there is no answer. */
   readonly #awaited = new Map<number, EntityKey>();
+  /** Counters of strong writes that the cloud has, and that this replica does not show yet. */
+  readonly #unshown = new Set<number>();
 
   constructor(options: ReplicaOptions) {
     this.nodeId = options.nodeId;
@@ -140,6 +142,7 @@ export class Replica {
       this.#stagedPages += 1;
       this.#pullFrom = answer.cursor;
       this.#queue.markAnswered(answer.results);
+      this.#noteUnshown(batch, answer);
     }
   }
 
@@ -167,9 +170,8 @@ export class Replica {
 
   /** As {@link vectorClock}, without what the cursor says already: nothing of this node's own waits. */
   causalClock(): VectorClock {
-    return this.#queue.hasUnsent('normal', this.nowMs()) || this.queueStats().syncing > 0
-      ? this.vectorClock()
-      : { [CLOUD]: this.#meta.cursor };
+    const hasMore = this.#queue.hasUnsent('normal', this.nowMs()) || this.queueStats().syncing > 0;
+    return hasMore || this.#unshown.size > 0 ? this.vectorClock() : { [CLOUD]: this.#meta.cursor };
   }
 
   /** Whether this replica can tell by itself that it has all that `clock` has. */
@@ -177,7 +179,7 @@ export class Replica {
     return Object.entries(clock).every(([node, counter]) => {
       if (counter === 0) return true;
       if (node === CLOUD) return this.#meta.asOfMs > 0 && this.#meta.cursor >= counter;
-      return node === this.nodeId && this.#counter >= counter;
+      return node === this.nodeId && this.#counter >= counter && ![...this.#unshown].some((one) => one <= counter);
     });
   }
 
@@ -434,7 +436,15 @@ export class Replica {
     this.#pullFrom = answer.cursor;
     this.#queue.markInFlight([]);
     this.#queue.markAnswered(answer.results);
+    this.#noteUnshown(batch, answer);
     return undefined;
+  }
+
+  /** A strong write that the cloud has is seen here at the head, and not before. */
+  #noteUnshown({ changes }: Batch, { results }: BatchAnswer): void {
+    const strong = new Set(changes.filter(({ consistency }) => consistency === 'strong').map(({ id }) => id));
+    for (const { id, seq } of results)
+      if (seq !== undefined && strong.has(id)) this.#unshown.add(dotOf({ id }).counter);
   }
 
   /**
@@ -504,6 +514,7 @@ export class Replica {
     for (const queued of head.changed) this.#queue.put(queued);
     this.#queue.markInFlight([]);
     this.#queue.forgetAnswered();
+    this.#unshown.clear();
     this.#reported = EMPTY_DOT_SET;
     // A state that isn't the cloud's, or not all of it, is mended by reading all of it again.
     this.#pullFrom = head.readsAgain ? 0 : head.meta.cursor;
