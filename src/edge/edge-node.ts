@@ -21,10 +21,12 @@ import { NodeResolver } from '../sync/node-resolver.ts';
 import type { QueueStats, QueueStatus } from '../sync/offline-queue.ts';
 import { type NetworkReport, type Plan, planFor, UNMEASURED } from '../sync/plan.ts';
 import type { QueuedChange } from '../sync/ports.ts';
+import { Relay } from '../sync/relay.ts';
 import { Replica, type View } from '../sync/replica.ts';
+import type { Caller } from '../sync/responder.ts';
 import type { Write } from '../sync/write.ts';
-import type { PokeTarget } from '../transport/rpc.ts';
-import { type UpstreamEnv, upstreamFor } from './upstream.ts';
+import type { PokeTarget, SyncRpc } from '../transport/rpc.ts';
+import { carrierFor, type UpstreamEnv, upstreamFor } from './upstream.ts';
 
 export type EdgeEnv = UpstreamEnv;
 
@@ -111,10 +113,11 @@ export interface NetworkChange extends NetworkReport {
  * An edge node: a Durable Object with a replica, which takes reads and writes at once, and a link to the cloud. This
  * class is glue; what happens is in `src/sync`.
  */
-export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
+export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, SyncRpc {
   readonly #replica: Replica;
   readonly #link: Link;
   readonly #access: Access;
+  readonly #relay: Relay;
   #network: NetworkChange;
   #lastUsedAtMs = 0;
   #alarmAtMs: number | null = null;
@@ -145,12 +148,31 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
       batchSize: () => this.#plan().batchSize,
     });
     this.#access = new Access(this.#replica, this.#link, clock);
+    this.#relay = new Relay({ nodeId, above: carrierFor(env, space), isOnline: () => this.#link.online });
     if (this.#network.online === false) this.#link.setOnline(false);
     void ctx.blockConcurrencyWhile(async () => {
       this.#alarmAtMs = await ctx.storage.getAlarm();
       // Something may have kept an alarm from being set, or used it up: what waits goes without anyone's help.
       this.#schedule();
     });
+  }
+
+  // --- the sync protocol, for the nodes below ---
+
+  syncConnect(request: string, caller: Caller): Promise<Result<string>> {
+    return toResult(() => this.#relay.connect(request, caller));
+  }
+
+  syncHandshake(sessionId: string, request: string, caller: Caller): Promise<Result<string>> {
+    return toResult(() => this.#relay.handshake(sessionId, request, caller));
+  }
+
+  syncExchange(sessionId: string, batch: string, caller: Caller): Promise<Result<string>> {
+    return toResult(() => this.#relay.exchange(sessionId, batch, caller));
+  }
+
+  syncDisconnect(sessionId: string, caller: Caller): Promise<Result<string>> {
+    return toResult(() => this.#relay.disconnect(sessionId, caller));
   }
 
   // --- data ---

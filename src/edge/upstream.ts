@@ -3,8 +3,10 @@ import type { NodeId, SpaceId } from '../core/ids.ts';
 import { clock } from '../platform/clock.ts';
 import { SyncError } from '../protocol/errors.ts';
 import type { Upstream } from '../sync/ports.ts';
-import { httpUpstream } from '../transport/http.ts';
-import { rpcUpstream, type SyncRpc } from '../transport/rpc.ts';
+import type { Carrier } from '../sync/relay.ts';
+import type { Caller } from '../sync/responder.ts';
+import { httpCarrier, httpUpstream } from '../transport/http.ts';
+import { rpcCarrier, rpcUpstream, type SyncRpc } from '../transport/rpc.ts';
 
 export interface UpstreamEnv {
   readonly CLOUD: { getByName(name: string): SyncRpc };
@@ -17,15 +19,36 @@ export interface UpstreamEnv {
 
 /** The way of an edge node to its cloud: the same protocol, by RPC in one deployment, by HTTP to another. */
 export function upstreamFor(env: UpstreamEnv, space: SpaceId, nodeId: NodeId): Upstream {
-  const { CLOUD_URL: url, CLOUD_TOKEN: given, CAUSEWAY_SECRET: secret } = env;
-  if (!url) return rpcUpstream(() => env.CLOUD.getByName(space), nodeId, clock);
-  const token = async (): Promise<string> => {
-    if (given) return given;
-    if (!secret) throw new SyncError('not_configured', 'there is neither CLOUD_TOKEN nor CAUSEWAY_SECRET');
-    const exp = Math.floor(Date.now() / 1000) + TOKEN_SECONDS;
-    return await sign({ space, role: 'node', node: nodeId, sub: nodeId, exp }, secret, 'HS256');
-  };
-  return httpUpstream({ url: url.replace(/\/+$/, ''), token, clock });
+  const url = urlOf(env);
+  if (url === undefined) return rpcUpstream(() => env.CLOUD.getByName(space), nodeId, clock);
+  return httpUpstream({ url, token: () => tokenFor(env, space, { nodeId, relay: false }), clock });
+}
+
+/** The same way, for what the node carries for those below. */
+export function carrierFor(env: UpstreamEnv, space: SpaceId): Carrier {
+  const url = urlOf(env);
+  if (url === undefined) return rpcCarrier(() => env.CLOUD.getByName(space), clock);
+  return httpCarrier({ url, tokenFor: (caller) => tokenFor(env, space, caller), clock });
+}
+
+function urlOf({ CLOUD_URL: url }: UpstreamEnv): string | undefined {
+  return url ? url.replace(/\/+$/, '') : undefined;
+}
+
+/** A token that allows the caller at the cloud elsewhere what it may do here. */
+async function tokenFor(env: UpstreamEnv, space: SpaceId, caller: Caller): Promise<string> {
+  const { CLOUD_TOKEN: given, CAUSEWAY_SECRET: secret } = env;
+  const { nodeId: node, relay, readTypes: read, writeTypes: write } = caller;
+  const types = read === undefined && write === undefined ? {} : { types: { read, write } };
+  if (given) {
+    if ('types' in types)
+      throw new SyncError('forbidden', 'CLOUD_TOKEN can not be narrowed to the types of your token');
+    return given;
+  }
+  if (!secret) throw new SyncError('not_configured', 'there is neither CLOUD_TOKEN nor CAUSEWAY_SECRET');
+  const exp = Math.floor(Date.now() / 1000) + TOKEN_SECONDS;
+  const identity = node === undefined ? { role: 'admin', sub: 'relay' } : { role: 'node', node, sub: node, relay };
+  return await sign({ space, ...identity, ...types, exp }, secret, 'HS256');
 }
 
 /** Longer than any exchange, short enough to be worth nothing when it is found. */
