@@ -40,7 +40,8 @@ export function parseDemoArgs(args: string[]): DemoOptions {
 async function main(options: DemoOptions): Promise<number> {
   const narrator = new Narrator();
   const interrupted = new Promise<'interrupted'>((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => resolve('interrupted'));
+    // Each one, again and again: npm sends Ctrl-C on, so it comes twice, and the second must not cut the cleaning short.
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => resolve('interrupted'));
   });
   console.log('Causeway: three edge nodes, one cloud, and some years of weather.\n');
   let own: OwnServer | undefined;

@@ -7,6 +7,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { stripVTControlCharacters } from 'node:util';
+import { type FolderLock, lockFolder } from './folder-lock.ts';
 import { findFreePort, isPortFree } from './free-port.ts';
 import { type ProcessGroup, spawnGroup } from './process-group.ts';
 import { ensureSecret } from './secrets.ts';
@@ -41,7 +42,7 @@ const QUIET_ENV = {
 export interface ServerOptions {
   /** 0 picks a free one. */
   port: number;
-  /** Folder of the local state (Durable Objects and D1); default `.wrangler/state`. */
+  /** Folder of the local state (Durable Objects and D1), of one server at a time; default `.wrangler/state`. */
   persistTo?: string;
   /** Signs tokens; default: the one of the environment or `.dev.vars`, made if missing. */
   secret?: string;
@@ -72,20 +73,34 @@ export class StartError extends Error {}
  */
 export async function startServer(options: ServerOptions): Promise<LocalServer> {
   if (options.port !== 0 && !(await isPortFree(options.port))) {
-    throw new StartError(`Port ${options.port} is already in use. Choose another one with --port.`);
+    throw new StartError(
+      `Port ${options.port} is already in use. If Causeway runs there, use it; ` +
+        'to run another one, choose --port and, for a state of its own, --persist-to.',
+    );
   }
   const port = options.port === 0 ? await findFreePort() : options.port;
   const persistTo = path.resolve(ROOT, options.persistTo ?? '.wrangler/state');
-  const explicitSecret = options.secret ?? (process.env['CAUSEWAY_SECRET'] || undefined);
-  const secret = explicitSecret ?? ensureSecret(ROOT);
+  const lock = lockState(persistTo);
   const temporary = makeTemporaryFolder();
-  await applyMigrations(persistTo, temporary.folder);
-
+  const letGo = () => {
+    temporary.remove();
+    lock.release();
+  };
+  const explicitSecret = options.secret ?? (process.env['CAUSEWAY_SECRET'] || undefined);
   const vars = { ...options.vars, ...(explicitSecret && { CAUSEWAY_SECRET: explicitSecret }) };
-  const group = await spawnWrangler(port, persistTo, temporary.folder, writeEnvFile(temporary.folder, vars));
+  let secret: string;
+  let group: ProcessGroup;
+  try {
+    secret = explicitSecret ?? ensureSecret(ROOT);
+    await applyMigrations(persistTo, temporary.folder);
+    group = await spawnWrangler(port, persistTo, temporary.folder, writeEnvFile(temporary.folder, vars));
+  } catch (error) {
+    letGo();
+    throw error;
+  }
   const tail = collectOutput(group.child, options.onLog ?? (() => {}));
   const exited = once(group.child, 'close').then(() => {
-    temporary.remove();
+    letGo();
     return tail;
   });
   const server: LocalServer = {
@@ -106,6 +121,16 @@ export async function startServer(options: ServerOptions): Promise<LocalServer> 
     throw error;
   }
   return server;
+}
+
+/** Two servers on one state would each write over what the other has acknowledged. */
+function lockState(folder: string): FolderLock {
+  const lock = lockFolder(folder);
+  if (lock !== undefined) return lock;
+  throw new StartError(
+    `The state in ${folder} is in use by another server. Use that one, ` +
+      'or choose another folder with --persist-to and another port with --port.',
+  );
 }
 
 /** Brings the local D1 database up to date, without a prompt; shows wrangler's output only if it fails. */

@@ -38,7 +38,7 @@ Token (space demo, role admin, ${TOKEN_TTL_HOURS} h, for local use):
 ${token}
 
 Write a record at the edge node station-1:
-curl -sS -X PUT ${server.url}/v1/edge/station-1/data/notes/hello -H 'Authorization: Bearer ${token}' -H 'Content-Type: application/json' -d '{"text":"Hello from the edge"}'
+curl -sS -w '\\n' -X PUT ${server.url}/v1/edge/station-1/data/notes/first -H 'Authorization: Bearer ${token}' -H 'Content-Type: application/json' -d '{"text":"Hello from the edge"}'
 
 Ctrl-C ends it.`);
 

@@ -1,11 +1,11 @@
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { toNodeId, toSpaceId } from '../src/core/ids.ts';
 import { type Grant, ROLES, signAccessToken } from './access-token.ts';
 import { ensureSecret } from './secrets.ts';
 
 const USAGE =
   'usage: npm run token -- --space S --role client|node|admin [--node N] [--types-read a,b] [--types-write a,b] [--relay] [--sub NAME] [--ttl SECONDS]';
-const NODE_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
 /** Turns the command line into a grant; throws an error whose message is the one line to show. */
 export function parseTokenArgs(args: string[]): { grant: Grant; ttlSeconds: number } {
@@ -24,9 +24,12 @@ export function parseTokenArgs(args: string[]): { grant: Grant; ttlSeconds: numb
   });
   const role = ROLES.find((candidate) => candidate === values.role);
   if (values.space === undefined || values.space === '') throw new Error('--space is missing');
+  if (toSpaceId(values.space) === undefined) {
+    throw new Error(`--space ${values.space} is not a space: a letter or digit, then up to 63 of A-Za-z0-9._-`);
+  }
   if (role === undefined) throw new Error(`--role must be one of ${ROLES.join(', ')}`);
   if (role === 'node' && values.node === undefined) throw new Error('--role node needs --node');
-  if (values.node !== undefined && (!NODE_ID.test(values.node) || values.node === 'cloud')) {
+  if (values.node !== undefined && toNodeId(values.node) === undefined) {
     throw new Error(`--node ${values.node} is not a node id`);
   }
   if (values.relay === true && role !== 'node') throw new Error('--relay is for --role node only');

@@ -17,7 +17,7 @@ export const policies = definePolicies({
   default: { consistency: 'eventual', conflict: 'lww' },
 });
 
-/** A settled transaction is never undone by one that isn't settled; otherwise the later one counts. */
+/** A settled transaction is never undone by an update of one that is not; otherwise the later update counts. */
 function keepSettled({ local, remote }: ResolverInput): ResolverOutput {
   const isLocalSettled = local.data['status'] === 'settled';
   const isRemoteSettled = remote.data['status'] === 'settled';

@@ -76,7 +76,7 @@ export const conflict = z.object({
   local: side,
   remote: side,
   resolution: z.object({
-    winner: z.enum(['local', 'remote']),
+    winner: z.enum(['local', 'remote', 'merged']),
     resolvedData: record.nullable(),
     metadata: z.object({ strategy: z.string(), reason: z.string() }),
   }),

@@ -5,12 +5,21 @@ import { formatSeconds } from './format.ts';
 import { nameOf } from './ledger.ts';
 
 /** One conflict, told by who wrote what rather than by who was there first. */
-export interface DecidedConflict {
+export type DecidedConflict = WonConflict | MergedConflict;
+
+export interface WonConflict {
+  readonly kind: 'won';
   readonly name: string;
   readonly winner: ConflictSide;
   readonly loser: ConflictSide;
   /** Whether the winner's stamp is the later one, and its content the one that was kept. */
   readonly isLatest: boolean;
+}
+
+/** What was kept is neither side's record. */
+export interface MergedConflict {
+  readonly kind: 'merged';
+  readonly name: string;
 }
 
 export interface ConflictSide {
@@ -19,13 +28,20 @@ export interface ConflictSide {
   readonly data: JsonObject | null;
 }
 
+export function isWon(conflict: DecidedConflict): conflict is WonConflict {
+  return conflict.kind === 'won';
+}
+
 /** Pure. */
 export function decided({ entityType, entityId, local, remote, resolution }: Conflict): DecidedConflict {
+  const name = nameOf({ entityType, entityId });
+  if (resolution.winner === 'merged') return { kind: 'merged', name };
   const [winner, loser] = resolution.winner === 'local' ? [local, remote] : [remote, local];
   const [later, earlier] = [toStamp(winner.stamp), toStamp(loser.stamp)];
   if (later === undefined || earlier === undefined) throw new Error(`a conflict about ${entityId} has no stamps`);
   return {
-    name: nameOf({ entityType, entityId }),
+    kind: 'won',
+    name,
     winner: sideOf(winner),
     loser: sideOf(loser),
     isLatest: compareStamps(later, earlier) > 0 && jsonEqual(resolution.resolvedData, winner.data),
@@ -33,7 +49,7 @@ export function decided({ entityType, entityId, local, remote, resolution }: Con
 }
 
 /** The conflict in words, by one field that the sides have filled in differently. */
-export function inWords({ name, winner, loser }: DecidedConflict, field: string): string {
+export function inWords({ name, winner, loser }: WonConflict, field: string): string {
   return (
     `${name}: ${loser.node} set ${field} to ${loser.data?.[field]}, ${winner.node} ` +
     `set it to ${winner.data?.[field]}, ${formatSeconds(winner.atMs - loser.atMs)} later. ` +

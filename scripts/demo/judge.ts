@@ -1,4 +1,4 @@
-import type { DecidedConflict } from './conflict-report.ts';
+import { type DecidedConflict, isWon } from './conflict-report.ts';
 import { formatCount } from './format.ts';
 import { nameOf } from './ledger.ts';
 import { expectedEntities } from './plan.ts';
@@ -19,7 +19,7 @@ export function judge(ending: Judged): Check[] {
   const { ledger, waiting, strongReadRefusal, comparison, conflicts } = ending;
   const { scope, reports, state } = comparison;
   const content = scope === 'space' ? 'content' : 'records of this run';
-  const winners = new Map(conflicts.map(({ name, winner }) => [name, winner.node]));
+  const winners = new Map(conflicts.filter(isWon).map(({ name, winner }) => [name, winner.node]));
   const reference = reports[0]?.digest ?? '';
   const expected = expectedEntities(ending.plan);
   const present = ledger.names.filter((name) => state.has(name)).length;
@@ -90,9 +90,14 @@ function lateWinners({ cast, plan, conflicts }: Judged): string[] {
     ...plan.newYorkLast.map((key) => [nameOf(key), cast.newYork] as const),
     ...plan.seattleLast.map((key) => [nameOf(key), cast.seattle] as const),
   ]);
-  const isRight = ({ name, winner, isLatest }: DecidedConflict) =>
-    isLatest && (last.get(name) ?? winner.node) === winner.node;
-  return conflicts
-    .filter((conflict) => !isRight(conflict))
-    .map(({ name, winner }) => `${name}: ${winner.node} won, ${last.get(name)} wrote last`);
+  return conflicts.flatMap((conflict) => differenceIn(conflict, last.get(conflict.name)));
+}
+
+/** @param last the node that wrote last, where the story tells. */
+function differenceIn(conflict: DecidedConflict, last: string | undefined): string[] {
+  const { name } = conflict;
+  if (conflict.kind === 'merged') return [`${name}: the sides were merged, and neither won`];
+  const { winner, isLatest } = conflict;
+  if (isLatest && (last ?? winner.node) === winner.node) return [];
+  return [`${name}: ${winner.node} won, ${last} wrote last`];
 }

@@ -1,4 +1,4 @@
-import { inWords } from './conflict-report.ts';
+import { inWords, isWon } from './conflict-report.ts';
 import { formatBytes, formatCount, formatSeconds } from './format.ts';
 import type { Narrator } from './narrator.ts';
 import { replicaTable } from './replica-report.ts';
@@ -16,8 +16,9 @@ export function summaryText(ending: Ending, chapters: Narrator['chapters']): str
 }
 
 function conflictText({ cast, conflicts }: Ending): string {
-  const wonBy = (node: string) => conflicts.filter(({ winner }) => winner.node === node).length;
-  const [example] = conflicts;
+  const won = conflicts.filter(isWon);
+  const wonBy = (node: string) => won.filter(({ winner }) => winner.node === node).length;
+  const [example] = won;
   const lines = [
     `Conflicts: ${conflicts.length}. ${cast.seattle} won ${wonBy(cast.seattle)}, ${cast.newYork} won ${wonBy(cast.newYork)}.`,
     ...(example === undefined ? [] : [`For example ${inWords(example, 'temp_max')}`]),

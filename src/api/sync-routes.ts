@@ -2,6 +2,7 @@ import { type Context, Hono } from 'hono';
 import type { NodeId } from '../core/ids.ts';
 import { parseJson } from '../protocol/codec.ts';
 import { fromResult, type Result, SyncError } from '../protocol/errors.ts';
+import { LIMITS } from '../protocol/limits.ts';
 import { connectRequest } from '../protocol/messages.ts';
 import { parseWith } from '../protocol/parse.ts';
 import type { Caller } from '../sync/responder.ts';
@@ -32,13 +33,11 @@ function cloud(c: C) {
 
 function sessionOf(c: C): string {
   const session = c.req.header('X-Session-Id');
-  if (session === undefined || session.length > MAX_SESSION_CHARS) {
+  if (session === undefined || session.length > LIMITS.sessionIdChars) {
     throw new SyncError('bad_request', 'send the session in X-Session-Id');
   }
   return session;
 }
-
-const MAX_SESSION_CHARS = 256;
 
 /** As whom a token speaks: a node as itself, an admin as any node of its space. */
 function callerOf(c: C): Caller {

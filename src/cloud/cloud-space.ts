@@ -181,7 +181,7 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
   override async alarm(): Promise<void> {
     this.#alarmAtMs = null;
     try {
-      await this.#projection.catchUp(PAGES_PER_ALARM);
+      await this.#projection.catchUp(LIMITS.pagesPerAlarm);
       this.#projectionFailures = 0;
     } catch (error) {
       // D1 may be away for minutes; nothing else waits for it.
@@ -223,8 +223,6 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
 
 /** Long enough to gather a burst into one batch, short enough for a person who waits. */
 const PROJECTION_DELAY_MS = 300;
-/** Pages that one alarm writes; more go to the next one, well within the 15 minutes that an alarm may take. */
-const PAGES_PER_ALARM = 50;
 
 const clock: Clock = {
   nowMs: () => Date.now(),

@@ -1,8 +1,15 @@
+import { MAX_NODE_RESOLUTIONS } from '../core/conflict.ts';
 import { MAX_DEPTH, MAX_OPERATIONS } from '../core/delta.ts';
+import { MAX_NAME_CHARS } from '../core/ids.ts';
+import { MAX_MARKS } from '../core/marks.ts';
 import { MAX_ISSUE_CHARS, MAX_ISSUES } from '../core/record-schema.ts';
 import { MAX_METADATA_CHARS } from '../core/resolver.ts';
 
-/** Every bound of the system, with its source or its reason. */
+/**
+ * Every bound of the system, with its source or its reason; those that `core` needs stand there, and are named here.
+ * Small fields of messages and tokens are bounded in their schemas (`messages.ts`, `api/auth.ts`); what only sets a pace
+ * (delays, polls) stands where it is used.
+ */
 export const LIMITS = {
   /** One record as JSON, in UTF-8 bytes. `http.md`, section 2. */
   recordBytes: 256 * 1024,
@@ -10,6 +17,10 @@ export const LIMITS = {
   recordDepth: MAX_DEPTH,
   /** Nesting of a change: its fields, its list of operations and each of them are around a value of a record. */
   changeDepth: MAX_DEPTH + 3,
+  /** An entity type or id. `http.md`, section 1, where a node id has 64. */
+  nameChars: MAX_NAME_CHARS,
+  /** Paths of one record of which it is known when they were written. */
+  recordMarks: MAX_MARKS,
   /** What a schema may say of one record, since it is kept with the refusal. */
   recordIssues: MAX_ISSUES,
   recordIssueChars: MAX_ISSUE_CHARS,
@@ -19,6 +30,8 @@ export const LIMITS = {
   operations: MAX_OPERATIONS,
   /** One path of an operation, in characters: longer than any honest field. */
   pathChars: 1_024,
+  /** What is said of a malformed request: of one that is wrong all over, the first few say enough. */
+  requestIssues: 20,
   /** An HTTP body as it arrives. `http.md`, section 2. */
   bodyBytes: 1024 * 1024,
   /** Changes in one batch that the cloud takes; nodes send fewer by their plan. */
@@ -29,6 +42,9 @@ export const LIMITS = {
   pageBytes: 256 * 1024,
   /** Entities in one page of the feed. */
   pageChanges: 1_000,
+  /** Rows of the feed, and conflicts, that are read at a time: as many of the largest fit in memory. */
+  feedRows: 32,
+  conflictRows: 8,
   /** Entries in a vector clock that somebody sends. A replica's own has two; a relay's a few more. */
   clockEntries: 256,
   /** Intervals in a list of counters. */
@@ -51,17 +67,23 @@ export const LIMITS = {
   sessionMs: 24 * 3600_000,
   /** Sessions of one node that live at the same time; the oldest gives way. */
   sessionsPerNode: 8,
+  /** A session's id, in characters: a node's and a random one. */
+  sessionIdChars: 256,
   /** Answers kept for each node, newest first, and their bytes beyond the newest. */
   answersPerNode: 8,
   answersBytes: 64 * 1024,
   /** A larger answer isn't kept, since a row holds at most 2 MB: its batch, sent again, finds its changes known. */
   answerBytes: 1024 * 1024,
+  /** Nodes of which the last answer that changed nothing is kept in memory: with pages of at most 256 KiB, 16 MiB. */
+  readOnlyAnswers: 64,
   /** Counters, back from the newest, whose content is remembered, to tell a copy of a node from a repetition. */
   dotHashes: 1_024,
   /** Records of one node that got another id and that it may not have heard of: a batch can hold so many, and another. */
   renamesPerNode: 1_000,
   /** How long a resolver may take that doesn't answer at once; then people decide. */
   resolverMs: 5_000,
+  /** Resolutions by the node that pushed, before the conflict is left to people. `design.md`, section 5. */
+  nodeResolutions: MAX_NODE_RESOLUTIONS,
   /** Changes that wait at one node, in bytes. `design.md`, section 6. */
   queueBytes: 16 * 1024 * 1024,
   /** Earlier decisions that a conflict keeps: more than people change their minds, and one page to read. */
@@ -73,8 +95,18 @@ export const LIMITS = {
   maxWaitMs: 30_000,
   /** An answer that takes longer is none. */
   exchangeTimeoutMs: 20_000,
+  /** An answer over HTTP: a page and the results of a batch, with room. */
+  exchangeAnswerBytes: 8 * 1024 * 1024,
   /** Exchanges in one sync: 200,000 entities in pages of 1,000, and room. More go to the next alarm. */
   exchangesPerSync: 1_000,
+  /** Sessions renewed in one exchange; one that ends at once again is a failure. */
+  renewalsPerExchange: 2,
+  /** The pause after failures. `design.md`, section 6. */
+  backoffMs: 30_000,
+  /** Pages that one alarm writes to D1; more go to the next one, well within the 15 minutes that an alarm may take. */
+  pagesPerAlarm: 50,
+  /** A key server that takes longer is away. */
+  keyServerMs: 5_000,
   /** The `sub` of a bearer token, in characters. OpenID Connect Core 1.0, section 2. */
   subjectChars: 255,
   /** A causal token, in characters. */

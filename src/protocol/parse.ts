@@ -1,5 +1,6 @@
 import type * as z from 'zod';
 import { type ErrorCode, SyncError } from './errors.ts';
+import { LIMITS } from './limits.ts';
 
 /**
  * What a schema makes of something that came from outside.
@@ -10,14 +11,11 @@ export function parseWith<T>(schema: z.ZodType<T>, value: unknown): T {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const issues = flat(parsed.error.issues)
-    .slice(0, MAX_ISSUES)
+    .slice(0, LIMITS.requestIssues)
     .map(({ path, message }) => ({ path: path.join('.'), message }));
   const { code, detail } = firstIssue(parsed.error);
   throw new SyncError(code, detail, { issues });
 }
-
-/** Of a body that is wrong all over, the first few say enough. */
-const MAX_ISSUES = 20;
 
 /** What is wrong first, in one line, and the code for it. `whole`: what it is called that has all the fields. */
 export function firstIssue(

@@ -19,7 +19,7 @@ export interface ConflictPage {
 /** The last state of each conflict that was written after the revision `cursor`, in that order. */
 export function readConflictFeed(store: CloudStore, head: number, cursor: number): ConflictFeedPage {
   const { page, last } = take(LIMITS.pageChanges, LIMITS.pageBytes, (before) => {
-    return store.readConflictsAfter(before?.revision ?? cursor, CHUNK);
+    return store.readConflictsAfter(before?.revision ?? cursor, LIMITS.conflictRows);
   });
   return last === undefined
     ? { conflicts: page, cursor: head, more: false }
@@ -29,7 +29,7 @@ export function readConflictFeed(store: CloudStore, head: number, cursor: number
 /** The conflicts that fit a filter, in the order of their ids; at most `filter.limit` and `LIMITS.listBytes`. */
 export function listConflicts(store: CloudStore, filter: ConflictFilter): ConflictPage {
   const { page, last } = take(filter.limit, LIMITS.listBytes, (before) => {
-    return store.listConflicts({ ...filter, after: before?.id ?? filter.after, limit: CHUNK });
+    return store.listConflicts({ ...filter, after: before?.id ?? filter.after, limit: LIMITS.conflictRows });
   });
   return { items: page, next: last?.id ?? null };
 }
@@ -50,9 +50,6 @@ function take(
       if (last !== undefined && (page.length === maxItems || bytes > maxBytes)) return { page, last };
       page.push(conflict);
     }
-    if (chunk.length < CHUNK) return { page, last: undefined };
+    if (chunk.length < LIMITS.conflictRows) return { page, last: undefined };
   }
 }
-
-/** Rows read at a time: as many of the largest conflicts fit in memory. */
-const CHUNK = 8;

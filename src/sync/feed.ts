@@ -31,7 +31,7 @@ export function readFeed(
   let bytes = 0;
   let end = cursor;
   for (;;) {
-    const chunk = store.readAfter(end, CHUNK);
+    const chunk = store.readAfter(end, LIMITS.feedRows);
     for (const entity of chunk) {
       if (!isLeftOut(entity)) {
         bytes += JSON.stringify(entity.data).length + ENVELOPE_BYTES;
@@ -41,12 +41,10 @@ export function readFeed(
       }
       end = entity.seq;
     }
-    if (chunk.length < CHUNK) return { entities, cursor: head, more: false };
+    if (chunk.length < LIMITS.feedRows) return { entities, cursor: head, more: false };
   }
 }
 
-/** Rows read at a time: as many of the largest records fit in memory. */
-const CHUNK = 32;
 /** About what a change takes beside its data. */
 const ENVELOPE_BYTES = 200;
 

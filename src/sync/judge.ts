@@ -171,8 +171,9 @@ class Judge {
     const before = this.#commit.entity(entityKey(meant));
     const result = decide(this.#commit, meant, this.#policyFor(change));
     if (!isFinal(result)) this.#deferred.add(place);
-    this.#noteApplied(meant, before, result);
+    // A node that has not heard of the other id yet can't tell what became of it: it is sent the record.
     const told = entityId === change.entityId ? result : { ...asRenamed(result), entityId };
+    this.#noteApplied(meant, before, told);
     return clamped ? { ...told, stamp } : told;
   }
 

@@ -167,7 +167,8 @@ export class Link {
       const { replica, clock } = this.#options;
       const askedAtMs = replica.nowMs();
       const { batch, answer } = await this.#exchange(tally, waiting, requires);
-      waiting = [];
+      // A strong change may have to be sent once more, behind one of the same record.
+      waiting = waiting.filter(({ id }) => answer.results.some((result) => result.id === id && !isFinal(result)));
       const confirmation = replica.confirm(batch, answer, askedAtMs);
       tally.add(answer, confirmation?.downloaded ?? 0);
       if (answer.more) continue;
@@ -176,9 +177,8 @@ export class Link {
         continue;
       }
       await this.#resolveConflicts(confirmation?.conflicts ?? []);
-      const settled = answer.results.some(({ status }) => status !== 'needs-full' && status !== 'conflict');
-      const moved = settled || (confirmation?.changed ?? 0) > 0 || batch.changes.length === 0;
-      if (!replica.hasUnsent() || !moved) return;
+      const moved = answer.results.some(isFinal) || (confirmation?.changed ?? 0) > 0 || batch.changes.length === 0;
+      if (!(replica.hasUnsent() || waiting.length > 0) || !moved) return;
       // What came in while the batch was away goes in the next one; a pause lets it come.
       await clock.sleep(0);
     }
@@ -214,7 +214,7 @@ export class Link {
         replica.releaseBatch();
         if (isRefusal(error)) tally.unanswered.clear();
         const isOver = error instanceof SyncError && ERRORS[error.code].retry === 'session';
-        if (!isOver || renewals >= MAX_RENEWALS) throw error;
+        if (!isOver || renewals >= LIMITS.renewalsPerExchange) throw error;
         replica.saveSession(null);
       }
     }
@@ -266,9 +266,6 @@ export class Link {
   }
 }
 
-/** Sessions renewed in one exchange; one that ends at once again is a failure. */
-const MAX_RENEWALS = 2;
-
 /** Counts what a sync does. */
 class Tally {
   readonly results = new Map<string, ChangeResult>();
@@ -293,7 +290,7 @@ class Tally {
     this.#downloaded += downloaded;
     if (!answer.more && answer.covered !== undefined) this.covered = answer.covered;
     for (const result of answer.results) {
-      this.results.set(result.id, result);
+      if (isFinal(result)) this.results.set(result.id, result);
       this.unanswered.delete(result.id);
       if (result.conflictId !== undefined) this.conflicts += 1;
       if (result.status === 'superseded') this.#superseded += 1;
@@ -315,6 +312,11 @@ class Tally {
       ...(this.error === undefined ? {} : { error: { code: this.error.code, detail: this.error.message } }),
     };
   }
+}
+
+/** Whether the cloud has spoken its last word on the change. */
+function isFinal({ status }: ChangeResult): boolean {
+  return status !== 'needs-full' && status !== 'conflict';
 }
 
 /** Whether the cloud itself said no, to all of it. Otherwise nobody knows what it did. */

@@ -204,12 +204,10 @@ export class Responder {
     this.#readOnlyAnswers.delete(nodeId);
     this.#readOnlyAnswers.set(nodeId, answer);
     const [oldest] = this.#readOnlyAnswers.keys();
-    if (this.#readOnlyAnswers.size > READ_ONLY_ANSWERS && oldest !== undefined) this.#readOnlyAnswers.delete(oldest);
+    if (this.#readOnlyAnswers.size > LIMITS.readOnlyAnswers && oldest !== undefined)
+      this.#readOnlyAnswers.delete(oldest);
   }
 }
-
-/** Answers to reads that are kept in memory, of that many nodes: with pages of at most 256 KiB, 16 MiB. */
-const READ_ONLY_ANSWERS = 64;
 
 /** A node that only reads costs a row once in a while. */
 const SEEN_ROW_MS = 60_000;

@@ -40,13 +40,10 @@ async function post<T>(
     const response = await send(`${url}/${path}`, { method: 'POST', headers, body: bytes, signal });
     return { response, body: new Uint8Array(await response.arrayBuffer()) };
   });
-  const text = decodeText(body, 'identity', MAX_ANSWER_BYTES);
+  const text = decodeText(body, 'identity', LIMITS.exchangeAnswerBytes);
   if (!response.ok) throw toError(response, text);
   return { value: parseWith(schema, parseJson(text)), bytesUp: bytes.byteLength, bytesDown: body.byteLength };
 }
-
-/** An answer holds a page and the results of a batch. */
-const MAX_ANSWER_BYTES = 8 * LIMITS.batchBytes;
 
 async function unreachableAsError<T>(body: () => Promise<T>): Promise<T> {
   try {

@@ -167,7 +167,7 @@ function run(shape: readonly (number | undefined)[], steps: readonly Step[]): St
 }
 
 describe('the context of a change', () => {
-  test('I5: has seen a version exactly where the full causal past and a full vector clock say so', () => {
+  test('[I5] has seen a version exactly where the full causal past and a full vector clock say so', () => {
     const counts = { seen: 0, concurrent: 0 };
     fc.assert(
       fc.property(upstreams, fc.array(step, { minLength: 20, maxLength: 120, size: 'max' }), (shape, steps) => {

@@ -213,7 +213,7 @@ describe('applying operations', () => {
     expect(twice).toEqual({ a: { n: 1 }, b: { n: 0 } });
   });
 
-  test('I8: does all or nothing, and says which operation was refused', () => {
+  test('[I8] does all or nothing, and says which operation was refused', () => {
     const data = frozen({ a: 1 });
     const result = applyOperations(data, [
       { op: 'set', path: 'a', value: 2 },
@@ -297,7 +297,7 @@ describe('applying operations', () => {
     'a.__proto__.polluted',
     '/a/prototype',
     '__proto__',
-  ])('I9: refuses %j, with any operation, and leaves every prototype as it was', (text) => {
+  ])('[I9] refuses %j, with any operation, and leaves every prototype as it was', (text) => {
     const before = Object.getOwnPropertyNames(Object.prototype);
     const hostile = JSON.parse('{"a":{"__proto__":{"x":1},"constructor":{"prototype":{}}},"__proto__":{"y":1}}');
     for (const data of [{}, { a: {} }, hostile]) {
@@ -311,7 +311,7 @@ describe('applying operations', () => {
     expect('polluted' in {}).toBe(false);
   });
 
-  test('I9: leaves a key `__proto__` of the data as it is: untouched, an own key, nobody’s prototype', () => {
+  test('[I9] leaves a key `__proto__` of the data as it is: untouched, an own key, nobody’s prototype', () => {
     const data: JsonObject = JSON.parse('{"__proto__":{"x":1},"a":{"__proto__":[1],"b":1}}');
     const value: JsonValue = JSON.parse('{"__proto__":{"z":1}}');
     const result = applied(data, [
@@ -325,7 +325,7 @@ describe('applying operations', () => {
     expect('x' in result).toBe(false);
   });
 
-  test('I10: makes nothing deeper than the limit', () => {
+  test('[I10] makes nothing deeper than the limit', () => {
     const deepPath = (length: number): string => Array.from({ length }, () => 'a').join('.');
     expect(refusal({}, { op: 'set', path: deepPath(MAX_DEPTH), value: 1 })).toBe('ok');
     expect(refusal({}, { op: 'set', path: deepPath(MAX_DEPTH), value: {} })).toBe('0 too-deep');
@@ -349,7 +349,7 @@ describe('applying operations', () => {
 });
 
 describe('the difference of two records', () => {
-  test('I3: applied to the first gives exactly the second, for every JSON that has no forbidden key', () => {
+  test('[I3] applied to the first gives exactly the second, for every JSON that has no forbidden key', () => {
     fc.assert(
       fc.property(anyRecord, anyRecord, (before, after) => {
         fc.pre(!hasForbiddenKey([before, after]));
@@ -361,7 +361,7 @@ describe('the difference of two records', () => {
     );
   });
 
-  test('I3: also where the second came from the first by a few operations', () => {
+  test('[I3] also where the second came from the first by a few operations', () => {
     fc.assert(
       fc.property(smallRecord, operations, (before, list) => {
         const after = applied(before, feasible(before, list));
@@ -462,7 +462,7 @@ describe('the difference of two records', () => {
     expect(diff(hostile, { ...hostile, b: 1 })).toEqual([{ op: 'set', path: 'b', value: 1 }]);
   });
 
-  test('I10: is not there where it would be too deep or too long', () => {
+  test('[I10] is not there where it would be too deep or too long', () => {
     expect(diff({}, nested(MAX_DEPTH))).toBeDefined();
     expect(diff({}, nested(MAX_DEPTH + 1))).toBeUndefined();
     expect(diff({ a: [1] }, { a: [nested(100_000)] })).toBeUndefined();

@@ -24,7 +24,7 @@ function expectSame(set: DotSet, model: ReadonlySet<number>): void {
 }
 
 describe('the set of counters of one node', () => {
-  test('I2: knows exactly the counters that were added, in whatever order and however often', () => {
+  test('[I2] knows exactly the counters that were added, in whatever order and however often', () => {
     fc.assert(fc.property(intervals, (list) => expectSame(setOf([...list, ...list]), counters(list))));
   });
 

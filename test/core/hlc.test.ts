@@ -60,7 +60,7 @@ describe('a hybrid logical clock', () => {
     );
   });
 
-  test('I5: gives an effect a later stamp than its cause, at whichever node', () => {
+  test('[I5] gives an effect a later stamp than its cause, at whichever node', () => {
     fc.assert(
       fc.property(events, nearby, nowMs, (list, cause, now) => {
         const state = observe(list.reduce(after, HLC_START), formatStamp(cause), now);
@@ -116,7 +116,7 @@ describe('a hybrid logical clock', () => {
     expect(tick(state, Number.POSITIVE_INFINITY)).toEqual({ wallMs: MAX_WALL_MS, counter: 0 });
   });
 
-  test('I10: never goes beyond 48 bits: it says so rather than giving a stamp twice', () => {
+  test('[I10] never goes beyond 48 bits: it says so rather than giving a stamp twice', () => {
     const last = { wallMs: MAX_WALL_MS, counter: MAX_COUNTER };
     expect(tick({ ...last, counter: MAX_COUNTER - 1 }, Number.MAX_SAFE_INTEGER)).toEqual(last);
     expect(() => tick(last, Number.MAX_SAFE_INTEGER)).toThrow(RangeError);

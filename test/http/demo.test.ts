@@ -1,4 +1,5 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -27,6 +28,30 @@ test('the demo plays to its end: all replicas agree, and no write is lost', { ti
   expect(stdout).toContain('Conflicts: 25. station-seattle won 12, station-newyork won 13.');
   expect(stdout).toContain('none of the 476 acknowledged writes was lost');
   expect(stdout).not.toContain('FAILED');
+  expect(readdirSync(temporary)).toEqual([]);
+});
+
+test('Ctrl-C, which npm makes two signals of, leaves nothing behind', { timeout: 120_000 }, async () => {
+  const temporary = mkdtempSync(path.join(tmpdir(), 'causeway-test-'));
+  onTestFinished(() => rmSync(temporary, { recursive: true }));
+  const demo = spawn(process.execPath, [DEMO], {
+    env: { ...process.env, TMPDIR: temporary },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  onTestFinished(() => {
+    demo.kill('SIGKILL');
+  });
+  const ended = once(demo, 'exit');
+  let printed = '';
+  demo.stdout.setEncoding('utf8').on('data', (text: string) => {
+    const before = printed;
+    printed += text;
+    // The second comes while it cleans up, so that the two can't become one on their way.
+    for (const line of ['The server is ', 'Interrupted']) {
+      if (!before.includes(line) && printed.includes(line)) demo.kill('SIGINT');
+    }
+  });
+  expect(await ended).toEqual([130, null]);
   expect(readdirSync(temporary)).toEqual([]);
 });
 

@@ -298,14 +298,26 @@ test('a conflict is found in the inbox, decided once more, and the decision reac
   }
 });
 
-test('a busy port is one clear line and exit code 1', async () => {
-  const blocker = createServer();
-  await new Promise<void>((resolve) => blocker.listen(0, '127.0.0.1', resolve));
-  const address = blocker.address();
-  const port = typeof address === 'object' && address !== null ? address.port : 0;
-  const ended = spawnSync(process.execPath, ['scripts/start.ts', '--port', String(port)], { encoding: 'utf8' });
-  blocker.close();
-  expect(ended.status).toBe(1);
-  expect(ended.stderr.trim().split('\n')).toHaveLength(1);
-  expect(ended.stderr).toContain(String(port));
+describe('a start that can not be is one clear line and exit code 1', () => {
+  // One that starts all the same would run for ever.
+  const start = (...args: string[]) =>
+    spawnSync(process.execPath, ['scripts/start.ts', ...args], { encoding: 'utf8', timeout: 30_000 });
+
+  test('on a port that is busy', async () => {
+    const blocker = createServer();
+    await new Promise<void>((resolve) => blocker.listen(0, '127.0.0.1', resolve));
+    const address = blocker.address();
+    const port = typeof address === 'object' && address !== null ? address.port : 0;
+    const ended = start('--port', String(port));
+    blocker.close();
+    expect(ended.status).toBe(1);
+    expect(ended.stderr).toMatch(new RegExp(`^Port ${port} is already in use.*--port.*--persist-to.*\n$`));
+  });
+
+  test('on the state of another server, which goes on', async () => {
+    const ended = start('--port', '0', '--persist-to', folder);
+    expect(ended.status).toBe(1);
+    expect(ended.stderr).toMatch(new RegExp(`^The state in ${folder} is in use.*--persist-to.*--port.*\n$`));
+    expect((await call('PUT', 'data/note/alone', { n: 1 })).status).toBe(201);
+  });
 });

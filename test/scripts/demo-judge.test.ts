@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { conflict } from '../../scripts/demo/answers.ts';
 import { type DecidedConflict, decided } from '../../scripts/demo/conflict-report.ts';
 import type { Reading } from '../../scripts/demo/dataset.ts';
 import { judge, verdictLines } from '../../scripts/demo/judge.ts';
@@ -6,7 +7,6 @@ import { Ledger, nameOf } from '../../scripts/demo/ledger.ts';
 import type { Plan } from '../../scripts/demo/plan.ts';
 import type { ReplicaReport } from '../../scripts/demo/replica-report.ts';
 import type { Scope } from '../../scripts/demo/stage.ts';
-import { toEntityId, toEntityType } from '../../src/core/ids.ts';
 
 const cast = { seattle: 'sea', newYork: 'nyc', reader: 'reader' };
 const [quiet, contested] = [reading('quiet'), reading('contested')];
@@ -83,6 +83,17 @@ describe('judge', () => {
       ['days/contested: sea won, nyc wrote last'],
     ],
     [
+      'a conflict whose sides were merged',
+      ({ comparison }) => ({
+        conflicts: [conflictOf('merged')],
+        comparison: { ...comparison, state: new Map(comparison.state).set('days/contested', { v: 5 }) },
+      }),
+      [
+        'days/contested: the last writer wrote {"v":3}, found {"v":5}',
+        'days/contested: the sides were merged, and neither won',
+      ],
+    ],
+    [
       'a record that is gone',
       ({ comparison }) => ({
         comparison: { ...comparison, state: new Map([...comparison.state].filter(([name]) => name !== 'days/quiet')) },
@@ -141,22 +152,22 @@ function reading(entityId: string): Reading {
   return { entityType: 'days', entityId, data: { v: 0 } };
 }
 
-/** nyc's later write is the cloud's side; the winner is given. */
-function conflictOf(winner: 'local' | 'remote'): DecidedConflict {
-  const [entityType, entityId] = [toEntityType('days'), toEntityId('contested')];
-  if (entityType === undefined || entityId === undefined) throw new Error('bad names');
-  return decided({
-    id: 'c1',
-    type: 'update-update',
-    entityType,
-    entityId,
-    local: { version: 'nyc:1', stamp: '000000000002-0000-nyc', data: { v: 3 } },
-    remote: { version: 'sea:1', stamp: '000000000001-0000-sea', data: { v: 2 } },
-    resolution: {
-      winner,
-      resolvedData: { v: winner === 'local' ? 3 : 2 },
-      metadata: { strategy: 'lww', reason: '' },
-    },
-    status: 'resolved',
-  });
+/** As the server answers; nyc's later write is the cloud's side, and the winner is given. */
+function conflictOf(winner: 'local' | 'remote' | 'merged'): DecidedConflict {
+  return decided(
+    conflict.parse({
+      id: 'c1',
+      type: 'update-update',
+      entityType: 'days',
+      entityId: 'contested',
+      local: { version: 'nyc:1', stamp: '000000000002-0000-nyc', data: { v: 3 } },
+      remote: { version: 'sea:1', stamp: '000000000001-0000-sea', data: { v: 2 } },
+      resolution: {
+        winner,
+        resolvedData: { v: { local: 3, remote: 2, merged: 5 }[winner] },
+        metadata: { strategy: winner === 'merged' ? 'merge' : 'lww', reason: '' },
+      },
+      status: 'resolved',
+    }),
+  );
 }

@@ -64,6 +64,7 @@ describe('token', () => {
 
   test.each([
     ['--role client', '--space is missing'],
+    ['--space a/b --role client', '--space a/b is not a space'],
     ['--space s', '--role must be one of client, node, admin'],
     ['--space s --role root', '--role must be one of client, node, admin'],
     ['--space s --role node', '--role node needs --node'],

@@ -162,3 +162,16 @@ describe('[I6] a strong read shows what its caller has seen elsewhere', () => {
     await expect(read()).rejects.toMatchObject({ code: 'causality_timeout' });
   });
 });
+
+test('[I7] a strong write goes out once more with the change of the same record that the cloud needs whole', async () => {
+  const world = new World({ policy: { conflict: 'merge' } });
+  const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
+  await a.access.writeStrong(put(1), {}, 1_000);
+  await b.link.sync();
+  const increment: WriteContent = { kind: 'patch', operations: [{ op: 'increment', path: 'value', value: 10 }] };
+  b.write('x', increment);
+  await a.access.writeStrong({ ...entity, ...increment }, {}, 1_000);
+  const written = await b.access.writeStrong({ ...entity, ...increment }, {}, 1_000);
+  expect(written.data).toEqual({ value: 31 });
+  expect(world.cloudStore.readEntity(key)?.data).toEqual({ value: 31 });
+});

@@ -1,9 +1,14 @@
 import { runDurableObjectAlarm } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
-import { expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import type { ApiBindings } from '../../src/api/env.ts';
 import { entityKey, type SpaceId, toEntityId, toEntityType, toSpaceId } from '../../src/core/ids.ts';
 import { d1Projection } from '../../src/store/d1-projection.ts';
+import { freshSpace, stopClock } from './space.ts';
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
 
 const typed: Pick<ApiBindings, 'CLOUD'> = env as never;
 
@@ -31,7 +36,6 @@ test('[I3] D1 holds what the cloud holds, tombstones included, also when pages c
 
   await cloud().write({ ...entity('x'), kind: 'put', data: { id: 'x', again: true } });
   await cloud().write({ ...entity('y'), kind: 'delete' });
-  expect((await cloud().lag()).lagMs).toBeGreaterThanOrEqual(0);
   await runDurableObjectAlarm(env.CLOUD.getByName(space));
 
   const held = async () => {
@@ -55,4 +59,44 @@ test('[I3] D1 holds what the cloud holds, tombstones included, also when pages c
   expect(await rowsOf(space)).toEqual(await held());
   expect((await sink.position()).seq).toBe(5);
   expect(await cloud().lag()).toMatchObject({ lagMs: 0 });
+});
+
+test('[I11] D1 that fails stops nobody; how far it is behind is told until it has caught up, without anyone’s help', async () => {
+  const { call, cloud, project } = freshSpace();
+  const { pass } = stopClock();
+  const put = async (id: string) => expect((await call('PUT', `data/note/${id}`, { body: {} })).status).toBe(201);
+  const found = async () => {
+    const { json } = await call('GET', 'data/note');
+    return [(json['items'] as unknown[]).length, json['lagMs'], json['asOf']];
+  };
+  await put('x');
+  await project();
+  const projectedAt = Date.now();
+  vi.spyOn(console, 'info').mockReturnValue(undefined);
+  const d1 = vi.spyOn(Object.getPrototypeOf(env.DB), 'batch').mockRejectedValue(new Error('D1 is away'));
+  pass(1_000);
+  expect(await found()).toEqual([1, 0, Date.now()]);
+  await put('y');
+  for (const behindMs of [3_000, 5_000]) {
+    pass(2_000);
+    expect(await project()).toBe(true);
+    expect(await cloud().lag()).toMatchObject({ asOfMs: projectedAt, lagMs: behindMs });
+    expect(await found()).toEqual([1, behindMs, projectedAt]);
+  }
+  expect(d1).toHaveBeenCalledTimes(2);
+  await put('z');
+  d1.mockRestore();
+  pass(1_000);
+  expect(await project()).toBe(true);
+  expect(await found()).toEqual([3, 0, Date.now()]);
+  expect(await project()).toBe(false);
+});
+
+test('a space that never came to D1 is behind since its last change', async () => {
+  const { call, cloud } = freshSpace();
+  const { pass } = stopClock();
+  expect(await cloud().lag()).toMatchObject({ asOfMs: Date.now(), lagMs: 0 });
+  await call('PUT', 'data/note/x', { body: {} });
+  pass(5_000);
+  expect(await cloud().lag()).toMatchObject({ asOfMs: 0, lagMs: 5_000 });
 });

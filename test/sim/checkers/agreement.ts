@@ -1,0 +1,58 @@
+import { canonicalText } from '../../../src/core/canonical.ts';
+import { digestOf, digestTotal } from '../../../src/core/digest.ts';
+import type { CloudHost } from '../cloud-host.ts';
+import type { NodeHost } from '../node-host.ts';
+import type { Space } from '../space.ts';
+import { require } from '../violation.ts';
+import { liveText } from './prefix.ts';
+
+/** What of a space has not come to rest yet, in words; undefined: all of it has. I11. */
+export function unrest({ nodes, history, d1, cloud }: Space): string | undefined {
+  for (const { process, nodeId } of nodes) {
+    if (process === undefined) return `${nodeId} is down`;
+    const { dead, total } = process.replica.queueStats();
+    if (total > dead) return `${total - dead} changes wait at ${nodeId}`;
+    if (process.replica.hasUnsent()) return `${nodeId} has voids to tell`;
+    if (process.replica.meta.cursor !== history.head) return `${nodeId} is behind`;
+  }
+  const isUpToDate = d1.position.seq === history.head && d1.position.conflictRevision === revisionOf(cloud);
+  return isUpToDate ? undefined : 'D1 is behind';
+}
+
+/** I3: at rest all replicas, the cloud and D1 hold the same, and the digest is of what they hold. */
+export function checkAgreement(space: Space): void {
+  const { cloud, history, nodes, d1 } = space;
+  const digest = digestTotal(digestOf(cloud.disk.readAfter(0, MANY)));
+  require(digest === history.digestAt(history.head), 'I3', () => "the cloud's digest is not of what it holds");
+  for (const key of history.keys()) {
+    const entity = cloud.disk.readEntity(key);
+    const expected = liveText(entity);
+    require(expected === liveText(history.at(key, history.head)), 'I3', () =>
+      `the cloud's ${key} is not what it wrote`);
+    require(expected === liveText(d1.rows.get(key)), 'I3', () => `D1 has another ${key} than the cloud`);
+    for (const node of nodes) {
+      const view = node.process?.replica.read(key);
+      const seen = canonicalText(view?.data ?? null);
+      const data = canonicalText(entity?.data ?? null);
+      require(seen === data, 'I3', () => `${node.nodeId} shows ${key} as ${seen}, the cloud has ${data}`);
+    }
+  }
+  for (const node of nodes) checkDigest(node, digest);
+  const conflicts = cloud.disk.readConflictsAfter(0, MANY);
+  for (const conflict of conflicts) {
+    const isSame = canonicalText(conflict) === canonicalText(d1.conflicts.get(conflict.id) ?? null);
+    require(isSame, 'I3', () => `D1 has another record of conflict ${conflict.id} than the cloud`);
+  }
+  require(conflicts.length === d1.conflicts.size, 'I3', () => 'D1 has conflicts that the cloud has not');
+}
+
+function revisionOf(cloud: CloudHost): number {
+  return cloud.disk.readMeta()?.conflictRevision ?? 0;
+}
+
+function checkDigest({ nodeId, process }: NodeHost, digest: string): void {
+  const isEqual = process !== undefined && digestTotal(process.replica.meta.digest) === digest;
+  require(isEqual, 'I3', () => `the digest of ${nodeId} is not the cloud's`);
+}
+
+const MANY = 100_000;

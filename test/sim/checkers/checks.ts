@@ -1,0 +1,60 @@
+import type { Sequencing } from '../cloud-host.ts';
+import { broken } from '../cloud-host.ts';
+import type { NodeHost } from '../node-host.ts';
+import type { Space } from '../space.ts';
+import { Decisions } from './decisions.ts';
+import { checkCloudIsolation, checkNodeIsolation } from './isolation.ts';
+import { Ledger } from './ledger.ts';
+import { Prefixes } from './prefix.ts';
+import { Registers } from './registers.ts';
+import { Tallies } from './tallies.ts';
+
+/** All that is checked of one space. */
+export class Checks {
+  readonly ledger: Ledger;
+  readonly registers = new Registers();
+  readonly tallies = new Tallies();
+  readonly #space: () => Space;
+  readonly #decisions: Decisions;
+  readonly #prefixes: Prefixes;
+  #head = 0;
+  #projected = 0;
+
+  constructor(space: () => Space) {
+    this.#space = space;
+    this.ledger = new Ledger(space);
+    this.#decisions = new Decisions(space);
+    this.#prefixes = new Prefixes(space);
+  }
+
+  sequenced(sequencing: Sequencing): void {
+    this.#decisions.sequenced(sequencing);
+  }
+
+  /** After each event: all that may have changed in it. */
+  afterEvent(): void {
+    const space = this.#space();
+    for (const node of space.nodes) {
+      checkLink(node);
+      if (!node.isTouched) continue;
+      node.isTouched = false;
+      checkNodeIsolation(space, node);
+      this.ledger.check(node);
+      this.#prefixes.checkNode(node);
+    }
+    const { history, d1 } = space;
+    const isChanged = history.head !== this.#head || d1.position.seq !== this.#projected;
+    if (!isChanged) return;
+    this.#head = history.head;
+    this.#projected = d1.position.seq;
+    checkCloudIsolation(space);
+    this.#prefixes.checkD1();
+    this.tallies.check((key) => history.at(key, history.head)?.data ?? undefined);
+  }
+}
+
+/** A sync ends well, or with a failure that has a code; `internal` is an invariant of the engine that broke. */
+function checkLink({ process, nodeId }: NodeHost): void {
+  const error = process?.link.lastSummary?.error;
+  if (error?.code === 'internal') throw broken(nodeId, new Error(error.detail));
+}

@@ -1,0 +1,62 @@
+import type { Change } from '../../../src/core/change.ts';
+import type { EntityVersion } from '../../../src/core/entity.ts';
+import { entityKey } from '../../../src/core/ids.ts';
+import { jsonEqual } from '../../../src/core/json.ts';
+import { policyFor } from '../../../src/core/policy.ts';
+import type { ChangeResult } from '../../../src/protocol/messages.ts';
+import type { Op } from '../op.ts';
+import { policies } from '../policies.ts';
+import type { Space } from '../space.ts';
+import { Violation } from '../violation.ts';
+
+/**
+ * Only who has seen a version may replace it without a conflict: else a write is lost without a record (I1), or what was
+ * deleted comes back (I12). Judged by what the writer really saw, not by the clock that the change carries.
+ */
+export function checkSight(
+  change: Change,
+  op: Op,
+  { seq, conflictId }: ChangeResult,
+  before: EntityVersion | undefined,
+  { history, ops, gaps }: Space,
+): void {
+  const isReplaced = before !== undefined && seq !== undefined && conflictId === undefined;
+  if (!isReplaced || op.disk === undefined || meansWhatItMeets(change)) return;
+  const after = history.at(entityKey(change), seq);
+  if (after !== undefined && jsonEqual(after.data, before.data)) return;
+  const author = ops.behind(before);
+  if (hasSeen(op, before, author)) return;
+
+  const isDeleted = before.data === null;
+  if (!isDeleted && policyFor(policies, change.entityType).conflict === 'merge') return;
+  const rule = isDeleted ? 'I12' : 'I1';
+  const detail = isDeleted
+    ? `${change.id} brought ${entityKey(change)} back, without having seen ${before.version}`
+    : `${change.id} replaced ${before.version} unseen, without a record`;
+  const isNobodys = before.version.startsWith('cloud:');
+  if (author.stamp === undefined && !isNobodys) gaps.report('strong under way', rule, detail);
+  else if (knowsOtherLife(op, author)) gaps.report('former life', rule, detail);
+  else throw new Violation(rule, detail);
+}
+
+/** Operations that somebody waits for are made for whatever they meet; so is the answer to a conflict. */
+function meansWhatItMeets({ consistency, operations, resolves }: Change): boolean {
+  return resolves !== undefined || (consistency === 'strong' && operations !== undefined);
+}
+
+function hasSeen(op: Op, version: EntityVersion, author: Op): boolean {
+  if (op.past.cloud >= version.seq) return true;
+  // What a conflict made is nobody's own.
+  if (version.version.startsWith('cloud:')) return false;
+  if (op.past.shown.has(author)) return true;
+  // A node shows what waits in its queue.
+  return author.stamp !== undefined && author.nodeId === op.nodeId && author.disk === op.disk;
+}
+
+/** Whether it is, or saw something, of the node that wrote the other, from before or after that node lost its disk. */
+function knowsOtherLife({ nodeId, disk, past }: Op, author: Op): boolean {
+  const isOtherLife = (seen: Pick<Op, 'nodeId' | 'disk'>) => {
+    return seen.nodeId === author.nodeId && seen.disk !== author.disk;
+  };
+  return isOtherLife({ nodeId, disk }) || [...past.shown].some(isOtherLife);
+}

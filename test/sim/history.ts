@@ -1,0 +1,41 @@
+import type { EntityVersion } from '../../src/core/entity.ts';
+import { type EntityKey, entityKey } from '../../src/core/ids.ts';
+import { require } from './violation.ts';
+
+/** All that a cloud ever committed: the state that there was at every seq. Kept beside the cloud, and never asked of it. */
+export class History {
+  readonly #versions = new Map<EntityKey, EntityVersion[]>();
+  readonly #digests = new Map<number, string>();
+  readonly #names = new Set<string>();
+  head = 0;
+
+  /** Takes what one transaction wrote, in its order. */
+  append(entities: readonly EntityVersion[], digest: string): void {
+    for (const entity of entities) {
+      const key = entityKey(entity);
+      require(entity.seq === this.head + 1, 'I2', () => `${key} got seq ${entity.seq} after ${this.head}`);
+      require(!this.#names.has(entity.version), 'I2', () =>
+        `${entity.version} took effect again, as seq ${entity.seq}`);
+      this.#names.add(entity.version);
+      const versions = this.#versions.get(key);
+      if (versions === undefined) this.#versions.set(key, [entity]);
+      else versions.push(entity);
+      this.head = entity.seq;
+    }
+    this.#digests.set(this.head, digest);
+  }
+
+  keys(): Iterable<EntityKey> {
+    return this.#versions.keys();
+  }
+
+  /** The version of an entity at a seq, a tombstone too. */
+  at(key: EntityKey, seq: number): EntityVersion | undefined {
+    return this.#versions.get(key)?.findLast((version) => version.seq <= seq);
+  }
+
+  /** As the cloud gave it out at that seq; undefined: no transaction ended there. */
+  digestAt(seq: number): string | undefined {
+    return this.#digests.get(seq);
+  }
+}

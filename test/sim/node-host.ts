@@ -1,0 +1,113 @@
+import type { NodeId } from '../../src/core/ids.ts';
+import { policyFor } from '../../src/core/policy.ts';
+import { merge, type VectorClock } from '../../src/core/vector-clock.ts';
+import { MemoryReplicaStore } from '../../src/store/memory-replica-store.ts';
+import { Access } from '../../src/sync/access.ts';
+import { Link } from '../../src/sync/link.ts';
+import { NodeResolver } from '../../src/sync/node-resolver.ts';
+import { type NetworkReport, planFor } from '../../src/sync/plan.ts';
+import type { ReplicaStore } from '../../src/sync/ports.ts';
+import { Replica } from '../../src/sync/replica.ts';
+import { HostClock } from './host-clock.ts';
+import { Life, storeOf } from './life.ts';
+import type { Endpoint, Network } from './network.ts';
+import { policies } from './policies.ts';
+import type { Scheduler } from './scheduler.ts';
+import type { Trace } from './trace.ts';
+import { simulatedUpstream } from './upstream.ts';
+
+export interface NodeHostOptions {
+  readonly space: string;
+  readonly nodeId: NodeId;
+  readonly scheduler: Scheduler;
+  readonly trace: Trace;
+  readonly network: Network;
+  readonly route: () => Endpoint;
+  readonly batchSize: number;
+  readonly pageLimit: number | undefined;
+  readonly clockErrorMs: number;
+  /** What stands between the replica and its disk; a planted bug, or nothing. */
+  readonly wrapStore: (disk: ReplicaStore) => ReplicaStore;
+}
+
+/** What runs on a node between two crashes. */
+export interface NodeProcess {
+  readonly life: Life;
+  readonly replica: Replica;
+  readonly link: Link;
+  readonly access: Access;
+}
+
+/** The machine of one node: its disk and its clock outlive the processes. */
+export class NodeHost {
+  readonly space: string;
+  readonly nodeId: NodeId;
+  readonly clock: HostClock;
+  /** How many disks it has had before this one. */
+  disks = 0;
+  disk: ReplicaStore = new MemoryReplicaStore();
+  process: NodeProcess | undefined;
+  report: NetworkReport = {};
+  isOnline = true;
+  /** Whether something was written to the disk since somebody looked. */
+  isTouched = true;
+  readonly #options: NodeHostOptions;
+
+  constructor(options: NodeHostOptions) {
+    this.#options = options;
+    this.space = options.space;
+    this.nodeId = options.nodeId;
+    this.clock = new HostClock(options.scheduler, options.clockErrorMs);
+    this.start();
+  }
+
+  /** What a caller of this node has seen, once it is answered. */
+  tokenFor({ replica }: NodeProcess, after: VectorClock): VectorClock {
+    return replica.covers(after) ? replica.causalClock() : merge(after, replica.causalClock());
+  }
+
+  /** Cuts the node off, or lets it sync again, until it is told otherwise. */
+  setOnline(isOnline: boolean): void {
+    this.isOnline = isOnline;
+    this.process?.link.setOnline(isOnline);
+  }
+
+  /** Its disk is lost with all that is on it. The process must have ended. */
+  loseDisk(): void {
+    this.disk = new MemoryReplicaStore();
+    this.disks += 1;
+    this.isTouched = true;
+  }
+
+  start(): void {
+    if (this.process !== undefined) return;
+    const { scheduler, trace, nodeId, space, wrapStore, batchSize } = this.#options;
+    const life: Life = new Life((how) => {
+      trace.note(`${space}/${nodeId} crashes ${how}`);
+      trace.count(`fault: node crash ${how}`);
+      this.process = undefined;
+      scheduler.after(scheduler.random.between(0, DOWN_MS), () => this.start());
+    });
+    const store = storeOf(wrapStore(this.disk), life, {
+      committed: () => {
+        this.isTouched = true;
+      },
+    });
+    const clock = this.clock.of(life);
+    const replica = new Replica({ store, nodeId, policies, clock });
+    const link = new Link({
+      replica,
+      upstream: simulatedUpstream({ ...this.#options, life }),
+      resolver: new NodeResolver({ replica, policies, clock, resolverFor: (type) => policyFor(policies, type).onNode }),
+      clock,
+      entropy: { id: () => scheduler.random.name(), fraction: () => scheduler.random.fraction() },
+      isLive: () => true,
+      batchSize: () => Math.min(batchSize, planFor(this.report).batchSize),
+    });
+    if (!this.isOnline) link.setOnline(false);
+    this.process = { life, replica, link, access: new Access(replica, link, clock) };
+    this.isTouched = true;
+  }
+}
+
+const DOWN_MS = 5_000;

@@ -1,0 +1,71 @@
+import type { Random } from './random.ts';
+
+/** What can go wrong with a message, each with its own probability. */
+export const MESSAGE_FAULTS = ['lost-request', 'lost-answer', 'duplicated', 'reordered', 'late'] as const;
+export type MessageFault = (typeof MESSAGE_FAULTS)[number];
+
+/** What can go wrong with D1. */
+export const D1_FAULTS = ['d1-refuses', 'd1-slow', 'd1-fails-after-commit'] as const;
+export type D1Fault = (typeof D1_FAULTS)[number];
+
+/** What the script of a run can do to the world. */
+export const SCRIPTED_FAULTS = [
+  'crash-node',
+  'crash-cloud',
+  'empty-node',
+  'partition',
+  'flap',
+  'clock-node',
+  'clock-cloud',
+] as const;
+export type ScriptedFault = (typeof SCRIPTED_FAULTS)[number];
+
+/** What happens to messages and D1 by chance; what the script does is in the script. */
+export const FAULTS = [...MESSAGE_FAULTS, ...D1_FAULTS] as const;
+
+/** How one run's world is, chosen by its seed. */
+export interface Options {
+  readonly nodes: number;
+  readonly clients: number;
+  /** Entities of each type. */
+  readonly entities: number;
+  /** Entities in a page; undefined: as many as the cloud likes. */
+  readonly pageLimit: number | undefined;
+  readonly batchSize: number;
+  /** Of a message on its way, ms. */
+  readonly latencyMs: number;
+  readonly messageFaults: Readonly<Record<MessageFault, number>>;
+  readonly d1Faults: Readonly<Record<D1Fault, number>>;
+  /** Weights beside those of the actions. */
+  readonly scriptedFaults: Readonly<Record<ScriptedFault, number>>;
+}
+
+/**
+ * Swarm testing (Groce et al., ISSTA 2012): each run leaves about half of the faults out, so that no kind hides behind
+ * another that always comes first.
+ */
+export function chooseOptions(random: Random): Options {
+  const of = <Name extends string>(names: readonly Name[], most: number): Record<Name, number> => {
+    const chosen = names.map((name) => [name, random.chance(0.5) ? random.fraction() * most : 0] as const);
+    return Object.fromEntries(chosen) as Record<Name, number>;
+  };
+  return {
+    nodes: random.between(2, 8),
+    clients: random.between(2, 5),
+    entities: random.between(1, 3),
+    pageLimit: random.pick([undefined, 1, 2, 5]),
+    batchSize: random.pick([1, 2, 3, 10, 100]),
+    latencyMs: random.pick([5, 50, 400]),
+    messageFaults: of(MESSAGE_FAULTS, 0.3),
+    d1Faults: of(D1_FAULTS, 0.5),
+    scriptedFaults: of(SCRIPTED_FAULTS, 6),
+  };
+}
+
+export function withoutFault(options: Options, fault: (typeof FAULTS)[number]): Options {
+  return {
+    ...options,
+    messageFaults: { ...options.messageFaults, ...(fault in options.messageFaults ? { [fault]: 0 } : {}) },
+    d1Faults: { ...options.d1Faults, ...(fault in options.d1Faults ? { [fault]: 0 } : {}) },
+  };
+}

@@ -1,0 +1,66 @@
+import type { Endpoint, Message } from '../network.ts';
+import type { Plant } from '../world.ts';
+
+/** Ways upstream that do something else than they should. */
+type Route = NonNullable<Plant['route']>;
+
+/** One node's messages reach the cloud of the other space. */
+export const toOtherSpace: Route = (usual, { space, nodeId }, { spaces }) => {
+  const isStray = space === 'north' && nodeId === 'n1';
+  return (isStray ? spaces.find(({ name }) => name !== space)?.cloud : undefined) ?? usual;
+};
+
+/** A message that arrives again is taken for a new one, and its increments for new increments. */
+export const takingRetriesForNew: Route = oneForEach((usual) => {
+  const seen = new Set<string>();
+  return {
+    receive: (message) => {
+      const isAgain = message.method === 'exchange' && seen.has(message.text);
+      seen.add(message.text);
+      return usual.receive(isAgain ? asNew(message) : message);
+    },
+  };
+});
+
+/** The cloud says that it has all that it is asked for. */
+export const claimingToHaveAll: Route = oneForEach((usual) => ({
+  receive: (message) => usual.receive(message)?.replace('"covered":false', '"covered":true'),
+}));
+
+/** The cloud says every other time that there is nothing new. */
+export const hidingNews: Route = oneForEach((usual) => {
+  let reads = 0;
+  return {
+    receive: (message) => {
+      const answer = usual.receive(message);
+      const batch = message.method === 'exchange' ? JSON.parse(message.text) : undefined;
+      const isPlainRead = batch?.changes.length === 0 && batch.requires === undefined && batch.since === batch.cursor;
+      if (!isPlainRead || !answer?.startsWith('{"ok":true')) return answer;
+      reads += 1;
+      if (reads % 2 === 0) return answer;
+      const { digest: _, ...value } = JSON.parse(answer).value;
+      return JSON.stringify({ ok: true, value: { ...value, changes: [], cursor: batch.cursor, more: false } });
+    },
+  };
+});
+
+/** Of one endpoint one stand-in is made, so that it can remember. */
+function oneForEach(standIn: (usual: Endpoint) => Endpoint): Route {
+  const made = new WeakMap<Endpoint, Endpoint>();
+  return (usual) => {
+    const known = made.get(usual) ?? standIn(usual);
+    made.set(usual, known);
+    return known;
+  };
+}
+
+const NEW_COUNTERS = 1_000;
+
+function asNew(message: Message): Message {
+  const batch = JSON.parse(message.text);
+  const changes = batch.changes.map((change: { id: string; nodeId: string }) => {
+    const counter = Number(change.id.slice(change.id.indexOf(':') + 1)) + NEW_COUNTERS;
+    return { ...change, id: `${change.nodeId}:${counter}` };
+  });
+  return { ...message, text: JSON.stringify({ ...batch, batchId: `${batch.batchId}-again`, changes }) };
+}

@@ -1,0 +1,147 @@
+import { type EntityKey, entityKey } from '../../src/core/ids.ts';
+import { entry } from '../../src/core/vector-clock.ts';
+import { SyncError } from '../../src/protocol/errors.ts';
+import type { Write } from '../../src/sync/replica.ts';
+import type { Access, Action } from './actions.ts';
+import type { Checks } from './checkers/checks.ts';
+import { checkData } from './checkers/isolation.ts';
+import { checkSession } from './checkers/sessions.ts';
+import type { Increment } from './checkers/tallies.ts';
+import type { Turn } from './client.ts';
+import type { NodeHost, NodeProcess } from './node-host.ts';
+import { isIncluded, type Op, waitingAt } from './op.ts';
+import type { Space } from './space.ts';
+import { Violation } from './violation.ts';
+
+/** Who asks, and where. */
+export interface Request {
+  readonly turn: Turn;
+  readonly node: NodeHost;
+  /** The node's process when it was asked; it may not live to answer. */
+  readonly process: NodeProcess;
+  readonly access: Access;
+}
+
+/** What clients ask of nodes; each answer is held against what the client and all others were told before. */
+export class Requests {
+  readonly #space: Space;
+  readonly #checks: Checks;
+
+  constructor(space: Space, checks: Checks) {
+    this.#space = space;
+    this.#checks = checks;
+  }
+
+  async read(request: Request, action: Extract<Action, { do: 'read' }>): Promise<void> {
+    const { turn, node, process } = request;
+    const { history, ops, name, trace, gaps } = this.#space;
+    const { level, maxStalenessMs, waitMs } = action;
+    const key = entityKey(action);
+    const floor = this.#checks.registers.floor(key);
+    await process.access.satisfy({ level, maxStalenessMs, waitMs, after: turn.token });
+
+    const view = process.replica.read(key);
+    const { cursor } = process.replica.meta;
+    const confirmed = history.at(key, cursor);
+    checkData(name, view?.data, `a read at ${node.nodeId}`);
+    if (level === 'causal' || level === 'session') checkSession(turn, node, gaps);
+    if (level === 'strong') this.#checks.registers.read(key, floor, cursor, confirmed?.seq ?? 0);
+    const waiting = waitingAt(node, ops);
+    const predicted = waiting.find(({ dot }) => dot === view?.version);
+    const seen = [predicted, confirmed && ops.behind(confirmed)].filter((op) => op !== undefined);
+    turn.sees(seen, waiting, cursor, node.tokenFor(process, turn.token));
+    trace.note(`${turn.client.name} reads ${key} at ${node.nodeId}: ${view?.version}`);
+    trace.count(`outcome: ${level} read`);
+  }
+
+  async write(request: Request, write: Write): Promise<Op> {
+    const { turn, process, access } = request;
+    const { changeId } = await process.access.write(write, turn.token, access.waitMs);
+    const queued = [...process.replica.queued()].find(({ change }) => change.id === changeId);
+    const op = this.#opOf(request, changeId, queued?.change.stamp, entityKey(write));
+    this.#acknowledge(request, op);
+    return op;
+  }
+
+  async writeStrong(request: Request, write: Write): Promise<void> {
+    const { turn, node, process, access } = request;
+    const key = entityKey(write);
+    const floor = this.#checks.registers.floor(key);
+    const counterBefore = entry(process.replica.vectorClock(), node.nodeId);
+    const answer = process.access.writeStrong(write, turn.token, access.waitMs);
+    const counter = entry(process.replica.vectorClock(), node.nodeId);
+    // The write is under way, under the counter that it took; it may happen though nobody will be told.
+    const isUnderWay = counter > counterBefore && !process.life.isOver;
+    const op = isUnderWay ? this.#opOf(request, `${node.nodeId}:${counter}`, undefined, key) : undefined;
+    const { changeId } = await answer;
+    if (op?.dot !== changeId) throw new Violation('I7', `${changeId} was acknowledged for ${op?.dot}`);
+    this.#checks.registers.wrote(op, floor);
+    this.#acknowledge(request, op);
+  }
+
+  /** Only one of all that try makes it. */
+  async openTally(request: Request): Promise<void> {
+    const data = { space: this.#space.name, sums: {} };
+    await this.writeStrong(request, { ...entityOf(request.access), kind: 'put', data, ifNoneMatch: '*' });
+  }
+
+  /** Adds to a tally, at once or when the cloud hears of it. */
+  async increment(request: Request, level: 'eventual' | 'strong'): Promise<void> {
+    const { access, process } = request;
+    const { tallies } = this.#checks;
+    const increment: Increment = tallies.issue(entityKey(access));
+    const operation = { op: 'increment', path: `sums.${increment.field}`, value: increment.amount } as const;
+    const write: Write = { ...entityOf(access), kind: 'patch', operations: [operation] };
+    try {
+      if (level === 'eventual') tallies.settle(increment, await this.write(request, write));
+      else {
+        await this.writeStrong(request, write);
+        tallies.settle(increment, 'done');
+      }
+    } catch (error) {
+      // Any other failure says that it did not happen, and never will.
+      const isSure = error instanceof SyncError && error.code !== 'outcome_unknown' && !process.life.isOver;
+      if (isSure) tallies.settle(increment, 'refused');
+      throw error;
+    }
+  }
+
+  #opOf({ turn, node, process }: Request, dot: string, stamp: string | undefined, key: EntityKey): Op {
+    const { past } = turn;
+    const causes = new Set([...past.ops].filter((cause) => isIncluded(cause, node)));
+    if (causes.size < past.ops.size) this.#space.trace.count('outcome: written before its cause arrived');
+    const op: Op = {
+      dot,
+      nodeId: node.nodeId,
+      writer: undefined,
+      disk: node.disks,
+      stamp,
+      key,
+      past: { ...past, cloud: Math.max(past.cloud, process.replica.meta.cursor) },
+      causes,
+      fate: undefined,
+      isLost: false,
+      isRenumbered: false,
+    };
+    this.#space.ops.add(op);
+    return op;
+  }
+
+  #acknowledge({ turn, node, process }: Request, op: Op): void {
+    const { trace, ops, gaps } = this.#space;
+    op.writer = turn.client.name;
+    this.#checks.ledger.acknowledged(op, node);
+    node.isTouched = true;
+    const { cursor } = process.replica.meta;
+    const isShown = isIncluded(op, node);
+    const detail = `${op.writer} wrote ${op.dot}; ${node.nodeId} shows a state without it, and its token is too old`;
+    if (!isShown) gaps.report('strong before the head', 'I6', detail);
+    turn.sees(isShown ? [op] : [], waitingAt(node, ops), cursor, node.tokenFor(process, turn.token));
+    trace.note(`${op.writer} wrote ${op.dot} ${op.key}`);
+    trace.count(`outcome: ${op.stamp === undefined ? 'strong' : 'eventual'} write`);
+  }
+}
+
+export function entityOf({ entityType, entityId }: Access) {
+  return { entityType, entityId };
+}

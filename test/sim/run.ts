@@ -1,0 +1,102 @@
+import { type Step, writeScript } from './actions.ts';
+import { checkAgreement, unrest } from './checkers/agreement.ts';
+import type { NodeHost } from './node-host.ts';
+import { chooseOptions, FAULTS, type Options, withoutFault } from './options.ts';
+import { perform } from './perform.ts';
+import { Random } from './random.ts';
+import { Violation } from './violation.ts';
+import { type Settings, SPACES, Stream, World } from './world.ts';
+
+/** All that decides a run: the same plan, the same trace, byte for byte. */
+export interface Plan {
+  readonly seed: number;
+  readonly options: Options;
+  readonly script: readonly Step[];
+}
+
+export interface Outcome {
+  readonly failure: Violation | undefined;
+  /** The id of the step in which it failed; undefined: after the last one. */
+  readonly failedAt: number | undefined;
+  readonly trace: readonly string[];
+  /** How often what happened. */
+  readonly counts: ReadonlyMap<string, number>;
+}
+
+export function planFor(seed: number, steps: number): Plan {
+  const options = chooseOptions(new Random(seed, Stream.options));
+  const script = writeScript(new Random(seed, Stream.script), options, SPACES, steps);
+  return { seed, options, script };
+}
+
+/** What is left of a plan that was shrunk: some of its steps, without some of its faults. */
+export function planOf(plan: Plan, kept: readonly number[], without: readonly string[]): Plan {
+  const options = FAULTS.filter((fault) => without.includes(fault)).reduce(withoutFault, plan.options);
+  return { ...plan, options, script: plan.script.filter(({ id }) => kept.includes(id)) };
+}
+
+/** Phase 1: the script, with all its faults. Phase 2: everything is healed, nobody writes, and all come to agree. */
+export async function run({ seed, options, script }: Plan, settings: Settings = {}): Promise<Outcome> {
+  const world = new World(seed, options, settings);
+  let failedAt: number | undefined;
+  const outcome = (failure: Violation | undefined): Outcome => {
+    return { failure, failedAt, trace: world.trace.lines, counts: world.trace.counts };
+  };
+  try {
+    for (const step of script) {
+      failedAt = step.id;
+      world.enterStep(step.id);
+      perform(world, step);
+      await world.pass(step.pauseMs);
+    }
+    failedAt = undefined;
+    await heal(world);
+    return outcome(undefined);
+  } catch (error) {
+    if (!(error instanceof Violation)) throw error;
+    world.trace.note(`${error.rule} is broken: ${error.message}`);
+    return outcome(error);
+  }
+}
+
+async function heal(world: World): Promise<void> {
+  world.enterStep(HEALING);
+  world.network.heal();
+  for (const { cloud, nodes, d1 } of world.spaces) {
+    d1.heal();
+    cloud.life?.spare();
+    for (const node of nodes) {
+      node.process?.life.spare();
+      node.setOnline(true);
+    }
+  }
+  for (let round = 0; round < ROUNDS; round += 1) {
+    await world.pass(ROUND_MS);
+    if (world.spaces.every((space) => unrest(space) === undefined)) {
+      for (const space of world.spaces) checkAgreement(space);
+      world.trace.note(`all agree after ${round} rounds`);
+      return;
+    }
+    for (const { nodes } of world.spaces) {
+      for (const { process } of nodes) void process?.link.sync().catch(world.fail);
+    }
+  }
+  for (const space of world.spaces) {
+    const reason = unrest(space);
+    if (reason === undefined) continue;
+    const detail = `${space.name} does not come to rest: ${reason}`;
+    if (!space.nodes.some(isForked)) throw new Violation('I11', detail);
+    space.gaps.report('former life', 'I11', detail);
+  }
+}
+
+/** What a node's former life had sent arrived after the node had asked what the cloud has of it. */
+function isForked({ process, disks }: NodeHost): boolean {
+  return disks > 0 && process?.link.lastSummary?.error?.code === 'node_forked';
+}
+
+/** The step that everything after the script belongs to. */
+const HEALING = -1;
+const ROUNDS = 12;
+/** Longer than what is late is late. */
+const ROUND_MS = 120_000;

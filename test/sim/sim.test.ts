@@ -1,0 +1,61 @@
+import { expect, test } from 'vitest';
+import { D1_FAULTS, MESSAGE_FAULTS } from './options.ts';
+import { addCounts, failureLine } from './report.ts';
+import { planFor, run } from './run.ts';
+
+const SEEDS = 120;
+const STEPS = 200;
+
+test('[I1] [I2] [I3] [I4] [I5] [I6] [I7] [I9] [I11] [I12] hold after every event of every run, and all agree in the end', {
+  timeout: 120_000,
+}, async () => {
+  const total = new Map<string, number>();
+  for (let seed = 1; seed <= SEEDS; seed += 1) {
+    const plan = planFor(seed, STEPS);
+    const outcome = await run(plan);
+    if (outcome.failure !== undefined)
+      expect.unreachable(`${failureLine(plan, outcome)}; npm run sim -- --seed ${seed}`);
+    addCounts(total, outcome.counts);
+  }
+  // A simulation in which nothing goes wrong proves nothing.
+  expect(MUST_HAPPEN.filter((what) => !total.has(what))).toEqual([]);
+});
+
+test('the same seed gives the same trace, byte for byte', { timeout: 60_000 }, async () => {
+  for (const seed of [2, 3, 9]) {
+    const [first, second] = [await run(planFor(seed, STEPS)), await run(planFor(seed, STEPS))];
+    expect(first.trace.length).toBeGreaterThan(STEPS);
+    expect(second.trace.join('\n')).toBe(first.trace.join('\n'));
+    expect([...second.counts]).toEqual([...first.counts]);
+  }
+});
+
+test('another seed gives another trace', async () => {
+  const [first, second] = [await run(planFor(1, 50)), await run(planFor(2, 50))];
+  expect(second.trace).not.toEqual(first.trace);
+});
+
+const MUST_HAPPEN = [
+  ...['put', 'patch', 'merge-patch', 'delete'].flatMap((kind) => [
+    `action: eventual ${kind}`,
+    `action: strong ${kind}`,
+  ]),
+  ...['eventual', 'causal', 'session', 'strong'].map((level) => `outcome: ${level} read`),
+  ...['open-tally', 'eventual increment', 'strong increment', 'sync', 'decide', 'report'].map(
+    (one) => `action: ${one}`,
+  ),
+  ...[...MESSAGE_FAULTS, ...D1_FAULTS].map((fault) => `fault: ${fault}`),
+  ...['node', 'cloud'].flatMap((host) =>
+    ['before-commit', 'after-commit', 'now'].map((point) => `fault: ${host} crash ${point}`),
+  ),
+  ...['node', 'cloud'].flatMap((host) => ['back', 'ahead'].map((way) => `fault: ${host} clock jumps ${way}`)),
+  ...['up', 'down', 'up down'].map((ways) => `fault: partition ${ways}`),
+  ...['node empties', 'flapping', 'cut-up', 'cut-down'].map((fault) => `fault: ${fault}`),
+  ...['eventual write', 'strong write', 'applied', 'superseded', 'duplicate', 'rejected'].map(
+    (one) => `outcome: ${one}`,
+  ),
+  ...['outcome_unknown', 'cloud_unavailable', 'causality_timeout', 'not_found'].map((code) => `outcome: ${code}`),
+  ...['lww', 'merge', 'custom', 'manual'].map((rule) => `conflict: update-update ${rule}`),
+  ...['lww', 'merge', 'rename'].map((rule) => `conflict: create-create ${rule}`),
+  ...['latest', 'delete-wins', 'update-wins'].map((rule) => `conflict: delete-update ${rule}`),
+];

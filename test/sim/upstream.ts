@@ -1,0 +1,57 @@
+import { fromResult, type Result, SyncError } from '../../src/protocol/errors.ts';
+import { LIMITS } from '../../src/protocol/limits.ts';
+import { batchAnswer, connectAnswer, handshakeAnswer } from '../../src/protocol/messages.ts';
+import { parseWith } from '../../src/protocol/parse.ts';
+import type { Metered, Upstream } from '../../src/sync/ports.ts';
+import type { Life } from './life.ts';
+import type { Endpoint, Message, Network } from './network.ts';
+import type { Scheduler } from './scheduler.ts';
+
+export interface UpstreamOptions {
+  readonly network: Network;
+  readonly scheduler: Scheduler;
+  readonly life: Life;
+  readonly space: string;
+  readonly nodeId: string;
+  /** Who is above the node when it sends. */
+  readonly route: () => Endpoint;
+  readonly pageLimit: number | undefined;
+}
+
+/** The protocol over the simulated network: texts, checked on arrival, and a timeout, as on every real way. */
+export function simulatedUpstream(options: UpstreamOptions): Upstream {
+  const { space, nodeId, pageLimit } = options;
+  const call = (method: Message['method'], sessionId: string, request: object) =>
+    answerTo({ space, sender: nodeId, method, sessionId, text: JSON.stringify(request) }, options);
+  return {
+    connect: async (request) => metered(parseWith(connectAnswer, await call('connect', '', request))),
+    handshake: async (sessionId, request) =>
+      metered(parseWith(handshakeAnswer, await call('handshake', sessionId, request))),
+    exchange: async (sessionId, sent) => {
+      const batch = pageLimit === undefined ? sent : { ...sent, limit: pageLimit };
+      return metered(parseWith(batchAnswer, await call('exchange', sessionId, batch)));
+    },
+  };
+}
+
+function answerTo(message: Message, { network, scheduler, life, route }: UpstreamOptions): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    scheduler.after(LIMITS.exchangeTimeoutMs, () => {
+      if (life.isOver) return;
+      reject(new SyncError('cloud_unavailable', `no answer within ${LIMITS.exchangeTimeoutMs} ms`));
+    });
+    network.request(message, route(), (text) => {
+      if (life.isOver) return;
+      const result: Result<unknown> = JSON.parse(text);
+      try {
+        resolve(fromResult(result));
+      } catch (error) {
+        reject(error);
+      }
+    });
+  });
+}
+
+function metered<T>(value: T): Metered<T> {
+  return { value, bytesUp: 0, bytesDown: 0 };
+}
