@@ -93,9 +93,10 @@ export class Access {
   async #satisfyStrong({ after, waitMs }: ReadDemand): Promise<Served> {
     if (!this.#link.online) throw new SyncError('cloud_unavailable', 'the node is cut off from the cloud');
     const deadlineMs = this.#clock.nowMs() + waitMs;
+    const demand = this.#replica.covers(after) ? {} : { requires: after };
     let leftMs = waitMs;
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
-      const run = await this.#within(leftMs, this.#link.sync({ requires: after }));
+      const run = await this.#within(leftMs, this.#link.sync(demand));
       const isLate = run === undefined && leftMs < waitMs;
       if (!isLate && run?.summary.success !== true) throw unavailable(run);
       if (run !== undefined && run.covered !== false) return { source: 'cloud', stalenessMs: 0 };
