@@ -6,6 +6,7 @@ import { conflictRoutes } from './conflict-routes.ts';
 import { edgeRoutes } from './edge-routes.ts';
 import type { ApiEnv } from './env.ts';
 import { problemResponse } from './problem.ts';
+import { queueRoutes } from './queue-routes.ts';
 import { syncRoutes } from './sync-routes.ts';
 
 const VERSION = '0.1.0';
@@ -22,6 +23,7 @@ export const app = new Hono<ApiEnv>()
   })
   .use('/v1/*', authenticate)
   .route('/v1/edge', edgeRoutes)
+  .route('/v1/edge', queueRoutes)
   .route('/v1/sync', syncRoutes)
   .route('/v1/conflicts', conflictRoutes)
   .route('/v1', cloudRoutes)

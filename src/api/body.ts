@@ -24,6 +24,12 @@ export async function readObject(c: Context): Promise<JsonObject> {
   return value;
 }
 
+/** What a body that may be left out holds; an empty object, if it is. @throws SyncError as {@link readJson} */
+export async function readOptional(c: Context): Promise<unknown> {
+  const text = await readText(c);
+  return text.trim() === '' ? {} : checkedJson(text);
+}
+
 /** @throws SyncError as {@link readJson}, and `bad_request` with the issues. */
 export async function readMessage<T>(c: Context, schema: z.ZodType<T>): Promise<T> {
   return parseWith(schema, await readJson(c));
@@ -36,7 +42,11 @@ export async function readMessage<T>(c: Context, schema: z.ZodType<T>): Promise<
  * @throws SyncError as {@link readText}, and `bad_json`, `too_deep`, `invalid_data`.
  */
 async function readJson(c: Context): Promise<unknown> {
-  const value = parseJson(await readText(c));
+  return checkedJson(await readText(c));
+}
+
+function checkedJson(text: string): unknown {
+  const value = parseJson(text);
   checkContent(value, LIMITS.changeDepth);
   return value;
 }

@@ -3,7 +3,7 @@ import { type EntityVersion, writtenBy } from '../core/entity.ts';
 import { CLOUD, entityKey } from '../core/ids.ts';
 import { merge } from '../core/vector-clock.ts';
 import { fromResult, SyncError } from '../protocol/errors.ts';
-import type { WriteContent } from '../sync/replica.ts';
+import type { WriteContent } from '../sync/write.ts';
 import { readObject } from './body.ts';
 import { cloudHere } from './cloud-here.ts';
 import { patchOf, writtenBody } from './edge-routes.ts';

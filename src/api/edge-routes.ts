@@ -8,7 +8,7 @@ import { policies } from '../policies.ts';
 import { fromResult, SyncError } from '../protocol/errors.ts';
 import { operations } from '../protocol/messages.ts';
 import type { Served } from '../sync/access.ts';
-import type { Write, WriteContent } from '../sync/replica.ts';
+import type { Write, WriteContent } from '../sync/write.ts';
 import { readMessage, readObject } from './body.ts';
 import type { ApiEnv } from './env.ts';
 import { requireNode, requireRead, requireWrite } from './grant.ts';
@@ -116,6 +116,7 @@ export function writtenBody(
   return {
     success: true,
     ...entity,
+    ...(written.entityId === undefined ? {} : { entityId: written.entityId }),
     version: written.version,
     vectorClock,
     synced: written.synced,

@@ -3,6 +3,8 @@ import type { EntityVersion } from '../core/entity.ts';
 import { type EntityKey, type NodeId, toSpaceId } from '../core/ids.ts';
 import type { Precondition } from '../core/precondition.ts';
 import { EMPTY_CLOCK, merge, type VectorClock } from '../core/vector-clock.ts';
+import { clock } from '../platform/clock.ts';
+import { entropy } from '../platform/entropy.ts';
 import { policies } from '../policies.ts';
 import { parseJson } from '../protocol/codec.ts';
 import { type Result, toResult } from '../protocol/errors.ts';
@@ -21,11 +23,11 @@ import { untilTrue } from '../sync/coverage.ts';
 import { readFeed } from '../sync/feed.ts';
 import { resolveConflict } from '../sync/inbox.ts';
 import { awaitResolution } from '../sync/late-resolution.ts';
-import type { Clock, ConflictFilter, ConflictRecord, Entropy } from '../sync/ports.ts';
+import type { ConflictFilter, ConflictRecord } from '../sync/ports.ts';
 import { Projection } from '../sync/projection.ts';
-import type { Write, Written } from '../sync/replica.ts';
 import { type Caller, Responder } from '../sync/responder.ts';
 import { Sequencer } from '../sync/sequencer.ts';
+import type { Write, Written } from '../sync/write.ts';
 import type { PokeTarget, RpcCaller, SyncRpc } from '../transport/rpc.ts';
 import { PokeBoard } from './poke-board.ts';
 
@@ -223,16 +225,6 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
 
 /** Long enough to gather a burst into one batch, short enough for a person who waits. */
 const PROJECTION_DELAY_MS = 300;
-
-const clock: Clock = {
-  nowMs: () => Date.now(),
-  sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
-};
-
-const entropy: Entropy = {
-  id: () => crypto.randomUUID().replaceAll('-', ''),
-  fraction: () => Math.random(),
-};
 
 /** A message's text, or the failure as data: what RPC carries whole. */
 async function answer(body: () => unknown): Promise<Result<string>> {

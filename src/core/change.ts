@@ -28,9 +28,12 @@ export interface ChangeHeader extends Precondition {
   /** What the writer had seen of this space. */
   readonly base: VectorClock;
   readonly stamp: Stamp;
+  /** By path, of operations that were written earlier than the rest; see `coalesce`. */
+  readonly stamps?: Readonly<Record<string, Stamp>> | undefined;
   /** The writer's wall clock, ms since 1970; for people, never for decisions. */
   readonly timestamp: number;
   readonly nodeId: string;
+  /** Of the record that the change makes. */
   readonly checksum?: string | undefined;
   readonly transaction?: string | undefined;
   readonly priority?: Priority | undefined;
@@ -40,12 +43,29 @@ export interface ChangeHeader extends Precondition {
   readonly consistency?: 'strong' | undefined;
 }
 
-/** An update says what record it makes, or by which operations, or both; a delta without the record needs its base. */
+/**
+ * An update says what record it makes, or by which operations, or both; a delta without the record needs its base. A
+ * merge patch (RFC 7386) becomes operations where it is applied, for which ones it is depends on the record.
+ */
 export type ChangeContent =
+  | (RecordContent & { readonly mergePatch?: undefined })
+  | {
+      readonly operation: 'update';
+      readonly mergePatch: JsonObject;
+      readonly data?: undefined;
+      readonly operations?: undefined;
+    };
+
+type RecordContent =
   | { readonly operation: 'create'; readonly data: JsonObject; readonly operations?: undefined }
   | { readonly operation: 'update'; readonly data: JsonObject; readonly operations?: readonly Operation[] | undefined }
   | { readonly operation: 'update'; readonly operations: readonly Operation[]; readonly data?: undefined }
   | { readonly operation: 'delete'; readonly data?: undefined; readonly operations?: undefined };
+
+/** Whether a change is only told by what it does to the record that its writer had. */
+export function isDelta({ data, operations, consistency }: Change): boolean {
+  return data === undefined && operations !== undefined && consistency !== 'strong';
+}
 
 /** The dot of a change whose id has been checked at the boundary. */
 export function dotOf(change: { readonly id: string }): Dot {
@@ -54,14 +74,20 @@ export function dotOf(change: { readonly id: string }): Dot {
   return dot;
 }
 
+/** When a change wrote a path; never later than the rest of it. */
+export function stampOf({ stamp, stamps = {} }: Pick<Change, 'stamp' | 'stamps'>, path: string): Stamp {
+  const own = Object.hasOwn(stamps, path) ? stamps[path] : undefined;
+  return own !== undefined && own < stamp ? own : stamp;
+}
+
 /**
  * What a dot is bound to: hashes of what the change does, without when and on what it was written, and of the record and
  * the operations apart, as far as they are there: a change may be sent again with more or less of the two.
  *
  * @returns three times 8 hex digits or nothing, joined by `.`.
  */
-export function contentHash({ entityType, entityId, operation, data, operations }: Change): string {
-  return [[entityType, entityId, operation], data, operations].map(shortHash).join('.');
+export function contentHash({ entityType, entityId, operation, data, operations, mergePatch }: Change): string {
+  return [[entityType, entityId, operation], data, operations ?? mergePatch].map(shortHash).join('.');
 }
 
 /** Whether two hashes of {@link contentHash} can be of one change. */

@@ -9,7 +9,7 @@ import { formatDot } from './dot.ts';
 import type { EntityVersion } from './entity.ts';
 import { compareStamps, laterStamp, parseStamp, type Stamp } from './hlc.ts';
 import { type JsonObject, jsonEqual } from './json.ts';
-import { type PathWrite, pathsWritten, type Written } from './marks.ts';
+import { pathsWritten, type Written } from './marks.ts';
 import { baseOf, type Incoming, type Merged, mergeUpdate } from './merge.ts';
 import type { Policy } from './policy.ts';
 import { checkResolverOutput, type Resolver, type ResolverInput, type ResolverSide } from './resolver.ts';
@@ -238,7 +238,7 @@ export function customDecision(conflict: Sides, output: unknown): ResolvedDecisi
   const reason = metadata?.reason ?? 'the resolver decided';
   const resolution = { winner, resolvedData, metadata: { ...metadata, strategy: 'custom', reason } };
   const stamp = stampAfter(conflict, winner);
-  return { kind: 'resolved', resolution, written: replacing(conflict.local.data, resolvedData, { stamp }) };
+  return { kind: 'resolved', resolution, written: replacing(conflict.local.data, resolvedData, stamp) };
 }
 
 /** Copies: a resolver may do with them what it likes. */
@@ -280,14 +280,19 @@ function decided(winner: 'local' | 'remote', conflict: Sides, strategy: string, 
   const resolvedData = winner === 'local' ? local.data : remote.data;
   const resolution = { winner, resolvedData, metadata: { strategy, reason } };
   const stamp = stampAfter(conflict, winner);
-  return { kind: 'resolved', resolution, written: replacing(local.data, resolvedData, { stamp }) };
+  return { kind: 'resolved', resolution, written: replacing(local.data, resolvedData, stamp) };
 }
 
-/** What changes where one record takes the place of another; `shared` as in {@link PathWrite}. */
-export function replacing(before: JsonObject | null, after: JsonObject | null, shared?: PathWrite['shared']): Written {
+/**
+ * What changes where one record takes the place of another.
+ *
+ * @param decidedAs the stamp of what was decided between the two, where that was not for their writers to say.
+ */
+export function replacing(before: JsonObject | null, after: JsonObject | null, decidedAs?: Stamp): Written {
   if (before === null || after === null) return 'whole';
   const operations = diff(before, after);
   if (operations === undefined) return 'whole';
   // Elements that another record has more or fewer are no pushes and pulls of its writer.
-  return pathsWritten(operations, before, after).map(({ path }) => ({ path, kind: 'set', shared }));
+  const isShared = decidedAs !== undefined;
+  return pathsWritten(operations, before, after).map(({ path }) => ({ path, kind: 'set', stamp: decidedAs, isShared }));
 }

@@ -1,5 +1,6 @@
 import { canonicalText, hashHex } from './canonical.ts';
 import type { EntityVersion } from './entity.ts';
+import { admits, type TypeFilter } from './type-filter.ts';
 
 /**
  * A digest of a set of entities that can be kept up to date in O(1) and doesn't depend on order: for each entity type
@@ -9,6 +10,9 @@ import type { EntityVersion } from './entity.ts';
  * Shape: 32 hex digits for each entity type that isn't empty.
  */
 export type Digest = Readonly<Record<string, string>>;
+
+/** What of a version counts. */
+type DigestedVersion = Pick<EntityVersion, 'entityType' | 'entityId' | 'version' | 'data'>;
 
 export const EMPTY_DIGEST: Digest = {};
 
@@ -26,14 +30,19 @@ export function replaceInDigest(
   return sum === 0n ? others : { ...others, [type]: format(sum) };
 }
 
-/** One number for all types together. */
-export function digestTotal(digest: Digest): string {
+/** One number for all types together, or for those that pass a filter. */
+export function digestTotal(digest: Digest, filter?: TypeFilter): string {
   let total = 0n;
-  for (const type of Object.keys(digest)) total = (total + parse(digest, type)) & MASK;
+  for (const type of Object.keys(digestWithin(digest, filter))) total = (total + parse(digest, type)) & MASK;
   return format(total);
 }
 
-export function digestOf(entities: Iterable<EntityVersion>): Digest {
+/** What a filter lets pass of a digest. */
+export function digestWithin(digest: Digest, filter: TypeFilter): Digest {
+  return Object.fromEntries(Object.entries(digest).filter(([type]) => admits(filter, type)));
+}
+
+export function digestOf(entities: Iterable<DigestedVersion>): Digest {
   const sums = new Map<string, bigint>();
   for (const entity of entities) {
     sums.set(entity.entityType, ((sums.get(entity.entityType) ?? 0n) + termOf(entity)) & MASK);
@@ -43,10 +52,17 @@ export function digestOf(entities: Iterable<EntityVersion>): Digest {
 
 const MASK = (1n << 128n) - 1n;
 
-function termOf(entity: EntityVersion | undefined): bigint {
+/** A version never changes, and may be asked for its term more than once. */
+const TERMS = new WeakMap<DigestedVersion, bigint>();
+
+function termOf(entity: DigestedVersion | undefined): bigint {
   if (entity === undefined || entity.data === null) return 0n;
+  const known = TERMS.get(entity);
+  if (known !== undefined) return known;
   const { entityType, entityId, version, data } = entity;
-  return BigInt(`0x${hashHex(canonicalText([entityType, entityId, version, data])).slice(0, 32)}`);
+  const term = BigInt(`0x${hashHex(canonicalText([entityType, entityId, version, data])).slice(0, 32)}`);
+  TERMS.set(entity, term);
+  return term;
 }
 
 function parse(digest: Digest, type: string): bigint {

@@ -31,6 +31,23 @@ export function add(set: DotSet, from: number, to: number = from): DotSet {
   return to <= set.upTo ? set : normalForm(set.upTo, [...set.extra, [from, to]]);
 }
 
+/** The set with all of these counters. */
+export function addAll(set: DotSet, counters: readonly number[]): DotSet {
+  return normalForm(set.upTo, [...set.extra, ...counters.map((counter): Interval => [counter, counter])]);
+}
+
+/** The counters from 1 to `last` that are not in the set. */
+export function gaps(set: DotSet, last: number): Interval[] {
+  const missing: Interval[] = [];
+  let from = set.upTo + 1;
+  for (const [start, end] of set.extra) {
+    if (start > from) missing.push([from, start - 1]);
+    from = end + 1;
+  }
+  if (from <= last) missing.push([from, last]);
+  return missing.filter(([first]) => first <= last);
+}
+
 /** The counters that are in either. */
 export function union(a: DotSet, b: DotSet): DotSet {
   return normalForm(Math.max(a.upTo, b.upTo), [...a.extra, ...b.extra]);

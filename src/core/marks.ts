@@ -17,8 +17,10 @@ export type Written = 'whole' | readonly PathWrite[];
 export interface PathWrite {
   readonly path: Path;
   readonly kind: WriteKind;
-  /** Set: the value is not of the change alone, and has this stamp. */
-  readonly shared?: { readonly stamp: Stamp } | undefined;
+  /** Where it is another than the change's. */
+  readonly stamp?: Stamp | undefined;
+  /** Whether the value stands for more than the change's writer had seen. */
+  readonly isShared?: boolean | undefined;
 }
 
 /** Beyond this many, the oldest become part of the whole: readers get more than they need, merges see more conflicts. */
@@ -44,13 +46,12 @@ export function marksAfter(
   if (written === 'whole' || current === undefined || current.data === null) return undefined;
   const { whole, paths: before } = marksOf(current);
   const paths = [...before];
-  for (const { path, kind, shared } of written) {
+  for (const { path, kind, stamp = own.stamp, isShared } of written) {
     for (let index = paths.length - 1; index >= 0; index -= 1) {
       const earlier = paths[index];
       if (earlier !== undefined && isReplaced(earlier, path, kind)) paths.splice(index, 1);
     }
-    const mark = shared === undefined ? own : { seq: own.seq, dot: version, stamp: shared.stamp };
-    paths.push({ ...mark, path: formatPath(path), kind });
+    paths.push({ seq: own.seq, dot: isShared ? version : own.dot, stamp, path: formatPath(path), kind });
   }
   return bounded({ whole, paths });
 }
@@ -110,13 +111,23 @@ function fieldOf(data: JsonObject, path: Path): Operation {
   return value === undefined ? { op: 'unset', path: text } : { op: 'set', path: text, value };
 }
 
-/** What operations write: a path through an array writes the array. */
-export function pathsWritten(operations: readonly Operation[], before: JsonObject, after: JsonObject): PathWrite[] {
+/**
+ * What operations write: a path through an array writes the array.
+ *
+ * @param stampOf an operation's stamp by its path, where that is another than the change's.
+ */
+export function pathsWritten(
+  operations: readonly Operation[],
+  before: JsonObject,
+  after: JsonObject,
+  stampOf: (path: string) => Stamp | undefined = () => undefined,
+): PathWrite[] {
   return operations.flatMap((operation): PathWrite[] => {
     const path = parsePath(operation.path) ?? [];
+    const stamp = stampOf(operation.path);
     const array = throughArray(path, before) ?? throughArray(path, after);
-    if (array !== undefined) return [{ path: array, kind: 'set' }];
-    return [...madeFor(path, before, after), { path, kind: kindOf(operation) }];
+    if (array !== undefined) return [{ path: array, kind: 'set', stamp }];
+    return [...madeFor(path, before, after), { path, kind: kindOf(operation), stamp }];
   });
 }
 

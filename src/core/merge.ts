@@ -4,6 +4,7 @@
  * `design.md`, section 5.
  */
 
+import { type Change, stampOf } from './change.ts';
 import { hasSeen } from './context.ts';
 import { applyOperations, compose, type Operation, valueAt } from './delta.ts';
 import type { Dot } from './dot.ts';
@@ -21,6 +22,8 @@ export interface Incoming {
   readonly data: JsonObject;
   readonly operations?: readonly Operation[] | undefined;
   readonly stamp: Stamp;
+  /** Of operations, by path, where they are earlier. */
+  readonly stamps?: Change['stamps'];
   readonly dot: Dot;
   readonly base: VectorClock;
   readonly covers?: readonly Interval[] | undefined;
@@ -51,6 +54,7 @@ interface Write {
   readonly path: Path;
   readonly kind: WriteKind;
   readonly value: JsonValue | undefined;
+  readonly stamp: Stamp;
   readonly operation?: Operation | undefined;
 }
 
@@ -79,44 +83,43 @@ class Merge {
 
   take(write: Write): void {
     const unseen = unseenBy(this.#incoming, this.#current, write.path);
-    if (unseen.length === 0) this.#apply(write, undefined);
-    else if (unseen.every((mark) => addsUp(write, mark))) this.#apply(write, latest(unseen, this.#incoming.stamp));
-    else this.#contest(write, unseen);
+    if (unseen.length === 0) this.#apply(write, { stamp: write.stamp });
+    else if (unseen.every((mark) => addsUp(write, mark))) {
+      this.#apply(write, { stamp: latest(unseen, write.stamp), isShared: true });
+    } else this.#contest(write, unseen);
   }
 
   /** Nobody gave the path another value: the operation does what it does. */
-  #apply(write: Write, stamp: Stamp | undefined): void {
+  #apply(write: Write, as: Pick<PathWrite, 'stamp' | 'isShared'>): void {
     const applied = write.operation && applyOperations(this.#data, [write.operation]);
-    const shared = stamp === undefined ? undefined : { stamp };
     if (applied?.ok) {
       const made = madeFor(write.path, this.#data, applied.data);
       this.#data = applied.data;
-      this.#written.push(...made, { path: write.path, kind: write.kind, shared });
+      this.#written.push(...made, { path: write.path, kind: write.kind, ...as });
     } else {
-      this.#put(write, shared);
+      this.#put(write, as);
     }
   }
 
   /** Both sides gave a value to the path, or to what is above or below it. */
   #contest(write: Write, unseen: readonly Unseen[]): void {
-    const { stamp } = this.#incoming;
-    const local = valueAt(this.#current.data, write.path);
-    const above = unseen.filter((mark) => isWithin(write.path, mark.path));
+    const { path, stamp, value } = write;
+    const above = unseen.filter((mark) => isWithin(path, mark.path));
     const isLater = above.every((mark) => compareStamps(mark.stamp, stamp) < 0);
-    if (!isSame(local, write.value)) {
-      this.#contested.push({ path: formatPath(write.path), winner: isLater ? 'remote' : 'local' });
+    if (!isSame(valueAt(this.#current.data, path), value)) {
+      this.#contested.push({ path: formatPath(path), winner: isLater ? 'remote' : 'local' });
     }
     if (!isLater) return;
-    this.#put(write, { stamp });
+    this.#put(write, { stamp, isShared: true });
     // What was written later somewhere below stands.
     for (const mark of unseen) {
-      if (isWithin(write.path, mark.path) || compareStamps(mark.stamp, stamp) < 0) continue;
+      if (isWithin(path, mark.path) || compareStamps(mark.stamp, stamp) < 0) continue;
       this.#data = withValue(this.#data, mark.path, valueAt(this.#current.data, mark.path)).data;
-      this.#written.push({ path: mark.path, kind: mark.kind, shared: { stamp: mark.stamp } });
+      this.#written.push({ path: mark.path, kind: mark.kind, stamp: mark.stamp, isShared: true });
     }
   }
 
-  #put({ path, value }: Write, shared: PathWrite['shared']): void {
+  #put({ path, value }: Write, as: Pick<PathWrite, 'stamp' | 'isShared'>): void {
     const { data, path: replaced } = withValue(this.#data, path, value);
     // Nothing was there, nor could be: there is a value on the way.
     if (value === undefined && data === this.#data && deepest(data, path) !== undefined) return;
@@ -124,9 +127,9 @@ class Merge {
     this.#data = data;
     // What had to go so that there is a way to the path is written as well, and no later than it was.
     if (replaced.length < path.length) {
-      this.#written.push({ path: replaced, kind: 'set', shared: { stamp: stampAt(this.#current, replaced) } });
+      this.#written.push({ path: replaced, kind: 'set', stamp: stampAt(this.#current, replaced), isShared: true });
     }
-    this.#written.push({ path, kind: 'set', shared });
+    this.#written.push({ path, kind: 'set', ...as });
   }
 }
 
@@ -162,42 +165,45 @@ function wayTo(path: Path, data: JsonObject): Path {
  * and that the writer had not seen, of which its record says nothing.
  */
 function writesOf(current: EntityVersion & { readonly data: JsonObject }, incoming: Incoming): Write[] {
-  const { data, operations } = incoming;
+  const { data, operations, stamp } = incoming;
   if (operations !== undefined) {
     return apart(
-      compose([], operations).map((operation) => writeOf(operation, data)),
+      compose([], operations).map((operation) => writeOf(operation, incoming)),
       data,
     );
   }
   return differences([], current.data, data)
     .filter((path) => valueAt(data, path) !== undefined || unseenBy(incoming, current, path).length === 0)
-    .map((path) => ({ path, kind: 'set', value: valueAt(data, path) }));
+    .map((path) => ({ path, kind: 'set', value: valueAt(data, path), stamp }));
 }
 
 /** Writes that overlap as one, of what they come to; but what adds to one path can be done one after the other. */
 function apart(writes: readonly Write[], data: JsonObject): Write[] {
   const all: Write[] = [];
   for (const write of writes) {
-    let path = write.path;
+    let { path, stamp } = write;
     let isAlone = true;
     for (let index = all.length - 1; index >= 0; index -= 1) {
       const other = all[index];
       if (other === undefined || !overlaps(other.path, path) || addsUp(write, other)) continue;
       all.splice(index, 1);
       isAlone = false;
+      stamp = laterStamp(stamp, other.stamp);
       if (other.path.length < path.length) path = other.path;
     }
-    all.push(isAlone ? write : { path, kind: 'set', value: valueAt(data, path) });
+    all.push(isAlone ? write : { path, kind: 'set', value: valueAt(data, path), stamp });
   }
   return all;
 }
 
 /** An operation that goes into an array sets the array: an index says nothing where the other side moved elements. */
-function writeOf(operation: Operation, data: JsonObject): Write {
+function writeOf(operation: Operation, incoming: Incoming): Write {
+  const { data } = incoming;
   const path = parsePath(operation.path) ?? [];
+  const stamp = stampOf(incoming, operation.path);
   const array = throughArray(path, data);
-  if (array !== undefined) return { path: array, kind: 'set', value: valueAt(data, array) };
-  return { path, kind: kindOf(operation), value: valueAt(data, path), operation };
+  if (array !== undefined) return { path: array, kind: 'set', value: valueAt(data, array), stamp };
+  return { path, kind: kindOf(operation), value: valueAt(data, path), stamp, operation };
 }
 
 /** Paths at which two records differ, as deep as both have objects. */

@@ -1,4 +1,4 @@
-import { type Change, dotOf } from './change.ts';
+import { type Change, dotOf, stampOf } from './change.ts';
 import {
   type Conflict,
   type ConflictKind,
@@ -9,9 +9,9 @@ import {
   resolve,
 } from './conflict.ts';
 import { hasSeen } from './context.ts';
-import { applyOperations, MAX_DEPTH } from './delta.ts';
+import { applyOperations, MAX_DEPTH, mergePatchOperations } from './delta.ts';
 import { type EntityVersion, versionDot } from './entity.ts';
-import type { JsonObject } from './json.ts';
+import { type JsonObject, jsonEqual } from './json.ts';
 import { pathsWritten, type Written } from './marks.ts';
 import { isForbidden, parsePath } from './path.ts';
 import type { Policy } from './policy.ts';
@@ -40,10 +40,10 @@ export function outcomeOf(current: EntityVersion | undefined, change: Change, po
   if (refusal !== undefined) return refusal;
   if (current === undefined || isSuccessor(change, current)) return successor(current, change);
 
-  // Operations that somebody waits for mean the state that they meet, so they can't lose a race.
-  if (change.consistency === 'strong' && change.data === undefined && change.operation !== 'delete') {
-    return successor(current, change);
-  }
+  // Operations that somebody waits for mean the state that they meet, so they can't lose a race; and where nothing is, a
+  // delete that somebody waits for finds nothing.
+  const isLiveDelete = change.operation === 'delete' && current.data !== null;
+  if (change.consistency === 'strong' && change.data === undefined && !isLiveDelete) return successor(current, change);
   const kind = conflictKind(current.data, change.operation);
   if (kind === undefined) return { kind: 'no-op' };
   // Only operations, on a base that isn't here: what they were meant to make can't be told.
@@ -60,7 +60,7 @@ function isSuccessor(change: Change, current: EntityVersion): boolean {
 /** The outcome of a change that has seen all that is there. */
 function successor(current: EntityVersion | undefined, change: Change): Outcome {
   const before = current?.data ?? null;
-  const { operation, data, operations } = change;
+  const { operation, data, mergePatch } = change;
   if (before === null) {
     if (data !== undefined) return { kind: 'advance', data, written: 'whole' };
     if (operation === 'delete' && change.consistency !== 'strong') return { kind: 'no-op' };
@@ -68,10 +68,14 @@ function successor(current: EntityVersion | undefined, change: Change): Outcome 
     return { kind: 'refused', code: 'not_found', detail };
   }
   if (operation === 'delete') return { kind: 'advance', data: null, written: 'whole' };
-  // The operations first: an earlier change of the same writer may have become another record than the writer saw.
+  const operations = mergePatch === undefined ? change.operations : mergePatchOperations(before, mergePatch);
+  // The operations first: an earlier change of the same writer may have become another record than the writer saw. But a
+  // record that comes with its checksum was asked for, and is meant, whatever the operations make here.
+  const isMeant = data !== undefined && change.checksum !== undefined;
   const applied = operations && applyOperations(before, operations);
-  if (operations !== undefined && applied?.ok) {
-    return { kind: 'advance', data: applied.data, written: pathsWritten(operations, before, applied.data) };
+  if (operations !== undefined && applied?.ok && !(isMeant && !jsonEqual(data, applied.data))) {
+    const written = pathsWritten(operations, before, applied.data, (path) => stampOf(change, path));
+    return { kind: 'advance', data: applied.data, written };
   }
   if (data !== undefined) return { kind: 'advance', data, written: replacing(before, data) };
   if (applied === undefined || applied.ok) throw new Error('invariant broken: an update has data or operations');
@@ -80,8 +84,8 @@ function successor(current: EntityVersion | undefined, change: Change): Outcome 
 }
 
 function conflictOf(kind: ConflictKind, local: EntityVersion, change: Change): Conflict {
-  const { data, operations, stamp, base, covers, resolves } = change;
-  const remote = { data: data ?? null, operations, stamp, dot: dotOf(change), base, covers };
+  const { data, operations, stamp, stamps, base, covers, resolves } = change;
+  const remote = { data: data ?? null, operations, stamp, stamps, dot: dotOf(change), base, covers };
   return { kind, local, remote, attempts: resolves?.attempts ?? 0 };
 }
 

@@ -1,4 +1,5 @@
 import { DurableObject } from 'cloudflare:workers';
+import type { Change, Priority } from '../core/change.ts';
 import type { ReadDemand } from '../core/consistency.ts';
 import { digestTotal } from '../core/digest.ts';
 import { parseStamp, type Stamp } from '../core/hlc.ts';
@@ -6,6 +7,9 @@ import { type EntityId, type EntityType, entityKey, type NodeId, toNodeId, toSpa
 import type { JsonObject } from '../core/json.ts';
 import { policyFor, policyWarnings } from '../core/policy.ts';
 import { merge, type VectorClock } from '../core/vector-clock.ts';
+import { clock } from '../platform/clock.ts';
+import { entropy } from '../platform/entropy.ts';
+import { logger } from '../platform/logger.ts';
 import { policies } from '../policies.ts';
 import { type Result, toResult } from '../protocol/errors.ts';
 import { durableObjectSqlite } from '../store/do-sqlite.ts';
@@ -14,10 +18,11 @@ import { Access, type Served, type StrongWritten } from '../sync/access.ts';
 import { Link, type SyncSummary } from '../sync/link.ts';
 import type { LinkState } from '../sync/machine.ts';
 import { NodeResolver } from '../sync/node-resolver.ts';
-import type { QueueStats } from '../sync/offline-queue.ts';
-import { type NetworkReport, type Plan, planFor } from '../sync/plan.ts';
-import type { Clock, Entropy } from '../sync/ports.ts';
-import { Replica, type View, type Write } from '../sync/replica.ts';
+import type { QueueStats, QueueStatus } from '../sync/offline-queue.ts';
+import { type NetworkReport, type Plan, planFor, UNMEASURED } from '../sync/plan.ts';
+import type { QueuedChange } from '../sync/ports.ts';
+import { Replica, type View } from '../sync/replica.ts';
+import type { Write } from '../sync/write.ts';
 import type { PokeTarget } from '../transport/rpc.ts';
 import { type UpstreamEnv, upstreamFor } from './upstream.ts';
 
@@ -81,6 +86,22 @@ export interface Traffic {
   readonly bytesDown: number;
 }
 
+/** A change that waits here, as an operator sees it. */
+export interface QueueItem {
+  readonly changeId: string;
+  readonly entityType: EntityType;
+  readonly entityId: EntityId;
+  readonly operation: Change['operation'];
+  readonly status: QueueStatus;
+  readonly retryCount: number;
+  readonly queuedAt: number;
+  readonly lastAttempt: number | null;
+  readonly error: QueuedChange['error'];
+  readonly priority: Priority;
+  readonly bytes: number;
+  readonly data?: JsonObject | undefined;
+}
+
 /** What a caller says of the link. */
 export interface NetworkChange extends NetworkReport {
   readonly online?: boolean | undefined;
@@ -119,6 +140,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
       }),
       clock,
       entropy,
+      logger,
       isLive: () => this.#isLive(),
       batchSize: () => this.#plan().batchSize,
     });
@@ -165,7 +187,6 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
   status(): EdgeStatus {
     this.#use();
     const { cursor, epoch, asOfMs, lastSyncMs, digest, digestMismatches } = this.#replica.meta;
-    const nowMs = this.#replica.nowMs();
     const { online: _, ...network } = this.#network;
     return {
       nodeId: this.#replica.nodeId,
@@ -176,7 +197,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
       epoch,
       queue: this.#replica.queueStats(),
       asOf: asOfMs === 0 ? null : asOfMs,
-      stalenessMs: asOfMs === 0 ? null : Math.max(0, nowMs - asOfMs),
+      stalenessMs: this.#replica.stalenessMs(),
       network,
       plan: this.#plan(),
       lastSync: lastSyncMs === 0 ? null : lastSyncMs,
@@ -194,6 +215,38 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
     const { summary } = await this.#link.sync();
     this.#schedule();
     return summary;
+  }
+
+  // --- the queue ---
+
+  queue(filter: {
+    status: QueueStatus | undefined;
+    after: string | undefined;
+    limit: number;
+  }): Promise<Result<{ items: QueueItem[]; next: string | null }>> {
+    return toResult(() => {
+      this.#use();
+      const { items, more } = this.#replica.listQueue(filter.status, filter.after, filter.limit);
+      return { items: items.map(queueItemOf), next: more ? (items.at(-1)?.change.id ?? null) : null };
+    });
+  }
+
+  retryDead(changeId: string, data: JsonObject | undefined): Promise<Result<{ changeId: string }>> {
+    return toResult(() => {
+      this.#use();
+      const again = { changeId: this.#replica.retryDead(changeId, data) };
+      this.#schedule();
+      return again;
+    });
+  }
+
+  discardDead(changeId: string): Promise<Result<{ changeId: string }>> {
+    return toResult(() => {
+      this.#use();
+      this.#replica.discardDead(changeId);
+      this.#schedule();
+      return { changeId };
+    });
   }
 
   /** Notes what the link is like; `online: false` cuts the node off until it is set again. */
@@ -244,11 +297,12 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
     void this.ctx.storage.setAlarm(wantedMs);
   }
 
-  /** No alarm without a reason: something waits to be sent, or somebody is there who wants news. */
+  /** No alarm without a reason: something waits to be sent, a pull is half done, or somebody is there who wants news. */
   #wantedAlarmMs(): number | null {
     if (!this.#link.online) return null;
     const nowMs = clock.nowMs();
-    if (this.#replica.hasUnsent()) return Math.max(nowMs + SYNC_DELAY_MS, this.#link.nextAttemptAtMs ?? 0);
+    if (this.#replica.hasUnsent() || this.#replica.isPulling())
+      return Math.max(nowMs + SYNC_DELAY_MS, this.#link.nextAttemptAtMs ?? 0);
     return this.#isLive() ? nowMs + PULL_EVERY_MS : null;
   }
 
@@ -261,7 +315,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
   }
 
   #plan(): Plan {
-    return planFor(this.#network);
+    return planFor(this.#network, UNMEASURED);
   }
 }
 
@@ -272,16 +326,6 @@ const PULL_EVERY_MS = 30_000;
 /** So long after the last request somebody is taken to be there. */
 const LIVE_MS = 60_000;
 const NETWORK_KEY = 'network';
-
-const clock: Clock = {
-  nowMs: () => Date.now(),
-  sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
-};
-
-const entropy: Entropy = {
-  id: () => crypto.randomUUID().replaceAll('-', ''),
-  fraction: () => Math.random(),
-};
 
 /** An edge object is named `<space>/<node>`. */
 function identityOf(ctx: DurableObjectState) {
@@ -296,6 +340,13 @@ function identityOf(ctx: DurableObjectState) {
 
 function recordOf(entityId: EntityId, { data, version, stamp, synced }: View): EdgeRecord {
   return { entityId, data, version, updatedAt: writtenAtMs(stamp), synced };
+}
+
+function queueItemOf({ change, status, ...queued }: QueuedChange & { status: QueueStatus }): QueueItem {
+  const { id: changeId, entityType, entityId, operation, priority = 'normal', data } = change;
+  const { retryCount, queuedAtMs: queuedAt, lastAttemptMs: lastAttempt, error, bytes } = queued;
+  const item = { changeId, entityType, entityId, operation, status, retryCount, queuedAt, lastAttempt, error };
+  return { ...item, priority, bytes, ...(data === undefined ? {} : { data }) };
 }
 
 function writtenAtMs(stamp: Stamp): number {

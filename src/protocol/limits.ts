@@ -15,12 +15,12 @@ export const LIMITS = {
   recordBytes: 256 * 1024,
   /** Nesting of a record; the record itself is 1. `http.md`, section 2. */
   recordDepth: MAX_DEPTH,
-  /** Nesting of a change: its fields, its list of operations and each of them are around a value of a record. */
-  changeDepth: MAX_DEPTH + 3,
   /** An entity type or id. `http.md`, section 1, where a node id has 64. */
   nameChars: MAX_NAME_CHARS,
   /** Paths of one record of which it is known when they were written. */
   recordMarks: MAX_MARKS,
+  /** Nesting of a change: its fields, its list of operations and each of them are around a value of a record. */
+  changeDepth: MAX_DEPTH + 3,
   /** What a schema may say of one record, since it is kept with the refusal. */
   recordIssues: MAX_ISSUES,
   recordIssueChars: MAX_ISSUE_CHARS,
@@ -34,6 +34,8 @@ export const LIMITS = {
   requestIssues: 20,
   /** An HTTP body as it arrives. `http.md`, section 2. */
   bodyBytes: 1024 * 1024,
+  /** One change as JSON: a record and the operations that make it, and small enough for a batch of its own. */
+  changeBytes: 768 * 1024,
   /** Changes in one batch that the cloud takes; nodes send fewer by their plan. */
   batchChanges: 500,
   /** A batch as JSON, after inflation: a row holds at most 2 MB, and its answer has to fit in one. */
@@ -45,6 +47,10 @@ export const LIMITS = {
   /** Rows of the feed, and conflicts, that are read at a time: as many of the largest fit in memory. */
   feedRows: 32,
   conflictRows: 8,
+  /** Entities that one page looks at, for those that its reader may have and wants. */
+  pageScan: 10_000,
+  /** Entity types that a node may ask for. */
+  filterTypes: 100,
   /** Entries in a vector clock that somebody sends. A replica's own has two; a relay's a few more. */
   clockEntries: 256,
   /** Intervals in a list of counters. */
@@ -90,6 +96,12 @@ export const LIMITS = {
   pastDecisions: 20,
   /** A conflict as JSON: a row holds at most 2 MB in D1 and in a Durable Object. Older decisions make room. */
   conflictBytes: 1_900_000,
+  /** How long a change of low priority may wait behind more pressing ones, or for a better link. */
+  maxQueueAgeMs: 5 * 60_000,
+  /** How long a change is kept after the cloud has it, to be given back to a cloud that lost it. `design.md`, section 6. */
+  retainSyncedMs: 24 * 3600_000,
+  /** Tries of one change that the cloud can't take for now, before it is dead. `design.md`, section 6. */
+  maxRetries: 3,
   /** How long a caller may wait. `http.md`, section 2. */
   waitMs: 5_000,
   maxWaitMs: 30_000,

@@ -54,6 +54,7 @@ const changeHeader = {
   entityId,
   base: vectorClock,
   stamp,
+  stamps: z.record(path, stamp).optional(),
   timestamp: count,
   nodeId,
   checksum: z.string().max(128).optional(),
@@ -71,6 +72,7 @@ export const change: z.ZodType<Change> = z
     z.object({ ...changeHeader, operation: z.literal('create'), data: record }),
     z.object({ ...changeHeader, operation: z.literal('update'), data: record, operations: operations.optional() }),
     z.object({ ...changeHeader, operation: z.literal('update'), operations }),
+    z.object({ ...changeHeader, operation: z.literal('update'), mergePatch: record }),
   ])
   .refine((value) => value.id.startsWith(`${value.nodeId}:`), "the id is not of the change's nodeId");
 
@@ -85,7 +87,8 @@ export const connectRequest = z.object({
   nodeId,
   protocol: z.number().int(),
   capabilities: z.array(text(64)).max(64).default([]),
-  filter: z.object({ entityTypes: z.array(entityType).max(100) }).optional(),
+  /** The only entity types that the node wants. */
+  filter: z.object({ entityTypes: z.array(entityType).max(LIMITS.filterTypes) }).optional(),
 });
 export type ConnectRequest = z.input<typeof connectRequest>;
 
@@ -134,7 +137,10 @@ export const batch = z.object({
   changes: z.array(changeEnvelope).max(LIMITS.batchChanges),
   void: intervals.optional(),
   limit: count.min(1).max(LIMITS.pageChanges).optional(),
+  /** Of what the batch does; see `batchChecksum`. */
   checksum: z.string().max(128).optional(),
+  /** Of the records that its deltas make, each as the version that its change is. */
+  digest: z.string().max(64).optional(),
   /** The answer's `covered` tells whether the cloud has all of this. */
   requires: vectorClock.optional(),
   /** Whether somebody is there to be told of what comes next, by a poke. */
@@ -174,6 +180,11 @@ export const changeResult = z.object({
 });
 export type ChangeResult = z.infer<typeof changeResult>;
 
+/** Whether the cloud has spoken its last word on the change. */
+export function isFinal({ status }: ChangeResult): boolean {
+  return status !== 'needs-full' && status !== 'conflict';
+}
+
 /** The last state of one entity, whole, or by what changed after the `since` of the batch. */
 export const remoteChange = z.object({
   entityType,
@@ -200,7 +211,9 @@ export const batchAnswer = z.object({
   more: z.boolean(),
   vectorClock,
   serverTime: count,
-  /** Of the cloud's whole state, when `more` is false. */
+  /** The only entity types that this answer is of, by the session's filter and the token. */
+  types: z.array(z.string()).optional(),
+  /** Of the cloud's whole state in these types, when `more` is false. */
   digest: z.string().optional(),
   covered: z.boolean().optional(),
 });

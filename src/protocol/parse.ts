@@ -17,6 +17,19 @@ export function parseWith<T>(schema: z.ZodType<T>, value: unknown): T {
   throw new SyncError(code, detail, { issues });
 }
 
+/**
+ * As {@link parseWith}, of an answer: one that doesn't fit is no refusal, and tells nothing of what was done.
+ *
+ * @throws SyncError `internal`
+ */
+export function parseAnswer<T>(schema: z.ZodType<T>, value: unknown): T {
+  try {
+    return parseWith(schema, value);
+  } catch (error) {
+    throw new SyncError('internal', `the answer is none of the protocol: ${error}`);
+  }
+}
+
 /** What is wrong first, in one line, and the code for it. `whole`: what it is called that has all the fields. */
 export function firstIssue(
   error: z.ZodError,

@@ -51,16 +51,30 @@ export class MemoryReplicaStore implements ReplicaStore {
     this.#records.delete(key);
   }
 
-  readQueue(): QueuedChange[] {
-    return this.#queue.getAll(this.#queue.keys().sort((a, b) => a - b));
+  readQueue(settledUpTo: number): QueuedChange[] {
+    const rows = this.#queue.getAll(this.#queue.keys()).filter((queued) => !isSettled(queued, settledUpTo));
+    return rows.sort((a, b) => a.order - b.order);
   }
 
   writeQueued(queued: QueuedChange): void {
-    this.#queue.set(dotOf(queued.change).counter, queued);
+    this.#queue.set(queued.slot, queued);
   }
 
-  removeQueued(id: string): void {
-    this.#queue.delete(dotOf({ id }).counter);
+  removeQueued(slot: number): void {
+    this.#queue.delete(slot);
+  }
+
+  settledSlots(settledUpTo: number, after: number, limit: number): number[] {
+    const slots = this.#queue.keys().filter((slot) => slot > after);
+    const settled = this.#queue.getAll(slots).filter((queued) => isSettled(queued, settledUpTo));
+    return settled
+      .map(({ slot }) => slot)
+      .sort((a, b) => a - b)
+      .slice(0, limit);
+  }
+
+  lastSlot(): number {
+    return this.#queue.keys().reduce((last, slot) => Math.max(last, slot), 0);
   }
 
   *readStaged(): Generator<StagedPage> {
@@ -79,6 +93,10 @@ export class MemoryReplicaStore implements ReplicaStore {
   clearStaged(): void {
     for (const index of this.#staged.keys()) this.#staged.delete(index);
   }
+}
+
+function isSettled({ change, error }: QueuedChange, upTo: number): boolean {
+  return error === null && dotOf(change).counter <= upTo;
 }
 
 /** How to take back what the transactions under way have done, newest last. */

@@ -3,11 +3,11 @@ import type { EntityVersion } from '../core/entity.ts';
 import { type EntityId, type EntityKey, type EntityType, entityKey, splitKey } from '../core/ids.ts';
 import type { QueuedChange, ReplicaMeta, ReplicaStore, StagedPage } from '../sync/ports.ts';
 import { addMarks, ENTITY_COLUMNS, ENTITY_TABLE, entityFromRow, entityToRow, upsertEntity } from './entity-rows.ts';
-import { applySchema, type SqlDatabase, textOf } from './sql-database.ts';
+import { applySchema, numberOf, type SqlDatabase, textOf } from './sql-database.ts';
 
 /**
- * A replica in SQLite. Rows written: a local write 1, a confirmed entity 1 and the end of its queue row 1, an exchange
- * 1 for all that is in `meta`.
+ * A replica in SQLite. Rows written: a local write 1, in a row that is used again after a day; a confirmed entity 1; an
+ * exchange 1 for all that is in `meta`.
  */
 export class SqlReplicaStore implements ReplicaStore {
   readonly #db: SqlDatabase;
@@ -68,20 +68,34 @@ export class SqlReplicaStore implements ReplicaStore {
     this.#db.all('DELETE FROM records WHERE entity_type = ? AND entity_id = ?', entityType, entityId);
   }
 
-  readQueue(): QueuedChange[] {
-    return this.#db.all('SELECT value FROM queue ORDER BY counter').map((row) => JSON.parse(textOf(row, 'value')));
+  readQueue(settledUpTo: number): QueuedChange[] {
+    const sql = 'SELECT value FROM queued WHERE counter > ? OR dead = 1';
+    const rows = this.#db.all(sql, settledUpTo).map((row): QueuedChange => JSON.parse(textOf(row, 'value')));
+    return rows.sort((a, b) => a.order - b.order);
   }
 
   writeQueued(queued: QueuedChange): void {
     this.#db.all(
-      'INSERT INTO queue (counter, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value',
+      `INSERT INTO queued (slot, counter, dead, value) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+         counter = excluded.counter, dead = excluded.dead, value = excluded.value`,
+      queued.slot,
       dotOf(queued.change).counter,
+      queued.error === null ? 0 : 1,
       JSON.stringify(queued),
     );
   }
 
-  removeQueued(id: string): void {
-    this.#db.all('DELETE FROM queue WHERE counter = ?', dotOf({ id }).counter);
+  removeQueued(slot: number): void {
+    this.#db.all('DELETE FROM queued WHERE slot = ?', slot);
+  }
+
+  settledSlots(settledUpTo: number, after: number, limit: number): number[] {
+    const sql = 'SELECT slot FROM queued WHERE slot > ? AND counter <= ? AND dead = 0 ORDER BY slot LIMIT ?';
+    return this.#db.all(sql, after, settledUpTo, limit).map((row) => numberOf(row, 'slot'));
+  }
+
+  lastSlot(): number {
+    return Number(this.#db.all('SELECT max(slot) AS slot FROM queued')[0]?.['slot'] ?? 0);
   }
 
   *readStaged(): Generator<StagedPage> {
@@ -107,4 +121,16 @@ const SCHEMA = [
   'CREATE TABLE queue (counter INTEGER PRIMARY KEY, value TEXT NOT NULL) STRICT',
   'CREATE TABLE staged (page INTEGER PRIMARY KEY, value TEXT NOT NULL) STRICT',
   addMarks('records'),
+  // Rows that are used again need a key of their own; what waits in a queue of before moves over.
+  `CREATE TABLE queued (
+    slot INTEGER PRIMARY KEY,
+    counter INTEGER NOT NULL,
+    dead INTEGER NOT NULL,
+    value TEXT NOT NULL
+  ) STRICT`,
+  `INSERT INTO queued (slot, counter, dead, value)
+   SELECT counter, counter, value ->> '$.error' IS NOT NULL, json_set(value, '$.slot', counter, '$.order', counter)
+   FROM queue`,
+  'DROP TABLE queue',
+  "UPDATE meta SET value = json_set(value, '$.settled', json('{\"upTo\":0,\"extra\":[]}'), '$.settledAt', json('[]'))",
 ];

@@ -4,19 +4,24 @@ import type { VectorClock } from '../core/vector-clock.ts';
 import { type ErrorCode, SyncError } from '../protocol/errors.ts';
 import type { ChangeResult } from '../protocol/messages.ts';
 import { refusalError } from '../protocol/record.ts';
-import type { Link, SyncRun } from './link.ts';
+import { cutOff, type Link, type SyncRun } from './link.ts';
 import type { Clock } from './ports.ts';
-import type { Replica, Write, Written } from './replica.ts';
+import type { Replica } from './replica.ts';
+import { within } from './within.ts';
+import type { Write, Written } from './write.ts';
 
 /** Where what is served now comes from, and how old it may be. */
 export interface Served {
   readonly source: 'edge' | 'cloud';
-  readonly stalenessMs: number;
+  /** Null: this node never had everything. */
+  readonly stalenessMs: number | null;
 }
 
 export interface StrongWritten extends Written {
   /** Set where the write met one that it had not seen. */
   readonly conflictId?: string | undefined;
+  /** Set where the record has got another id, which its writer had not heard of. */
+  readonly entityId?: string | undefined;
 }
 
 /**
@@ -72,14 +77,14 @@ export class Access {
    *   not by now, it never will. Or as a local write does. Nothing stays in the queue.
    */
   async writeStrong(write: Write, after: VectorClock, waitMs: number): Promise<StrongWritten> {
-    if (!this.#link.online) throw new SyncError('cloud_unavailable', 'the node is cut off from the cloud');
+    if (!this.#link.online) throw cutOff();
     const change = this.#replica.beginStrong(write, after);
     try {
       const run = await this.#within(waitMs, this.#link.sync({ strong: change }));
       const result = run?.results.get(change.id);
       if (result !== undefined) return this.#strongWritten(result);
       const isUnknown = run === undefined ? !this.#link.withdraw(change) : run.unanswered.has(change.id);
-      if (isUnknown) throw new SyncError('outcome_unknown', 'the cloud did not answer; the write may have happened');
+      if (isUnknown) throw outcomeUnknown('the cloud did not answer; the write may have happened');
       throw unavailable(run);
     } finally {
       this.#replica.endStrong(change);
@@ -91,12 +96,11 @@ export class Access {
    * that may still lack what the caller has seen, where it waits at another node.
    */
   async #satisfyStrong({ after, waitMs }: ReadDemand): Promise<Served> {
-    if (!this.#link.online) throw new SyncError('cloud_unavailable', 'the node is cut off from the cloud');
+    if (!this.#link.online) throw cutOff();
     const deadlineMs = this.#clock.nowMs() + waitMs;
-    const demand = this.#replica.covers(after) ? {} : { requires: after };
     let leftMs = waitMs;
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
-      const run = await this.#within(leftMs, this.#link.sync(demand));
+      const run = await this.#within(leftMs, this.#link.sync({ requires: after }));
       const isLate = run === undefined && leftMs < waitMs;
       if (!isLate && run?.summary.success !== true) throw unavailable(run);
       if (run !== undefined && run.covered !== false) return { source: 'cloud', stalenessMs: 0 };
@@ -124,15 +128,15 @@ export class Access {
   }
 
   async #satisfyEventual({ maxStalenessMs, waitMs }: ReadDemand): Promise<Served> {
-    const hasNeverSynced = this.#replica.meta.asOfMs === 0;
-    const isTooOld = maxStalenessMs !== undefined && this.#fromReplica().stalenessMs > maxStalenessMs;
+    const stalenessMs = this.#replica.stalenessMs();
+    const isTooOld = stalenessMs === null || (maxStalenessMs !== undefined && stalenessMs > maxStalenessMs);
     // Out of reach of the cloud, what is here is served all the same; the answer says how old it may be.
-    if (this.#link.online && (hasNeverSynced || isTooOld)) await this.#within(waitMs, this.#link.sync());
+    if (this.#link.online && isTooOld) await this.#within(waitMs, this.#link.sync());
     return this.#fromReplica();
   }
 
   #fromReplica(): Served {
-    return { source: 'edge', stalenessMs: Math.max(0, this.#replica.nowMs() - this.#replica.meta.asOfMs) };
+    return { source: 'edge', stalenessMs: this.#replica.stalenessMs() };
   }
 
   #strongWritten(result: ChangeResult): StrongWritten {
@@ -140,7 +144,7 @@ export class Access {
       throw refusalError({ ...result, code: result.code ?? 'bad_request', detail: result.detail ?? '' });
     }
     if (result.status === 'duplicate') {
-      throw new SyncError('outcome_unknown', 'the write came too late, and was not done');
+      throw outcomeUnknown('the write came too late, and was not done');
     }
     return {
       changeId: result.id,
@@ -148,17 +152,22 @@ export class Access {
       created: result.created ?? false,
       data: result.data ?? null,
       conflictId: result.conflictId,
+      entityId: result.entityId,
     };
   }
 
   /** The sync's end, or undefined when the caller's patience ends first. */
   async #within(waitMs: number, run: Promise<SyncRun>): Promise<SyncRun | undefined> {
-    return await Promise.race([run, this.#clock.sleep(waitMs).then(() => undefined)]);
+    return await within(this.#clock, waitMs, run);
   }
 }
 
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 1_000;
+
+function outcomeUnknown(detail: string): SyncError {
+  return new SyncError('outcome_unknown', detail, { retryAfterMs: LONGEST_PAUSE_MS });
+}
 
 function notArrived(detail: string): SyncError {
   return new SyncError('causality_timeout', detail, { retryAfterMs: LONGEST_PAUSE_MS });
@@ -169,5 +178,5 @@ function unavailable(run: SyncRun | undefined): SyncError {
   const error = run?.summary.error;
   const told: ErrorCode =
     error?.code === 'overloaded' || error?.code === 'rate_limited' ? error.code : 'cloud_unavailable';
-  return new SyncError(told, error?.detail ?? 'the cloud did not answer in time', { retryAfterMs: 1_000 });
+  return new SyncError(told, error?.detail ?? 'the cloud did not answer in time', { retryAfterMs: LONGEST_PAUSE_MS });
 }

@@ -1,13 +1,11 @@
-import { assertNever } from '../core/assert.ts';
 import type { Change } from '../core/change.ts';
-import { mergePatchOperations } from '../core/delta.ts';
-import type { EntityVersion } from '../core/entity.ts';
 import { CLOUD, entityKey } from '../core/ids.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { checkContent, refusalError } from '../protocol/record.ts';
 import type { Commit } from './commit.ts';
 import { decide } from './judge.ts';
-import type { Write, Written } from './replica.ts';
+import { strongContent } from './strong-content.ts';
+import type { Write, Written } from './write.ts';
 
 /**
  * A write made at the cloud itself, on the state that is there.
@@ -17,11 +15,12 @@ import type { Write, Written } from './replica.ts';
 export function writeAtCloud(commit: Commit, write: Write): Written {
   checkContent(write, LIMITS.changeDepth);
   const { entityType, entityId, ifMatch, ifNoneMatch } = write;
+  const current = commit.entity(entityKey(write));
   const change: Change = {
     id: commit.cloudDot(),
     entityType,
     entityId,
-    ...contentOf(write, commit.entity(entityKey(write))),
+    ...strongContent(write, (current?.data ?? null) !== null),
     base: { [CLOUD]: commit.head },
     stamp: commit.stampNow(CLOUD),
     timestamp: commit.nowMs,
@@ -34,19 +33,4 @@ export function writeAtCloud(commit: Commit, write: Write): Written {
   if (result.code !== undefined) throw refusalError({ ...result, code: result.code, detail: result.detail ?? '' });
   const { version = change.id, created = false, data = null } = result;
   return { changeId: change.id, version, created, data };
-}
-
-function contentOf(write: Write, current: EntityVersion | undefined) {
-  switch (write.kind) {
-    case 'put':
-      return { operation: 'update', data: write.data } as const;
-    case 'patch':
-      return { operation: 'update', operations: write.operations } as const;
-    case 'merge-patch':
-      return { operation: 'update', operations: mergePatchOperations(current?.data ?? {}, write.patch) } as const;
-    case 'delete':
-      return { operation: 'delete' } as const;
-    default:
-      return assertNever(write);
-  }
 }

@@ -42,6 +42,7 @@ export class Commit {
   readonly #before: CloudMeta;
   readonly #failures: ChangeFailure[] = [];
   #state: CommitState;
+  #newest: EntityVersion | undefined;
 
   constructor(store: CloudStore, policies: Policies, meta: CloudMeta, nowMs: number) {
     this.nowMs = nowMs;
@@ -77,6 +78,11 @@ export class Commit {
 
   get digest(): CloudMeta['digest'] {
     return this.#state.meta.digest;
+  }
+
+  /** The last version that this transaction made. */
+  get newest(): EntityVersion | undefined {
+    return this.#newest;
   }
 
   get awaited(): readonly AwaitedResolution[] {
@@ -130,6 +136,7 @@ export class Commit {
     const next = versionAfter(current, source, effect, { seq, version });
     this.#store.writeEntity(next);
     this.#change({ seq, digest: replaceInDigest(this.digest, current, next) });
+    this.#newest = next;
     return next;
   }
 

@@ -16,7 +16,7 @@ export interface FeedPage {
 /**
  * A page of the feed: the last state of each entity that changed after `cursor`, in order of seq. All who keep up with
  * the cloud read it, each with its own cursor: nodes, the projection, exports. At most `limit` entities and
- * `LIMITS.pageBytes`, but always one.
+ * `LIMITS.pageBytes`, but always one, unless `LIMITS.pageScan` entities in a row are left out.
  *
  * @param isLeftOut entities that the reader has already; they take no room.
  */
@@ -29,6 +29,7 @@ export function readFeed(
 ): FeedPage {
   const entities: EntityVersion[] = [];
   let bytes = 0;
+  let scanned = 0;
   let end = cursor;
   for (;;) {
     const chunk = store.readAfter(end, LIMITS.feedRows);
@@ -41,7 +42,9 @@ export function readFeed(
       }
       end = entity.seq;
     }
+    scanned += chunk.length;
     if (chunk.length < LIMITS.feedRows) return { entities, cursor: head, more: false };
+    if (scanned >= LIMITS.pageScan) return { entities, cursor: end, more: true };
   }
 }
 

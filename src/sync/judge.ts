@@ -1,16 +1,18 @@
 import { assertNever } from '../core/assert.ts';
-import { type Change, dotOf } from '../core/change.ts';
+import { checksum } from '../core/canonical.ts';
+import { type Change, dotOf, isDelta } from '../core/change.ts';
 import { type Conflict, type Resolution, stampAfter } from '../core/conflict.ts';
 import { has } from '../core/dot-set.ts';
 import type { EntityVersion } from '../core/entity.ts';
 import type { Stamp } from '../core/hlc.ts';
 import { type EntityId, type EntityKey, entityKey, MAX_NAME_CHARS, type NodeId, toEntityId } from '../core/ids.ts';
+import type { JsonObject } from '../core/json.ts';
 import { type Outcome, outcomeOf } from '../core/outcome.ts';
 import type { Policy } from '../core/policy.ts';
 import type { Effect } from '../core/version.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
-import { type ChangeResult, change as changeSchema, type IncomingBatch } from '../protocol/messages.ts';
+import { type ChangeResult, change as changeSchema, type IncomingBatch, isFinal } from '../protocol/messages.ts';
 import { firstIssue } from '../protocol/parse.ts';
 import { contentProblem, type Refusal, recordProblem } from '../protocol/record.ts';
 import type { Commit } from './commit.ts';
@@ -29,6 +31,8 @@ export interface Author {
   readonly canResolve: boolean;
   /** The entity types that it may write; undefined: all. */
   readonly writeTypes?: readonly string[] | undefined;
+  /** Whether it is asked for the records instead of all its deltas. */
+  readonly needsFull?: boolean | undefined;
 }
 
 type Envelope = IncomingBatch['changes'][number];
@@ -38,6 +42,8 @@ export interface Sequenced {
   readonly results: ChangeResult[];
   /** Entities that the author can tell the state of by itself, with the version that it gave them. */
   readonly applied: ReadonlyMap<EntityKey, string>;
+  /** What its deltas made; undefined: one of them met something else than its writer had. */
+  readonly made: readonly EntityVersion[] | undefined;
 }
 
 /**
@@ -53,13 +59,14 @@ export function takeBatch(commit: Commit, changes: IncomingBatch['changes'], aut
     }
   }
   const batch = new Judge(commit, author);
-  return { results: changes.map((envelope) => batch.take(envelope)), applied: batch.applied };
+  const results = changes.map((envelope) => batch.take(envelope));
+  return { results, applied: batch.applied, made: batch.made };
 }
 
 /** Does with a change what {@link outcomeOf} says: the one place where a conflict is decided. `design.md`, section 5. */
 export function decide(commit: Commit, change: Change, policy: Policy): ChangeResult {
   const { id, data } = change;
-  const problem = data === undefined ? undefined : recordProblem(data, policy);
+  const problem = data === undefined ? undefined : (recordProblem(data, policy) ?? checksumProblem(change, data));
   if (problem !== undefined) return commit.refuse(id, problem);
   const current = commit.entity(entityKey(change));
   const outcome = outcomeOf(current, change, policy);
@@ -99,6 +106,7 @@ export function decide(commit: Commit, change: Change, policy: Policy): ChangeRe
 /** One batch of one author. */
 class Judge {
   readonly applied = new Map<EntityKey, string>();
+  made: EntityVersion[] | undefined = [];
   readonly #commit: Commit;
   readonly #author: Author;
   /** Node and entity of changes that have to be sent once more. */
@@ -115,6 +123,7 @@ class Judge {
       return this.#commit.attempt(() => this.#take(envelope));
     } catch (error) {
       if (error instanceof SyncError) throw error;
+      this.made = undefined;
       this.#commit.noteFailure({ changeId: envelope.id, error });
       return this.#refuse(envelope, { code: 'internal', detail: 'the cloud failed at this change; its log says why' });
     }
@@ -124,10 +133,12 @@ class Judge {
     const { id, nodeId } = envelope;
     const change = readChange(envelope);
     const node = this.#commit.node(nodeId);
-    if (has(node.received, dotOf(envelope).counter))
-      return this.#known(id, node, 'code' in change ? undefined : change);
+    const isKnown = has(node.received, dotOf(envelope).counter);
+    if (isKnown || 'code' in change) this.made = undefined;
+    if (isKnown) return this.#known(id, node, 'code' in change ? undefined : change);
     if ('code' in change) return this.#refuse(envelope, change);
     const result = this.#judge(change);
+    if (isDelta(change)) this.#noteMade(result);
     if (isFinal(result)) this.#commit.keepNode(withChange(this.#commit.node(nodeId), change));
     return result;
   }
@@ -163,6 +174,7 @@ class Judge {
     }
     // Behind a change of the same node that has to be sent once more: the order of the two stays.
     const place = `${change.nodeId} ${entityKey(change)}`;
+    if (this.#author.needsFull && isDelta(change)) this.#deferred.add(place);
     if (this.#deferred.has(place)) return { id: change.id, status: 'needs-full' };
     const { stamp, clamped } = this.#stampFor(change);
     // What its node wrote before it heard that the record has another id is meant for that one.
@@ -190,6 +202,13 @@ class Judge {
   #stampFor(change: Change): { stamp: Stamp; clamped: boolean } {
     if (change.consistency !== 'strong') return this.#commit.accept(change.stamp);
     return { stamp: this.#commit.stampNow(change.nodeId as NodeId), clamped: true };
+  }
+
+  #noteMade({ status, version }: ChangeResult): void {
+    const { newest } = this.#commit;
+    const isAsMeant = status === 'applied' && version === undefined && newest !== undefined;
+    if (isAsMeant) this.made?.push(newest);
+    else this.made = undefined;
   }
 
   /** Whoever hasn't got what a change was applied to can't tell what came of it. */
@@ -221,13 +240,29 @@ function advance(
   policy: Policy,
 ): ChangeResult {
   const { id, stamp } = change;
+  if (change.data === undefined && data !== null && checksumProblem(change, data)) return { id, status: 'needs-full' };
   const problem = data === null || data === change.data ? undefined : recordProblem(data, policy);
   if (problem !== undefined) return commit.refuse(id, problem);
   const asked = askedConflict(commit, change);
+  if (change.consistency === 'strong') return atOnce(commit, change, current, { data, written, stamp });
   const { seq } = commit.put(change, current, { data, written, stamp }, id);
   if (asked !== undefined) answeredByNode(commit, asked, change, data);
-  if (change.consistency !== 'strong') return { id, status: 'applied', seq };
-  return { id, status: 'applied', seq, version: id, created: !isLive(current), data };
+  return { id, status: 'applied', seq };
+}
+
+function checksumProblem(change: Change, data: JsonObject): Refusal | undefined {
+  if (change.checksum === undefined || change.checksum === checksum(data)) return undefined;
+  return { code: 'invalid_data', detail: 'the checksum is not that of the record' };
+}
+
+/**
+ * A strong write's version is the cloud's own: what its node writes while it is under way, and what is told of that node
+ * elsewhere, names later counters without having seen it.
+ */
+function atOnce(commit: Commit, change: Change, current: EntityVersion | undefined, effect: Effect): ChangeResult {
+  const version = commit.cloudDot();
+  const { seq } = commit.put({ ...change, id: version }, current, effect, version);
+  return { id: change.id, status: 'applied', seq, version, created: !isLive(current), data: effect.data };
 }
 
 function resolved(
@@ -295,11 +330,6 @@ function overrule(commit: Commit, change: Change, current: EntityVersion | undef
 
 function isLive(version: EntityVersion | undefined): boolean {
   return version !== undefined && version.data !== null;
-}
-
-/** Whether the cloud has spoken its last word on the change. */
-function isFinal({ status }: ChangeResult): boolean {
-  return status !== 'needs-full' && status !== 'conflict';
 }
 
 function asRenamed(result: ChangeResult): ChangeResult {

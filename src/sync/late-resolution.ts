@@ -3,6 +3,7 @@ import type { AwaitedResolution } from './commit.ts';
 import { resolveLate } from './inbox.ts';
 import type { Clock } from './ports.ts';
 import type { Sequencer } from './sequencer.ts';
+import { within } from './within.ts';
 
 /**
  * Waits for a resolver that didn't answer at once, at most `LIMITS.resolverMs`, and has its answer take effect. Without
@@ -14,6 +15,10 @@ export async function awaitResolution(
   clock: Clock,
 ): Promise<void> {
   const failed = () => undefined;
-  const output = await Promise.race([answer.then((value) => value, failed), clock.sleep(LIMITS.resolverMs)]);
+  const output = await within(
+    clock,
+    LIMITS.resolverMs,
+    answer.then((value) => value, failed),
+  );
   sequencer.commit((commit) => resolveLate(commit, conflictId, output));
 }

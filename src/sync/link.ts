@@ -2,12 +2,12 @@ import type { Change } from '../core/change.ts';
 import { EMPTY_CLOCK, merge, type VectorClock } from '../core/vector-clock.ts';
 import { ERRORS, type ErrorCode, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
-import type { BatchAnswer, ChangeResult } from '../protocol/messages.ts';
+import { type BatchAnswer, type ChangeResult, isFinal } from '../protocol/messages.ts';
 import { CAPABILITIES, PROTOCOL_VERSION } from '../protocol/version.ts';
 import { backoffMs } from './backoff.ts';
 import { type LinkEvent, type LinkState, step } from './machine.ts';
 import type { NodeResolver } from './node-resolver.ts';
-import type { Clock, Entropy, Metered, Session, Upstream } from './ports.ts';
+import type { Clock, Entropy, Logger, Metered, Session, Upstream } from './ports.ts';
 import type { Replica } from './replica.ts';
 
 export interface LinkOptions {
@@ -17,6 +17,7 @@ export interface LinkOptions {
   readonly resolver: NodeResolver;
   readonly clock: Clock;
   readonly entropy: Entropy;
+  readonly logger: Logger;
   /** Whether somebody uses this node, and so wants to be told of news. */
   readonly isLive: () => boolean;
   /** Changes in a batch at most. */
@@ -102,7 +103,10 @@ export class Link {
     this.#online = online;
     this.#failures = 0;
     this.#nextAttemptAtMs = null;
-    if (!online) this.#cut();
+    if (online) return;
+    // An idle node finds that out as any other does: when it would connect.
+    this.#on('sync_trigger');
+    this.#cut();
   }
 
   noteLocalChange(): void {
@@ -139,17 +143,17 @@ export class Link {
     const tally = new Tally();
     this.#on(this.#state === 'offline' ? 'retry' : 'sync_trigger');
     try {
-      if (!this.#online) throw new SyncError('cloud_unavailable', 'the node is cut off from the cloud');
-      await this.#exchangeAll(tally, strong, requires);
+      const isComplete = await this.#exchangeAll(tally, strong, requires);
+      if (!isComplete) tally.error = new SyncError('overloaded', 'there is more than one sync takes; the next goes on');
       this.#failures = 0;
       this.#nextAttemptAtMs = null;
       this.#on(tally.conflicts > 0 ? 'conflicts_detected' : 'no_conflicts');
       this.#on('conflicts_resolved');
-      this.#on('sync_complete');
+      this.#on(isComplete ? 'sync_complete' : 'sync_failed');
     } catch (error) {
       this.#options.replica.releaseBatch();
-      tally.error = asSyncError(error);
-      this.#failed();
+      tally.error = this.#asSyncError(error);
+      this.#failed(tally.error);
     }
     this.#last = tally.summary();
     this.#traffic = {
@@ -159,29 +163,41 @@ export class Link {
     return { summary: this.#last, results: tally.results, unanswered: tally.unanswered, covered: tally.covered };
   }
 
-  /** Exchanges until the head is reached and nothing that can be sent waits. */
-  async #exchangeAll(tally: Tally, strong: readonly Change[], requires: VectorClock): Promise<void> {
+  /**
+   * Exchanges until the head is reached and nothing that can be sent waits.
+   *
+   * @returns false: that takes more than `LIMITS.exchangesPerSync`.
+   */
+  async #exchangeAll(tally: Tally, strong: readonly Change[], requires: VectorClock): Promise<boolean> {
     let waiting = strong;
     let mended = false;
     for (let exchanges = 0; exchanges < LIMITS.exchangesPerSync; exchanges += 1) {
-      const { replica, clock } = this.#options;
+      const { replica, clock, logger } = this.#options;
       const askedAtMs = replica.nowMs();
       const { batch, answer } = await this.#exchange(tally, waiting, requires);
-      // A strong change may have to be sent once more, behind one of the same record.
-      waiting = waiting.filter(({ id }) => answer.results.some((result) => result.id === id && !isFinal(result)));
+      waiting = waiting.filter(({ id }) => !answer.results.some((result) => result.id === id && isFinal(result)));
       const confirmation = replica.confirm(batch, answer, askedAtMs);
       tally.add(answer, confirmation?.downloaded ?? 0);
       if (answer.more) continue;
-      if (confirmation?.digestMismatch && !mended) {
-        mended = true;
-        continue;
+      if (confirmation?.readsAgain) {
+        if (!mended) {
+          mended = true;
+          continue;
+        }
+        // What was read from the beginning is the cloud's state: so it is the cloud whose digest is wrong, or its types changed.
+        logger.error('state_differs', { node: replica.nodeId, cursor: answer.cursor });
+        if (replica.stalenessMs() === null) return false;
       }
       await this.#resolveConflicts(confirmation?.conflicts ?? []);
-      const moved = answer.results.some(isFinal) || (confirmation?.changed ?? 0) > 0 || batch.changes.length === 0;
-      if (!(replica.hasUnsent() || waiting.length > 0) || !moved) return;
+      const moved =
+        answer.results.some((result) => isFinal(result)) ||
+        (confirmation?.changed ?? 0) > 0 ||
+        batch.changes.length === 0;
+      if ((!replica.hasUnsent() && waiting.length === 0) || !moved) return true;
       // What came in while the batch was away goes in the next one; a pause lets it come.
       await clock.sleep(0);
     }
+    return false;
   }
 
   /** Resolves what the cloud leaves to this node; it goes out again, with the next batch. */
@@ -196,6 +212,7 @@ export class Link {
   async #exchange(tally: Tally, strong: readonly Change[], requires: VectorClock) {
     const { replica, upstream, entropy } = this.#options;
     for (let renewals = 0; ; renewals += 1) {
+      if (!this.#online) throw cutOff();
       const session = await this.#session(tally);
       const bounds = {
         maxChanges: Math.min(this.#options.batchSize(), session.maxBatchChanges),
@@ -207,7 +224,8 @@ export class Link {
         ...(this.#options.isLive() ? { live: true } : {}),
         ...(Object.keys(requires).length > 0 ? { requires } : {}),
       };
-      for (const { id } of strong) tally.unanswered.add(id);
+      const sent = new Set(batch.changes.map(({ id }) => id));
+      for (const { id } of strong) if (sent.has(id)) tally.unanswered.add(id);
       try {
         return { batch, answer: tally.metered(await upstream.exchange(session.id, batch)) };
       } catch (error) {
@@ -223,9 +241,9 @@ export class Link {
   /** The session that is there, or connect and handshake. */
   async #session(tally: Tally): Promise<Session> {
     const { replica, upstream, clock } = this.#options;
-    const known = replica.meta.session;
-    this.#on('connected');
+    const { session: known, filter } = replica.meta;
     if (known !== null && known.expiresAtMs > replica.nowMs() + LIMITS.exchangeTimeoutMs) {
+      this.#on('connected');
       this.#on('handshake_complete');
       return known;
     }
@@ -234,8 +252,10 @@ export class Link {
         nodeId: replica.nodeId,
         protocol: PROTOCOL_VERSION,
         capabilities: [...CAPABILITIES],
+        ...(filter === undefined ? {} : { filter: { entityTypes: [...filter] } }),
       }),
     );
+    this.#on('connected');
     const sentAtMs = clock.nowMs();
     const shaken = tally.metered(await upstream.handshake(connected.sessionId, replica.handshakeRequest()));
     replica.adopt(shaken, sentAtMs, clock.nowMs());
@@ -250,15 +270,39 @@ export class Link {
     return session;
   }
 
-  #failed(): void {
-    this.#cut();
+  #failed(error: SyncError): void {
+    if (isUnreachable(error)) this.#cut();
+    else this.#refused();
+    // Who is cut off waits for being let in, not for the time to pass.
+    if (!this.#online) return;
     this.#failures += 1;
     this.#nextAttemptAtMs = this.#options.clock.nowMs() + backoffMs(this.#failures, this.#options.entropy.fraction());
   }
 
+  /** The cloud is there, and says no; or something failed here. */
+  #refused(): void {
+    this.#on('connection_failed');
+    this.#on('handshake_failed');
+    this.#on('no_conflicts');
+    this.#on('conflicts_resolved');
+    this.#on('sync_failed');
+  }
+
   #cut(): void {
     this.#on(this.#state === 'connecting' ? 'connection_failed' : 'connection_lost');
-    this.#on('sync_failed');
+  }
+
+  /** A failure without a code is a bug: the sync is tried again all the same, but somebody must look. */
+  #asSyncError(error: unknown): SyncError {
+    const failure =
+      error instanceof SyncError
+        ? error
+        : new SyncError('internal', error instanceof Error ? error.message : String(error));
+    if (failure.code === 'internal') {
+      const stack = error instanceof Error ? error.stack : String(error);
+      this.#options.logger.error('sync_failed', { node: this.#options.replica.nodeId, error: stack });
+    }
+    return failure;
   }
 
   #on(event: LinkEvent): void {
@@ -314,18 +358,20 @@ class Tally {
   }
 }
 
-/** Whether the cloud has spoken its last word on the change. */
-function isFinal({ status }: ChangeResult): boolean {
-  return status !== 'needs-full' && status !== 'conflict';
-}
-
 /** Whether the cloud itself said no, to all of it. Otherwise nobody knows what it did. */
 function isRefusal(error: unknown): boolean {
   return error instanceof SyncError && error.code !== 'cloud_unavailable' && error.code !== 'internal';
 }
 
-/** A failure without a code is one of the link; a broken invariant is one of ours, and says so. */
-function asSyncError(error: unknown): SyncError {
-  if (error instanceof SyncError) return error;
-  return new SyncError('internal', error instanceof Error ? error.message : String(error));
+/** Whether the cloud can't be reached now. Any other failure is none of the link. */
+function isUnreachable({ code }: SyncError): boolean {
+  return code === 'cloud_unavailable' || code === 'overloaded' || code === 'rate_limited';
 }
+
+/** What is told where the link has been cut on purpose. */
+export function cutOff(): SyncError {
+  return new SyncError('cloud_unavailable', 'the node is cut off from the cloud', { retryAfterMs: CUT_OFF_RETRY_MS });
+}
+
+/** Nobody knows for how long a node is cut off; this is as long as the longest wait after a failure. */
+const CUT_OFF_RETRY_MS = 30_000;

@@ -5,7 +5,7 @@ import { entry } from '../core/vector-clock.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import type { BatchAnswer } from '../protocol/messages.ts';
 import { utf8Bytes } from '../protocol/record.ts';
-import type { NodeRecord, Rename } from './ports.ts';
+import type { NodeRecord, NodeSession, Rename } from './ports.ts';
 
 /** What the cloud remembers of a node: pure steps from one record to the next. */
 
@@ -58,7 +58,7 @@ export function renamedTo({ renames = [] }: NodeRecord, change: Change): EntityI
   )?.to;
 }
 
-export function withSession(node: NodeRecord, session: NodeRecord['sessions'][number], nowMs: number): NodeRecord {
+export function withSession(node: NodeRecord, session: NodeSession, nowMs: number): NodeRecord {
   const alive = node.sessions.filter(({ expiresAtMs }) => expiresAtMs > nowMs);
   return { ...node, sessions: [...alive, session].slice(-LIMITS.sessionsPerNode) };
 }

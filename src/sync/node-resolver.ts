@@ -9,6 +9,7 @@ import { LIMITS } from '../protocol/limits.ts';
 import { recordProblem } from '../protocol/record.ts';
 import type { Clock } from './ports.ts';
 import type { Replica } from './replica.ts';
+import { within } from './within.ts';
 
 export interface NodeResolverOptions {
   readonly replica: Replica;
@@ -51,8 +52,8 @@ export class NodeResolver {
     const resolver = resolverFor(change.entityType);
     if (resolver === undefined) return undefined;
     try {
-      const timeout = clock.sleep(LIMITS.resolverMs).then(() => undefined);
-      const output = checkResolverOutput(await Promise.race([resolver(inputOf(change, local)), timeout]));
+      const answer = Promise.resolve(resolver(inputOf(change, local)));
+      const output = checkResolverOutput(await within(clock, LIMITS.resolverMs, answer));
       return output && isStorable(output, policies, change.entityType) ? output : undefined;
     } catch {
       return undefined;

@@ -1,6 +1,11 @@
-import { dotOf } from '../core/change.ts';
+import { type Change, PRIORITIES, type Priority } from '../core/change.ts';
 import { type EntityKey, type EntityType, entityKey, splitKey } from '../core/ids.ts';
+import { LIMITS } from '../protocol/limits.ts';
+import { type ChangeResult, isFinal } from '../protocol/messages.ts';
 import type { QueuedChange } from './ports.ts';
+
+export const QUEUE_STATUSES = ['pending', 'syncing', 'failed', 'dead'] as const;
+export type QueueStatus = (typeof QUEUE_STATUSES)[number];
 
 export interface QueueStats {
   readonly pending: number;
@@ -11,23 +16,51 @@ export interface QueueStats {
   readonly bytes: number;
   /** Age of the oldest change that isn't dead, ms; null: none waits. */
   readonly oldestMs: number | null;
+  /** Of those that aren't dead. */
+  readonly byPriority: Readonly<Record<Priority, number>>;
+}
+
+/** What may go with the next batch. */
+export interface SelectBounds {
+  readonly maxChanges: number;
+  readonly maxBytes: number;
+  /** Entities whose changes go before all others. */
+  readonly first: ReadonlySet<EntityKey>;
+  /** The least pressing priority that may go; what has waited for `LIMITS.maxQueueAgeMs` always may. */
+  readonly least: Priority;
+  readonly nowMs: number;
 }
 
 /**
- * What this node wrote and has not heard of yet, as it is in the store, in order of counters. It holds no truth: it is
- * read from the store at start, and told of each row after the transaction that wrote it.
+ * What this node wrote and has not heard of yet, as it is in the store, in the order in which it was written. It holds
+ * no truth: it is read from the store at start, and told of each row after the transaction that wrote it. A status is
+ * derived; only a failure is written. `design.md`, section 6.
  */
 export class OfflineQueue {
   readonly #changes = new Map<string, QueuedChange>();
   readonly #byEntity = new Map<EntityKey, QueuedChange[]>();
+  /** Those that aren't dead, by priority and `order`. */
+  readonly #waiting: Readonly<Record<Priority, Map<number, QueuedChange>>> = {
+    critical: new Map(),
+    high: new Map(),
+    normal: new Map(),
+  };
   /** In the batch that is under way. */
   #inFlight: ReadonlySet<string> = new Set();
-  /** The cloud's word has come; its effect becomes visible at the head. */
-  readonly #answered = new Set<string>();
+  /** The cloud's word has come, and whether it was the last one; its effect becomes visible at the head. */
+  readonly #answered = new Map<string, boolean>();
+  /** Made since the start, and never in a batch: nobody else can have seen them. With the seq of the version below. */
+  readonly #fresh = new Map<string, number>();
   #bytes = 0;
+  #nextOrder = 1;
 
   constructor(stored: readonly QueuedChange[]) {
     for (const queued of stored) this.put(queued);
+  }
+
+  /** The place behind all that is here. */
+  get nextOrder(): number {
+    return this.#nextOrder;
   }
 
   get bytes(): number {
@@ -40,6 +73,27 @@ export class OfflineQueue {
 
   all(): Iterable<QueuedChange> {
     return this.#changes.values();
+  }
+
+  /**
+   * Changes of a status (undefined: all) in their order, behind the change `after`; at most `limit`, and no more than
+   * `LIMITS.listBytes` after the first.
+   */
+  list(
+    status: QueueStatus | undefined,
+    after: string | undefined,
+    limit: number,
+  ): { items: QueuedChange[]; more: boolean } {
+    const from = after === undefined ? 0 : (this.#changes.get(after)?.order ?? 0);
+    const rest = [...this.#changes.values()]
+      .filter((queued) => queued.order > from && (status === undefined || this.statusOf(queued) === status))
+      .sort((a, b) => a.order - b.order);
+    let bytes = 0;
+    const end = rest.findIndex((queued, index) => {
+      bytes += queued.bytes;
+      return index === limit || (index > 0 && bytes > LIMITS.listBytes);
+    });
+    return end === -1 ? { items: rest, more: false } : { items: rest.slice(0, end), more: true };
   }
 
   /** The changes of one entity, oldest first, dead ones left out. */
@@ -57,42 +111,50 @@ export class OfflineQueue {
     return ids.sort();
   }
 
-  /** Adds a change, or puts a new state of it in its place: those of one entity stay in the order of their counters. */
+  /** The last change of an entity, if it never left this node and was made on the version `below`: it may yet change. */
+  lastFresh(key: EntityKey, below: number): QueuedChange | undefined {
+    const last = this.#byEntity.get(key)?.at(-1);
+    return last !== undefined && last.error === null && this.#fresh.get(last.change.id) === below ? last : undefined;
+  }
+
+  /** Adds a change that was just made; in the place of the one that it stands for as well, if there is one. */
+  add(queued: QueuedChange, below: number, replaced?: QueuedChange | undefined): void {
+    if (replaced !== undefined) this.#forget(replaced);
+    this.put(queued);
+    this.#fresh.set(queued.change.id, below);
+  }
+
+  /** Adds a change, or puts a new state of it in its place. */
   put(queued: QueuedChange): void {
     const { id } = queued.change;
     const before = this.#changes.get(id);
-    if (before !== undefined) this.#leave(before);
-    const key = entityKey(queued.change);
-    const siblings = [...(this.#byEntity.get(key) ?? []), queued];
-    this.#byEntity.set(
-      key,
-      siblings.sort((a, b) => dotOf(a.change).counter - dotOf(b.change).counter),
-    );
+    if (before !== undefined) this.#unlink(before);
     this.#changes.set(id, queued);
-    this.#bytes += queued.bytes;
+    this.#link(queued);
+    this.#nextOrder = Math.max(this.#nextOrder, queued.order + 1);
+    // A Map keeps the place of a key that it has.
+    const priority = priorityOf(queued.change);
+    if (queued.error === null) this.#waiting[priority].set(queued.order, queued);
+    for (const other of PRIORITIES) {
+      if (other !== priority || queued.error !== null) this.#waiting[other].delete(queued.order);
+    }
   }
 
   remove(id: string): void {
     const queued = this.#changes.get(id);
     if (queued === undefined) return;
-    this.#changes.delete(id);
-    this.#leave(queued);
+    this.#forget(queued);
+    this.#waiting[priorityOf(queued.change)].delete(queued.order);
   }
 
-  #leave(queued: QueuedChange): void {
-    this.#bytes -= queued.bytes;
-    const key = entityKey(queued.change);
-    const siblings = (this.#byEntity.get(key) ?? []).filter((other) => other !== queued);
-    if (siblings.length > 0) this.#byEntity.set(key, siblings);
-    else this.#byEntity.delete(key);
-  }
-
+  /** These are in the batch under way; what was in the one before waits again. */
   markInFlight(ids: Iterable<string>): void {
     this.#inFlight = new Set(ids);
+    for (const id of this.#inFlight) this.#fresh.delete(id);
   }
 
-  markAnswered(ids: Iterable<string>): void {
-    for (const id of ids) this.#answered.add(id);
+  markAnswered(results: Iterable<ChangeResult>): void {
+    for (const result of results) this.#answered.set(result.id, isFinal(result));
   }
 
   forgetAnswered(): void {
@@ -100,48 +162,106 @@ export class OfflineQueue {
   }
 
   /** Whether there is something that a batch could take. */
-  hasUnsent(): boolean {
-    for (const queued of this.#changes.values()) if (this.#isUnsent(queued)) return true;
+  hasUnsent(least: Priority, nowMs: number): boolean {
+    for (const _ of this.#candidates(least, nowMs)) return true;
     return false;
   }
 
-  /** The next changes for a batch, oldest first; those of the entities `first` before all others. */
-  select(bounds: { maxChanges: number; maxBytes: number; first: ReadonlySet<EntityKey> }): QueuedChange[] {
-    const preferred = [...bounds.first].flatMap((key) => this.of(key));
-    const selected: QueuedChange[] = [];
+  /** Whether a change of the entity waits that is neither in the batch under way nor answered for good. */
+  hasUnsettledOf(key: EntityKey): boolean {
+    return this.of(key).some(({ change: { id } }) => !this.#inFlight.has(id) && this.#answered.get(id) !== true);
+  }
+
+  /**
+   * The next changes for a batch: those of the entities `first`, then what has waited too long, then by priority, each
+   * in the order in which they were written and behind the earlier changes of the same entity.
+   */
+  select(bounds: SelectBounds): QueuedChange[] {
+    const selected = new Set<QueuedChange>();
     let bytes = 0;
-    for (const queued of new Set([...preferred, ...this.#changes.values()])) {
-      if (!this.#isUnsent(queued)) continue;
-      // The first one goes whatever its size: a change that is too large for the cloud has to be told so.
-      if (selected.length > 0 && bytes + queued.bytes > bounds.maxBytes) break;
-      if (selected.length >= bounds.maxChanges) break;
-      selected.push(queued);
-      bytes += queued.bytes;
+    for (const candidate of this.#inOrder(bounds)) {
+      const group = this.of(entityKey(candidate.change)).filter((other) => {
+        return other.order <= candidate.order && this.#isUnsent(other) && !selected.has(other);
+      });
+      for (const queued of group) {
+        // The first one goes whatever its size: a change that is too large for the cloud has to be told so.
+        if (selected.size > 0 && bytes + queued.bytes > bounds.maxBytes) return [...selected];
+        if (selected.size >= bounds.maxChanges) return [...selected];
+        selected.add(queued);
+        bytes += queued.bytes;
+      }
     }
-    return selected;
+    return [...selected];
+  }
+
+  statusOf(queued: QueuedChange): QueueStatus {
+    if (queued.error !== null) return 'dead';
+    if (!this.#isUnsent(queued)) return 'syncing';
+    return queued.retryCount > 0 ? 'failed' : 'pending';
   }
 
   stats(nowMs: number): QueueStats {
-    let pending = 0;
-    let syncing = 0;
-    let failed = 0;
-    let dead = 0;
+    const counts = { pending: 0, syncing: 0, failed: 0, dead: 0 };
     let oldestMs: number | null = null;
     for (const queued of this.#changes.values()) {
-      if (queued.error !== null) {
-        dead += 1;
-        continue;
-      }
-      oldestMs ??= Math.max(0, nowMs - queued.queuedAtMs);
-      if (!this.#isUnsent(queued)) syncing += 1;
-      else if (queued.retryCount > 0) failed += 1;
-      else pending += 1;
+      counts[this.statusOf(queued)] += 1;
+      if (queued.error === null) oldestMs = Math.max(oldestMs ?? 0, nowMs - queued.queuedAtMs);
     }
-    return { pending, syncing, failed, dead, total: this.#changes.size, bytes: this.#bytes, oldestMs };
+    const { critical, high, normal } = this.#waiting;
+    const byPriority = { critical: critical.size, high: high.size, normal: normal.size };
+    return { ...counts, total: this.#changes.size, bytes: this.#bytes, oldestMs, byPriority };
+  }
+
+  *#inOrder(bounds: SelectBounds): Generator<QueuedChange> {
+    for (const key of bounds.first) yield* this.of(key).filter((queued) => this.#isUnsent(queued));
+    yield* this.#candidates(bounds.least, bounds.nowMs);
+  }
+
+  *#candidates(least: Priority, nowMs: number): Generator<QueuedChange> {
+    for (const priority of PRIORITIES) yield* this.#waitingFrom(priority, nowMs - LIMITS.maxQueueAgeMs);
+    for (const priority of PRIORITIES) {
+      yield* this.#waitingFrom(priority, Number.POSITIVE_INFINITY);
+      if (priority === least) return;
+    }
+  }
+
+  /** Unsent changes of a priority, oldest first, up to the first that is younger. */
+  *#waitingFrom(priority: Priority, queuedUntilMs: number): Generator<QueuedChange> {
+    for (const queued of this.#waiting[priority].values()) {
+      if (queued.queuedAtMs > queuedUntilMs) return;
+      if (this.#isUnsent(queued)) yield queued;
+    }
+  }
+
+  #forget(queued: QueuedChange): void {
+    this.#changes.delete(queued.change.id);
+    this.#fresh.delete(queued.change.id);
+    this.#unlink(queued);
+  }
+
+  #link(queued: QueuedChange): void {
+    const key = entityKey(queued.change);
+    this.#byEntity.set(
+      key,
+      [...(this.#byEntity.get(key) ?? []), queued].sort((a, b) => a.order - b.order),
+    );
+    this.#bytes += queued.bytes;
+  }
+
+  #unlink(queued: QueuedChange): void {
+    const key = entityKey(queued.change);
+    const siblings = (this.#byEntity.get(key) ?? []).filter((other) => other !== queued);
+    if (siblings.length > 0) this.#byEntity.set(key, siblings);
+    else this.#byEntity.delete(key);
+    this.#bytes -= queued.bytes;
   }
 
   #isUnsent(queued: QueuedChange): boolean {
     const { id } = queued.change;
     return queued.error === null && !this.#inFlight.has(id) && !this.#answered.has(id);
   }
+}
+
+function priorityOf({ priority = 'normal' }: Change): Priority {
+  return priority;
 }

@@ -1,11 +1,17 @@
-/** What a caller, or a measurement, says of the link. */
+import type { Priority } from '../core/change.ts';
+
+/** What a caller says of the link: the words of the Network Information API (wicg.github.io/netinfo). */
 export interface NetworkReport {
-  readonly effectiveType?: '4g' | '3g' | '2g' | 'slow-2g' | undefined;
+  readonly effectiveType?: EffectiveType | undefined;
   readonly saveData?: boolean | undefined;
   readonly rttMs?: number | undefined;
+  readonly downlinkMbps?: number | undefined;
 }
 
-/** How much to send at a time. */
+export const EFFECTIVE_TYPES = ['4g', '3g', '2g', 'slow-2g'] as const;
+export type EffectiveType = (typeof EFFECTIVE_TYPES)[number];
+
+/** What goes over the link, and how much of it at a time. */
 export interface Plan {
   readonly strategy: 'full' | 'priority' | 'critical';
   readonly batchSize: number;
@@ -13,22 +19,105 @@ export interface Plan {
   readonly reason: string;
 }
 
+/** What was measured of the link. Shape: as {@link UNMEASURED}. */
+export interface LinkQuality {
+  /** Of an exchange, averaged, ms; null: there was none. */
+  readonly rttMs: number | null;
+  /** The share of exchanges that failed, of late: 0 to 1. */
+  readonly failures: number;
+  /** What the measurements come to: never `poor`, for that holds changes back, which takes somebody's word. */
+  readonly grade: 'good' | 'limited';
+  /** How many measurements in a row came to something better. */
+  readonly better: number;
+}
+
+type Grade = 'good' | 'limited' | 'poor';
+
+export const UNMEASURED: LinkQuality = { rttMs: null, failures: 0, grade: 'good', better: 0 };
+
+/** The quality after one more exchange; `rttMs: null`: it failed. The grade falls at once, and rises slowly. Pure. */
+export function measure(quality: LinkQuality, rttMs: number | null): LinkQuality {
+  const average = rttMs === null ? quality.rttMs : mix(quality.rttMs ?? rttMs, rttMs);
+  const failures = mix(quality.failures, rttMs === null ? 1 : 0);
+  const isGood = (average ?? 0) < LIMITED_RTT_MS && failures < LIMITED_FAILURES;
+  const better = isGood && quality.grade === 'limited' ? quality.better + 1 : 0;
+  const isRisen = isGood && (quality.grade === 'good' || better >= RISE_AFTER);
+  return { rttMs: average, failures, grade: isRisen ? 'good' : 'limited', better: isRisen ? 0 : better };
+}
+
 /**
- * The plan for a link: smaller batches on a slower one, so that less is sent again when it breaks. Everything is sent
- * on every link. `design.md`, section 7.
+ * The plan for a link: on a limited one what presses goes first and in smaller batches, so that less is sent again when
+ * it breaks; on a poor one only what is critical goes, and the rest waits. Of what callers say and what was measured the
+ * worst counts. `design.md`, section 7.
  */
-export function planFor(network: NetworkReport): Plan {
-  const all = { strategy: 'full', compression: true } as const;
-  if (network.saveData) return { ...all, batchSize: 10, reason: 'the caller saves data' };
-  switch (network.effectiveType) {
-    case 'slow-2g':
-    case '2g':
-      return { ...all, batchSize: 10, reason: `the link is ${network.effectiveType}` };
-    case '3g':
-      return { ...all, batchSize: 50, reason: 'the link is 3g' };
-    case '4g':
-      return { ...all, batchSize: 100, reason: 'the link is 4g' };
-    case undefined:
-      return { ...all, batchSize: 100, reason: 'nothing is known of the link' };
+export function planFor(report: NetworkReport, quality: LinkQuality): Plan {
+  const [grade, reason] = findings(report, quality).reduce((found, other) =>
+    GRADES.indexOf(other[0]) > GRADES.indexOf(found[0]) ? other : found,
+  );
+  switch (grade) {
+    case 'good':
+      return { strategy: 'full', batchSize: 100, compression: true, reason };
+    case 'limited':
+      return { strategy: 'priority', batchSize: 50, compression: true, reason };
+    case 'poor':
+      return { strategy: 'critical', batchSize: 10, compression: true, reason };
   }
 }
+
+/** The least pressing priority that goes by a plan. */
+export function leastOf({ strategy }: Plan): Priority {
+  return strategy === 'critical' ? 'critical' : 'normal';
+}
+
+/** How long a first write waits for others to go with it, ms. */
+export function debounceMs({ strategy }: Plan): number {
+  return strategy === 'full' ? 0 : LIMITED_DEBOUNCE_MS;
+}
+
+const GRADES: readonly Grade[] = ['good', 'limited', 'poor'];
+const LIMITED_DEBOUNCE_MS = 1_000;
+
+function findings(
+  { effectiveType, saveData, rttMs, downlinkMbps }: NetworkReport,
+  quality: LinkQuality,
+): [Grade, string][] {
+  const found: [Grade, string][] = [
+    ['good', effectiveType === undefined ? 'nothing speaks against it' : `the link is ${effectiveType}`],
+  ];
+  if (saveData) found.push(['poor', 'the caller saves data']);
+  if (effectiveType !== undefined) found.push([gradeOfType(effectiveType), `the link is ${effectiveType}`]);
+  if (rttMs !== undefined) found.push([gradeOfRtt(rttMs), `round trips are said to take ${rttMs} ms`]);
+  if (downlinkMbps !== undefined) {
+    const grade = downlinkMbps < POOR_MBPS ? 'poor' : downlinkMbps < LIMITED_MBPS ? 'limited' : 'good';
+    found.push([grade, `the downlink is said to be ${downlinkMbps} Mbit/s`]);
+  }
+  const measured = `exchanges took ${Math.round(quality.rttMs ?? 0)} ms of late, and ${Math.round(quality.failures * 100)} % failed`;
+  found.push([quality.grade, measured]);
+  return found;
+}
+
+function gradeOfType(type: EffectiveType): Grade {
+  if (type === '4g') return 'good';
+  return type === '3g' ? 'limited' : 'poor';
+}
+
+function gradeOfRtt(rttMs: number): Grade {
+  if (rttMs < LIMITED_RTT_MS) return 'good';
+  return rttMs < POOR_RTT_MS ? 'limited' : 'poor';
+}
+
+/** An average that forgets: four measurements on, a third of what was. */
+function mix(before: number, now: number): number {
+  return before + (now - before) * WEIGHT;
+}
+
+const WEIGHT = 0.25;
+/** Where browsers draw the line between 4g and 3g, and between 3g and 2g. Source: Network Information API, section 3.4. */
+const LIMITED_RTT_MS = 270;
+const POOR_RTT_MS = 1_400;
+const LIMITED_MBPS = 0.7;
+const POOR_MBPS = 0.07;
+/** Two failures in a row on a link that was good. */
+const LIMITED_FAILURES = 0.4;
+/** Better measurements in a row before a plan follows: one lucky exchange is no better link. */
+const RISE_AFTER = 3;

@@ -6,6 +6,7 @@ import type { EntityVersion } from '../core/entity.ts';
 import type { HlcState, Stamp } from '../core/hlc.ts';
 import type { EntityId, EntityKey, EntityType, NodeId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
+import type { TypeFilter } from '../core/type-filter.ts';
 import type {
   Batch,
   BatchAnswer,
@@ -21,7 +22,13 @@ import type { Refusal } from '../protocol/record.ts';
 export interface Clock {
   /** Milliseconds since 1970; may jump either way. */
   nowMs(): number;
-  sleep(ms: number): Promise<void>;
+  /** Ends after `ms`, or at once when the signal is aborted: a wait that nobody needs keeps no object in memory. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+/** Structured logs. `error`: an invariant broke, somebody must look. `fields` are JSON. */
+export interface Logger {
+  error(event: string, fields: Readonly<Record<string, unknown>>): void;
 }
 
 export interface Entropy {
@@ -53,10 +60,15 @@ export interface ReplicaStore extends Transactional {
   writeRecord(record: EntityVersion): void;
   removeRecord(key: EntityKey): void;
 
-  /** In order of their counters. */
-  readQueue(): QueuedChange[];
+  /** In their order; but for those that are settled: up to a counter, and not dead. */
+  readQueue(settledUpTo: number): QueuedChange[];
+  /** Writes the row of the change's slot, whatever was in it. */
   writeQueued(queued: QueuedChange): void;
-  removeQueued(id: string): void;
+  removeQueued(slot: number): void;
+  /** Slots of settled changes, which may be used again: at most `limit`, in order, behind `after`. */
+  settledSlots(settledUpTo: number, after: number, limit: number): number[];
+  /** The highest slot that was ever used; 0: none. */
+  lastSlot(): number;
 
   /** Pages of a pull that has not reached the head yet, in order. */
   readStaged(): Iterable<StagedPage>;
@@ -71,18 +83,24 @@ export interface ReplicaMeta {
   readonly cursor: number;
   /** The counter of the last change made here that is no longer in the queue, at least. */
   readonly counter: number;
-  /** Counters that the cloud has to be told will never come. */
-  readonly voids: readonly (readonly [number, number])[];
+  /** Counters of this node that it has heard the cloud's last word on, or that will never be sent. */
+  readonly settled: DotSet;
+  /** Up to which counter all was settled at a time; one an hour, oldest first. */
+  readonly settledAt: readonly (readonly [atMs: number, upTo: number])[];
   /** What the cloud has of this node, as far as it is known. */
   readonly received: DotSet;
   readonly digest: Digest;
   readonly hlc: HlcState;
   /** What to add to the own clock to have the cloud's, ms. */
   readonly clockOffsetMs: number;
-  /** When this replica last knew that it had everything; 0: never. */
+  /** When this replica last knew that it had everything that it asks for; 0: never. */
   readonly asOfMs: number;
   readonly lastSyncMs: number;
   readonly session: Session | null;
+  /** What this node asks for, in every session. */
+  readonly filter?: TypeFilter<EntityType>;
+  /** What the confirmed state is of: no more than was asked for, nor than the token allows. */
+  readonly types?: TypeFilter;
   /** How often state and cloud didn't agree at the same cursor, and were mended. */
   readonly digestMismatches: number;
 }
@@ -94,8 +112,15 @@ export interface Session {
   readonly maxBatchBytes: number;
 }
 
-/** A change of this node, from the moment it was acknowledged until the cloud's word on it has arrived. */
+/**
+ * A change of this node, from the moment it was acknowledged until the cloud's word on it has arrived; and after that
+ * its row stays, to be given back to a cloud that lost it, until its slot is used again.
+ */
 export interface QueuedChange {
+  /** The row that it is in. */
+  readonly slot: number;
+  /** Its place among the changes of this node. */
+  readonly order: number;
   readonly change: Change;
   readonly queuedAtMs: number;
   readonly bytes: number;
@@ -160,7 +185,7 @@ export interface NodeRecord {
   readonly received: DotSet;
   /** Content hashes of its newest counters. */
   readonly hashes: readonly (readonly [counter: number, hash: string])[];
-  readonly sessions: readonly { readonly id: string; readonly expiresAtMs: number; readonly capabilities: string[] }[];
+  readonly sessions: readonly NodeSession[];
   /** Newest first. */
   readonly answers: readonly { readonly batchId: string; readonly hash: string; readonly answer: BatchAnswer }[];
   readonly cursor: number;
@@ -168,6 +193,15 @@ export interface NodeRecord {
   readonly pending: number;
   /** Records that it created and that got another id, newest last. */
   readonly renames?: readonly Rename[] | undefined;
+}
+
+/** A session, as the cloud remembers it. */
+export interface NodeSession {
+  readonly id: string;
+  readonly expiresAtMs: number;
+  readonly capabilities: readonly string[];
+  /** What the node asked for. */
+  readonly filter?: TypeFilter<EntityType>;
 }
 
 /** What the node wrote on `entityId` after `counter` without having seen `seq` is meant for `to`. */

@@ -1,10 +1,12 @@
 import { assert, assertNever } from '../core/assert.ts';
-import { type Change, type ChangeContent, dotOf, type Priority } from '../core/change.ts';
+import { checksum } from '../core/canonical.ts';
+import { type Change, type ChangeContent, dotOf, isDelta, type Priority } from '../core/change.ts';
+import { coalesce } from '../core/coalesce.ts';
 import { stampAfter } from '../core/conflict.ts';
 import { applyOperations, diff, isAdditive, isSmaller, mergePatchOperations, type Operation } from '../core/delta.ts';
-import { digestTotal, EMPTY_DIGEST, replaceInDigest } from '../core/digest.ts';
+import { digestOf, digestTotal, digestWithin, EMPTY_DIGEST, replaceInDigest } from '../core/digest.ts';
 import { formatDot } from '../core/dot.ts';
-import { add, type DotSet, EMPTY_DOT_SET, has, union } from '../core/dot-set.ts';
+import { add, addAll, type DotSet, EMPTY_DOT_SET, gaps, has, union } from '../core/dot-set.ts';
 import type { EntityVersion } from '../core/entity.ts';
 import { HLC_START, type HlcState, observe, type Stamp, stampOf, tick } from '../core/hlc.ts';
 import {
@@ -14,6 +16,7 @@ import {
   type EntityType,
   entityKey,
   type NodeId,
+  splitKey,
   toEntityId,
 } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
@@ -21,40 +24,38 @@ import { type PathWrite, pathOf } from '../core/marks.ts';
 import { outcomeOf } from '../core/outcome.ts';
 import { type Policies, policyFor } from '../core/policy.ts';
 import { isMet, type Precondition } from '../core/precondition.ts';
+import { admits, admitsAll, narrowed, type TypeFilter } from '../core/type-filter.ts';
 import { EMPTY_CLOCK, entry, merge, type VectorClock } from '../core/vector-clock.ts';
 import { type Effect, versionAfter } from '../core/version.ts';
+import { batchChecksum } from '../protocol/batch-checksum.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
-import type {
-  Batch,
-  BatchAnswer,
-  ChangeResult,
-  HandshakeAnswer,
-  HandshakeRequest,
-  RemoteChange,
+import {
+  type Batch,
+  type BatchAnswer,
+  type ChangeResult,
+  type HandshakeAnswer,
+  type HandshakeRequest,
+  isFinal,
+  type RemoteChange,
 } from '../protocol/messages.ts';
 import { checkContent, checkRecord, utf8Bytes } from '../protocol/record.ts';
-import { OfflineQueue, type QueueStats } from './offline-queue.ts';
+import { OfflineQueue, type QueueStats, type QueueStatus } from './offline-queue.ts';
 import type { Clock, QueuedChange, ReplicaMeta, ReplicaStore, Session, StagedPage } from './ports.ts';
+import { QueueSlots } from './queue-slots.ts';
+import { strongContent } from './strong-content.ts';
+import type { Write, WriteOptions, Written } from './write.ts';
 
 export interface ReplicaOptions {
   readonly store: ReplicaStore;
   readonly nodeId: NodeId;
   readonly policies: Policies;
   readonly clock: Clock;
-}
-
-/** What a caller wants done to one entity. */
-export type Write = { readonly entityType: EntityType; readonly entityId: EntityId } & WriteContent & WriteOptions;
-
-export type WriteContent =
-  | { readonly kind: 'put'; readonly data: JsonObject }
-  | { readonly kind: 'patch'; readonly operations: readonly Operation[] }
-  | { readonly kind: 'merge-patch'; readonly patch: JsonObject }
-  | { readonly kind: 'delete' };
-
-export interface WriteOptions extends Precondition {
-  readonly priority?: Priority | undefined;
+  /**
+   * The only entity types that this replica holds; undefined: all that its token allows. It may be another filter than
+   * that of the former start. What is written of other types is pending here, and gone when the cloud has it.
+   */
+  readonly entityTypes?: readonly EntityType[] | undefined;
 }
 
 /** What a reader sees of an entity that is there. */
@@ -66,12 +67,11 @@ export interface View {
   readonly synced: boolean;
 }
 
-export interface Written {
-  readonly changeId: string;
-  readonly version: string;
-  readonly created: boolean;
-  /** The record after the write; null: deleted. */
-  readonly data: JsonObject | null;
+export interface BatchBounds {
+  readonly maxChanges: number;
+  readonly maxBytes: number;
+  /** The least pressing priority that may go; all, if left out. */
+  readonly least?: Priority | undefined;
 }
 
 /** A change of this node, and what the cloud said of it. */
@@ -83,7 +83,8 @@ interface Answered {
 /** What an exchange brought, once it reached the head. */
 export interface Confirmation {
   readonly downloaded: number;
-  readonly digestMismatch: boolean;
+  /** This isn't the cloud's state, or not all of it; the next pull begins at 0. */
+  readonly readsAgain: boolean;
   /** Queued changes that are other than they were, and so may be answered otherwise. */
   readonly changed: number;
   /** Those of them that met another change, which the cloud leaves to this node. */
@@ -100,7 +101,8 @@ export class Replica {
   readonly #store: ReplicaStore;
   readonly #policies: Policies;
   readonly #clock: Clock;
-  readonly #queue: OfflineQueue;
+  readonly #slots: QueueSlots;
+  #queue: OfflineQueue;
   #meta: ReplicaMeta;
   #hlc: HlcState;
   /** The counter of the newest change. */
@@ -113,28 +115,34 @@ export class Replica {
   /** What the cloud said at the handshake that it has of this node; true of the state at its head. */
   #reported: DotSet = EMPTY_DOT_SET;
   /** Counters whose change is under way without being queued; no void, until there is no answer. */
-  readonly #awaited = new Set<number>();
+  readonly #awaited = new Map<number, EntityKey>();
+  /** Counters of strong writes that the cloud has, and that this replica does not show yet. */
+  readonly #unshown = new Set<number>();
 
   constructor(options: ReplicaOptions) {
     this.nodeId = options.nodeId;
     this.#store = options.store;
     this.#policies = options.policies;
     this.#clock = options.clock;
-    this.#meta = options.store.readMeta() ?? freshMeta(options.nodeId);
+    this.#meta = options.store.readMeta() ?? freshMeta(options.nodeId, options.entityTypes);
     assert(this.#meta.nodeId === options.nodeId, 'a store belongs to one node');
+    this.#refilter(options.entityTypes);
 
-    const stored = options.store.readQueue();
+    const stored = options.store.readQueue(this.#meta.settled.upTo).filter((queued) => !this.#isSettled(queued));
     this.#queue = new OfflineQueue(stored);
+    this.#slots = new QueueSlots(options.store);
     this.#counter = stored.reduce((max, { change }) => Math.max(max, dotOf(change).counter), this.#meta.counter);
     this.#hlc = stored.reduce((hlc, { change }) => observe(hlc, change.stamp, 0), this.#meta.hlc);
 
-    this.#pullFrom = this.#meta.cursor;
-    this.#pullSince = this.#meta.cursor;
+    // What doesn't have everything begins anew.
+    this.#pullFrom = this.#meta.asOfMs === 0 ? 0 : this.#meta.cursor;
+    this.#pullSince = this.#pullFrom;
     for (const { batch, answer } of options.store.readStaged()) {
       if (this.#stagedPages === 0) this.#pullSince = batch.since ?? 0;
       this.#stagedPages += 1;
       this.#pullFrom = answer.cursor;
-      this.#queue.markAnswered(answer.results.map(({ id }) => id));
+      this.#queue.markAnswered(answer.results);
+      this.#noteUnshown(batch, answer);
     }
   }
 
@@ -149,6 +157,12 @@ export class Replica {
     return this.#clock.nowMs() + this.#meta.clockOffsetMs;
   }
 
+  /** For how long there may be news that this replica hasn't got, ms; null: it never had everything. */
+  stalenessMs(): number | null {
+    const { asOfMs } = this.#meta;
+    return asOfMs === 0 ? null : Math.max(0, this.nowMs() - asOfMs);
+  }
+
   /** What a reader of this replica has seen. Two entries, however many nodes there are. */
   vectorClock(): VectorClock {
     return { [CLOUD]: this.#meta.cursor, ...(this.#counter > 0 ? { [this.nodeId]: this.#counter } : {}) };
@@ -156,17 +170,16 @@ export class Replica {
 
   /** As {@link vectorClock}, without what the cursor says already: nothing of this node's own waits. */
   causalClock(): VectorClock {
-    return this.#queue.hasUnsent() || this.queueStats().syncing > 0
-      ? this.vectorClock()
-      : { [CLOUD]: this.#meta.cursor };
+    const hasMore = this.#queue.hasUnsent('normal', this.nowMs()) || this.queueStats().syncing > 0;
+    return hasMore || this.#unshown.size > 0 ? this.vectorClock() : { [CLOUD]: this.#meta.cursor };
   }
 
   /** Whether this replica can tell by itself that it has all that `clock` has. */
   covers(clock: VectorClock): boolean {
     return Object.entries(clock).every(([node, counter]) => {
       if (counter === 0) return true;
-      if (node === CLOUD) return this.#meta.cursor >= counter;
-      return node === this.nodeId && this.#counter >= counter;
+      if (node === CLOUD) return this.#meta.asOfMs > 0 && this.#meta.cursor >= counter;
+      return node === this.nodeId && this.#counter >= counter && ![...this.#unshown].some((one) => one <= counter);
     });
   }
 
@@ -178,8 +191,20 @@ export class Replica {
     return this.#queue.all();
   }
 
-  hasUnsent(): boolean {
-    return this.#queue.hasUnsent() || this.#voids().length > 0;
+  /** Whether there is something to send, of at least the given priority. */
+  hasUnsent(least: Priority = 'normal'): boolean {
+    return this.#queue.hasUnsent(least, this.nowMs()) || this.#voids().length > 0;
+  }
+
+  /** As {@link OfflineQueue.list}, each with its status. */
+  listQueue(status: QueueStatus | undefined, after: string | undefined, limit: number) {
+    const { items, more } = this.#queue.list(status, after, limit);
+    return { items: items.map((queued) => ({ ...queued, status: this.#queue.statusOf(queued) })), more };
+  }
+
+  /** Whether a pull has begun and not reached the head. */
+  isPulling(): boolean {
+    return this.#pullFrom !== this.#meta.cursor;
   }
 
   // --- reads ---
@@ -232,23 +257,7 @@ export class Replica {
     const seen = isMadeHere && !isCovered ? EMPTY_CLOCK : after;
     const content = this.#localContent(write, before, isMadeHere || isCovered);
     const change = this.#make(write, content, seen, this.#counter + 1);
-    const bytes = utf8Bytes(JSON.stringify(change));
-    if (this.#queue.bytes + bytes > LIMITS.queueBytes) {
-      throw new SyncError('queue_full', `${this.#queue.bytes} bytes wait for the cloud; the write was not accepted`, {
-        retryAfterMs: 30_000,
-      });
-    }
-    const queued: QueuedChange = {
-      change,
-      queuedAtMs: this.nowMs(),
-      bytes,
-      retryCount: 0,
-      lastAttemptMs: null,
-      error: null,
-    };
-    this.#store.transaction(() => this.#store.writeQueued(queued));
-    this.#took(change);
-    this.#queue.put(queued);
+    this.#enqueue(change, write);
     return { changeId: change.id, version: change.id, created: before === undefined, data: content.data ?? null };
   }
 
@@ -263,21 +272,70 @@ export class Replica {
     if (write.kind === 'put') checkRecord(write.data, policy);
     const counter = this.#counter + 1;
     const change: Change = {
-      ...this.#make(write, strongContent(write, before), after, counter),
+      ...this.#make(write, strongContent(write, before !== undefined), after, counter),
       consistency: 'strong',
       ifMatch: write.ifMatch,
       ifNoneMatch: write.ifNoneMatch,
     };
+    changeBytes(change);
     // The counter is spent before it is sent: after a crash it is void, and never stands for another change.
-    this.#saveMeta({ counter, voids: [...this.#meta.voids, [counter, counter]] });
+    this.#saveMeta({ counter });
     this.#took(change);
-    this.#awaited.add(counter);
+    this.#awaited.set(counter, entityKey(write));
     return change;
   }
 
   /** Nobody waits for the change any more; if no answer came, its counter is void from now on. */
   endStrong(change: Change): void {
     this.#awaited.delete(dotOf(change).counter);
+  }
+
+  // --- dead letters ---
+
+  /**
+   * Sends a dead change again, as a new one on the old one's base.
+   *
+   * @param data the record that it shall make instead.
+   * @throws SyncError `not_found`, `not_dead`; for `data` as a write.
+   */
+  retryDead(id: string, data?: JsonObject): string {
+    const dead = this.#dead(id);
+    if (data !== undefined) checkRecord(data, this.#policy(dead.change));
+    const { resolves: _, ...change } = dead.change;
+    const newId = formatDot({ node: this.nodeId, counter: this.#counter + 1 });
+    const again = data === undefined ? { ...change, id: newId } : this.#edited({ ...change, id: newId }, data);
+    const queued: QueuedChange = {
+      ...this.#newRow(again, changeBytes(again)),
+      slot: dead.slot,
+    };
+    this.#store.transaction(() => this.#store.writeQueued(queued));
+    this.#took(again);
+    this.#queue.remove(id);
+    this.#queue.put(queued);
+    return again.id;
+  }
+
+  #edited(change: Change, data: JsonObject): Change {
+    const { operation, data: before, operations, mergePatch, stamps, ...header } = change;
+    return { ...header, stamp: stampOf(tick(this.#hlc, this.nowMs()), this.nodeId), operation: 'update', data };
+  }
+
+  /** Gives a dead change up. @throws SyncError `not_found`, `not_dead` */
+  discardDead(id: string): void {
+    const dead = this.#dead(id);
+    this.#store.transaction(() => {
+      this.#store.removeQueued(dead.slot);
+      this.#saveMeta({ counter: this.#counter });
+    });
+    this.#queue.remove(id);
+    this.#slots.giveBack(dead.slot);
+  }
+
+  #dead(id: string): QueuedChange {
+    const queued = this.#queue.get(id);
+    if (queued === undefined) throw new SyncError('not_found', `there is no change ${id} in the queue`);
+    if (queued.error === null) throw new SyncError('not_dead', `${id} is ${this.#queue.statusOf(queued)}`);
+    return queued;
   }
 
   // --- sync ---
@@ -303,37 +361,60 @@ export class Replica {
     this.#reported = answer.received;
     const isOtherHistory = this.#meta.epoch !== answer.epoch;
     this.#store.transaction(() => {
-      if (this.#meta.epoch === null) this.#renumberBehind(answer.received);
+      const former = this.#meta.epoch === null ? this.#renumberBehind(answer.received) : 0;
       if (isOtherHistory || answer.mode === 'snapshot') this.#beginAnew();
       this.#saveMeta({
         clockOffsetMs,
         epoch: answer.epoch,
         counter: this.#counter,
-        ...(isOtherHistory ? { cursor: 0, received: EMPTY_DOT_SET } : {}),
+        ...(isOtherHistory
+          ? { cursor: 0, received: EMPTY_DOT_SET, settled: { upTo: former, extra: [] }, settledAt: [] }
+          : {}),
       });
     });
+    if (isOtherHistory) this.#giveBack();
   }
 
   /**
    * The next batch: what waits, in order, then the changes that somebody waits for, and the cursor to pull from. What it
-   * takes of the queue is `syncing` until it is answered.
+   * takes of the queue is `syncing` until it is answered. A strong change goes behind all that waits for its entity, so
+   * there may be no place for it yet.
    */
-  nextBatch(batchId: string, bounds: { maxChanges: number; maxBytes: number }, strong: readonly Change[]): Batch {
-    const room = { ...bounds, maxChanges: Math.max(0, bounds.maxChanges - strong.length) };
-    const selected = this.#queue.select({ ...room, first: new Set(strong.map(entityKey)) });
+  nextBatch(batchId: string, bounds: BatchBounds, strong: readonly Change[]): Batch {
+    // Half of the batch at most is kept free for those: a long queue mustn't let them wait, nor they the queue.
+    const room = {
+      maxChanges: bounds.maxChanges - Math.min(strong.length, Math.floor(bounds.maxChanges / 2)),
+      maxBytes: strong.length === 0 ? bounds.maxBytes : bounds.maxBytes / 2,
+    };
+    const first = new Set(strong.map(entityKey));
+    const selected = this.#queue.select({ ...room, first, least: bounds.least ?? 'normal', nowMs: this.nowMs() });
     this.#queue.markInFlight(selected.map(({ change }) => change.id));
-    const voids = this.#voids();
-    return {
+    let left = bounds.maxBytes - selected.reduce((bytes, queued) => bytes + queued.bytes, 0);
+    const waited: Change[] = [];
+    for (const change of strong) {
+      left -= changeBytes(change);
+      const isFull =
+        selected.length + waited.length > 0 && (left < 0 || selected.length + waited.length >= bounds.maxChanges);
+      if (isFull) break;
+      if (!this.#queue.hasUnsettledOf(entityKey(change))) waited.push(change);
+    }
+    const voids = this.#voids().slice(0, LIMITS.intervals);
+    const changes = selected.map(onWire);
+    const batch: Batch = {
       batchId,
       sourceNodeId: this.nodeId,
       targetNodeId: CLOUD,
       cursor: this.#pullFrom,
       since: this.#pullSince,
       lastSyncTimestamp: Math.max(0, Math.floor(this.#meta.lastSyncMs)),
-      changes: [...selected.map(onWire), ...strong],
+      changes: [...changes, ...waited],
       ...(voids.length === 0 ? {} : { void: voids }),
       pending: this.queueStats().pending,
     };
+    const deltas = new Set(changes.filter(isDelta).map(({ id }) => id));
+    const made = selected.filter(({ change }) => deltas.has(change.id)).map(({ change }) => versionMadeBy(change));
+    const digest = made.length === 0 ? {} : { digest: digestTotal(digestOf(made)) };
+    return { ...batch, ...digest, checksum: batchChecksum(batch) };
   }
 
   /** The batch under way failed: what it took waits again. */
@@ -354,8 +435,16 @@ export class Replica {
     this.#stagedPages += 1;
     this.#pullFrom = answer.cursor;
     this.#queue.markInFlight([]);
-    this.#queue.markAnswered(answer.results.map(({ id }) => id));
+    this.#queue.markAnswered(answer.results);
+    this.#noteUnshown(batch, answer);
     return undefined;
+  }
+
+  /** A strong write that the cloud has is seen here at the head, and not before. */
+  #noteUnshown({ changes }: Batch, { results }: BatchAnswer): void {
+    const strong = new Set(changes.filter(({ consistency }) => consistency === 'strong').map(({ id }) => id));
+    for (const { id, seq } of results)
+      if (seq !== undefined && strong.has(id)) this.#unshown.add(dotOf({ id }).counter);
   }
 
   /**
@@ -373,7 +462,7 @@ export class Replica {
     const { attempts, answer } = resolved;
     const conflictId = queued.change.resolves?.conflictId ?? '';
     const resolves = { conflictId, attempts, reason: answer?.reason ?? '' };
-    const { operation, data, operations, ...header } = queued.change;
+    const { operation, data, operations, mergePatch, ...header } = queued.change;
     const base = merge(header.base, { [CLOUD]: this.#meta.cursor });
     const change: Change =
       answer === undefined
@@ -391,44 +480,51 @@ export class Replica {
   #reachHead(last: StagedPage, askedAtMs: number): Confirmation {
     const head = this.#store.transaction(() => {
       const merged = this.#mergePages(last);
-      const { settled, changed } = this.#settle(merged.answered);
-      const { digest } = last.answer;
-      const digestMismatch = merged.isBroken || (digest !== undefined && digest !== digestTotal(merged.digest));
+      const { gone, changed } = this.#settle(merged.answered);
+      const { digest, types } = last.answer;
+      // The cloud gives more types than it gave for the first pages, or before: their past is missing.
+      const isPartial = !admitsAll(merged.types, types);
+      const isOther = digest !== undefined && !isPartial && digest !== digestTotal(merged.digest);
+      const digestMismatch = merged.isBroken || isOther;
       const meta: ReplicaMeta = {
         ...this.#meta,
         cursor: last.answer.cursor,
         counter: this.#counter,
-        voids: this.#meta.voids.filter(([counter]) => !merged.told.has(counter)),
         received: merged.received,
+        settled: merged.settled,
+        settledAt: withSettled(this.#meta, merged.settled.upTo, this.nowMs()),
         digest: merged.digest,
+        types: merged.types,
         hlc: merged.hlc,
-        asOfMs: askedAtMs,
+        asOfMs: isPartial ? 0 : askedAtMs,
         lastSyncMs: this.nowMs(),
         digestMismatches: this.#meta.digestMismatches + (digestMismatch ? 1 : 0),
       };
       const isNews = merged.downloaded + merged.answered.length > 0 || meta.cursor !== this.#meta.cursor;
-      if (isNews || digestMismatch || this.#stagedPages > 0) this.#store.writeMeta(meta);
+      const isWhole = this.#meta.asOfMs > 0 && !isPartial && !merged.isNarrowed;
+      if (isNews || digestMismatch || !isWhole || this.#stagedPages > 0) this.#store.writeMeta(meta);
       if (this.#stagedPages > 0) this.#store.clearStaged();
-      return { ...merged, settled, changed, digestMismatch, meta };
+      return { ...merged, gone, changed, readsAgain: digestMismatch || isPartial, meta };
     });
 
     this.#meta = head.meta;
     this.#hlc = head.meta.hlc;
     this.#stagedPages = 0;
-    for (const id of head.settled) this.#queue.remove(id);
+    for (const id of head.gone) this.#queue.remove(id);
     for (const queued of head.changed) this.#queue.put(queued);
     this.#queue.markInFlight([]);
     this.#queue.forgetAnswered();
+    this.#unshown.clear();
     this.#reported = EMPTY_DOT_SET;
-    // A state that isn't the cloud's is mended by reading all of it again.
-    this.#pullFrom = head.digestMismatch ? 0 : head.meta.cursor;
+    // A state that isn't the cloud's, or not all of it, is mended by reading all of it again.
+    this.#pullFrom = head.readsAgain ? 0 : head.meta.cursor;
     this.#pullSince = this.#pullFrom;
     const conflicts = head.answered
       .filter(({ result }) => result.status === 'conflict')
       .flatMap(({ change }) => this.#queue.get(change.id)?.change ?? []);
     return {
       downloaded: head.downloaded,
-      digestMismatch: head.digestMismatch,
+      readsAgain: head.readsAgain,
       changed: head.changed.length,
       conflicts,
     };
@@ -436,28 +532,45 @@ export class Replica {
 
   /** Writes what the pages of a pull brought into the confirmed state, one page after the other. */
   #mergePages(last: StagedPage) {
+    let from: number | undefined;
     let digest = this.#meta.digest;
     let hlc = this.#hlc;
     let received = union(this.#meta.received, this.#reported);
+    let { settled } = this.#meta;
     let downloaded = 0;
     let isBroken = false;
     const now = this.nowMs();
     /** The seq at which each entity came. */
     const pulled = new Map<EntityKey, number>();
-    const told = new Set<number>();
     const answered: Answered[] = [];
+    const kept = new Set<EntityKey>();
+    /** What begins at 0 begins anew: what is still there may be wrong, or of another history. */
+    const current = (key: EntityKey): EntityVersion | undefined => {
+      return from === 0 && !kept.has(key) ? undefined : this.#store.readRecord(key);
+    };
     const put = (key: EntityKey, next: EntityVersion): void => {
-      digest = replaceInDigest(digest, this.#store.readRecord(key), next);
+      digest = replaceInDigest(digest, current(key), next);
+      kept.add(key);
       if (next.data === null) this.#store.removeRecord(key);
       else this.#store.writeRecord(next);
     };
 
-    let from: number | undefined;
+    let types: TypeFilter;
+    let isNarrowed = false;
     for (const { batch, answer } of this.#pages(last)) {
-      from ??= batch.cursor;
+      if (from === undefined) {
+        from = batch.cursor;
+        // What begins at 0 is of what it is told to be; what goes on is of no more than what it goes on from.
+        types = from === 0 ? answer.types : this.#meta.types;
+        if (from === 0) digest = EMPTY_DIGEST;
+      }
+      isNarrowed ||= !admitsAll(answer.types, types);
+      types = narrowed(types, answer.types);
       downloaded += answer.changes.length;
       for (const remote of answer.changes) {
         hlc = observe(hlc, remote.stamp, now);
+        // Of a type whose past is not here: it is all read again, from the beginning.
+        if (!admits(types, remote.entityType)) continue;
         pulled.set(entityKey(remote), remote.seq);
         const version = this.#versionOf(remote);
         // Operations that don't fit what is here: it isn't what the cloud takes it for.
@@ -466,8 +579,7 @@ export class Replica {
       }
       const upTo = entry(answer.vectorClock, this.nodeId);
       if (upTo > 0) received = add(received, 1, upTo);
-      for (const [first, to] of batch.void ?? [])
-        for (let counter = first; counter <= to; counter += 1) told.add(counter);
+      for (const [first, to] of batch.void ?? []) settled = add(settled, first, to);
       const changes = new Map(batch.changes.map((change) => [change.id, change]));
       for (const result of answer.results) {
         const change = changes.get(result.id);
@@ -475,27 +587,46 @@ export class Replica {
       }
     }
 
-    const kept = new Set(pulled.keys());
     for (const { change, result } of answered) {
-      if (isFinal(result)) {
-        received = add(received, dotOf(change).counter);
-        told.add(dotOf(change).counter);
-      }
+      if (isFinal(result)) settled = add(settled, dotOf(change).counter);
+      if (!admits(types, change.entityType)) continue;
       // The entity may have come in an earlier page, before this change, or with it or something later.
       if (result.status !== 'applied' || (pulled.get(entityKey(change)) ?? 0) >= (result.seq ?? 0)) continue;
-      const version = this.#promoted(change, result);
+      const version = this.#promoted(current(entityKey(change)), change, result);
       if (version !== undefined) put(entityKey(change), version);
-      kept.add(entityKey(change));
     }
     // What began at 0 is all there is: what it didn't name is gone.
     if (from === 0) {
       for (const key of this.#store.recordKeys()) {
-        if (kept.has(key)) continue;
-        digest = replaceInDigest(digest, this.#store.readRecord(key), undefined);
-        this.#store.removeRecord(key);
+        if (!kept.has(key)) this.#store.removeRecord(key);
       }
     }
-    return { digest, hlc, received, downloaded, isBroken, told, answered };
+    if (isNarrowed) {
+      this.#dropOutside(types);
+      digest = digestWithin(digest, types);
+    }
+    received = union(received, settled);
+    return { digest, types, isNarrowed, hlc, received, downloaded, isBroken, answered, settled };
+  }
+
+  /** What isn't wanted any more goes; what is wanted now, and wasn't, is read from the beginning, with all the rest. */
+  #refilter(filter: TypeFilter<EntityType>): void {
+    const before = this.#meta;
+    const isWider = !admitsAll(before.filter, filter);
+    if (!isWider && admitsAll(filter, before.filter)) return;
+    this.#store.transaction(() => {
+      this.#store.clearStaged();
+      this.#dropOutside(filter);
+      const types = narrowed<string>(before.types, filter);
+      const digest = digestWithin(before.digest, filter);
+      this.#saveMeta({ filter, types, digest, session: null, asOfMs: isWider ? 0 : before.asOfMs });
+    });
+  }
+
+  #dropOutside(filter: TypeFilter): void {
+    for (const key of this.#store.recordKeys()) {
+      if (!admits(filter, splitKey(key).entityType)) this.#store.removeRecord(key);
+    }
   }
 
   *#pages(last: StagedPage): Iterable<StagedPage> {
@@ -517,8 +648,8 @@ export class Replica {
   }
 
   /** What was answered leaves the queue, or stays there: dead, with its reason; or to be sent otherwise. */
-  #settle(answered: readonly Answered[]): { settled: string[]; changed: QueuedChange[] } {
-    const settled: string[] = [];
+  #settle(answered: readonly Answered[]): { gone: string[]; changed: QueuedChange[] } {
+    const gone: string[] = [];
     const changed = new Map<string, QueuedChange>();
     for (const { result } of answered) {
       const queued = this.#queue.get(result.id);
@@ -527,15 +658,12 @@ export class Replica {
         for (const moved of this.#moved(queued.change, result.entityId)) changed.set(moved.change.id, moved);
       }
       const next = afterResult(changed.get(result.id) ?? queued, result, this.nowMs());
-      if (next === undefined) settled.push(result.id);
+      if (next === undefined) gone.push(result.id);
       else if (next !== queued) changed.set(result.id, next);
     }
-    for (const id of settled) {
-      changed.delete(id);
-      this.#store.removeQueued(id);
-    }
+    for (const id of gone) changed.delete(id);
     for (const queued of changed.values()) this.#store.writeQueued(queued);
-    return { settled, changed: [...changed.values()] };
+    return { gone, changed: [...changed.values()] };
   }
 
   /** What was written on a record that got another id, after it was made, is meant for that id. */
@@ -549,15 +677,29 @@ export class Replica {
   }
 
   /** What the cloud made of a change that it took as it was, and so doesn't send back. */
-  #promoted(change: Change, result: ChangeResult): EntityVersion | undefined {
+  #promoted(before: EntityVersion | undefined, change: Change, result: ChangeResult): EntityVersion | undefined {
     if (result.seq === undefined) return undefined;
-    const before = this.#store.readRecord(entityKey(change));
     const stamp = result.stamp ?? change.stamp;
     const outcome = outcomeOf(before, { ...change, stamp, base: { [CLOUD]: result.seq } }, this.#policy(change));
     // What the cloud applied to its state applies to the same state here. If not, the digests will tell, and mend it.
     if (outcome.kind !== 'advance') return undefined;
     const place = { seq: result.seq, version: result.version ?? change.id };
     return versionAfter(before, { ...change, stamp }, { ...outcome, stamp }, place);
+  }
+
+  /**
+   * Another history may lack what the former one had of this node: all that is still here waits again. What its base says
+   * of the former history says nothing of this one.
+   */
+  #giveBack(): void {
+    const kept = this.#store.readQueue(0).map((queued): QueuedChange => {
+      const { [CLOUD]: _, ...base } = queued.change.base;
+      return { ...queued, change: { ...queued.change, base } };
+    });
+    this.#store.transaction(() => {
+      for (const queued of kept) this.#store.writeQueued(queued);
+    });
+    this.#queue = new OfflineQueue(kept);
   }
 
   /** The next pull reads everything; what is confirmed stays visible until it has. */
@@ -572,22 +714,24 @@ export class Replica {
   /**
    * A node that lost its storage and wrote before it could ask where it had been: nothing in its queue was ever sent,
    * and its counters may stand for changes of its former life. They get new ones.
+   *
+   * @returns the last counter of the former life.
    */
-  #renumberBehind(received: DotSet): void {
+  #renumberBehind(received: DotSet): number {
     const last = received.extra.at(-1)?.[1] ?? received.upTo;
-    if (last === 0) return;
+    if (last === 0) return 0;
     this.#counter = Math.max(this.#counter, last);
     for (const queued of [...this.#queue.all()]) {
       this.#counter += 1;
       const { change } = queued;
       const id = formatDot({ node: this.nodeId, counter: this.#counter });
       const base = { ...change.base, [this.nodeId]: this.#counter - 1 };
-      this.#store.removeQueued(change.id);
-      this.#queue.remove(change.id);
       const renumbered: QueuedChange = { ...queued, change: { ...change, id, base } };
       this.#store.writeQueued(renumbered);
+      this.#queue.remove(change.id);
       this.#queue.put(renumbered);
     }
+    return last;
   }
 
   // --- the fold ---
@@ -676,25 +820,33 @@ export class Replica {
 
   /** The operations, where a conflict needs to know them or they are worth sending instead of the record. */
   #delta(entity: { readonly entityType: EntityType }, data: JsonObject, operations: readonly Operation[] | undefined) {
-    if (operations === undefined || operations.length === 0) return {};
+    if (operations === undefined || operations.length === 0 || operations.length > LIMITS.operations) return {};
     const isTelling = this.#policy(entity).conflict === 'merge' || operations.some(isAdditive);
     return isTelling || isSmaller(operations, data) ? { operations } : {};
   }
 
   #make(write: Write, content: ChangeContent, after: VectorClock, counter: number): Change {
     const now = this.nowMs();
-    const seen = { [CLOUD]: this.#meta.cursor, ...(counter > 1 ? { [this.nodeId]: counter - 1 } : {}) };
+    const base = merge(after, { [CLOUD]: this.#meta.cursor, [this.nodeId]: counter - 1 });
     return {
       id: formatDot({ node: this.nodeId, counter }),
       entityType: write.entityType,
       entityId: write.entityId,
       ...content,
-      base: merge(after, seen),
+      base: this.#withoutAwaited(base, entityKey(write)),
       stamp: stampOf(tick(this.#hlc, now), this.nodeId),
       timestamp: now,
       nodeId: this.nodeId,
       priority: write.priority ?? this.#policy(write).priority,
     };
+  }
+
+  /** A strong change that is under way shows nowhere yet: whoever writes its entity now has not seen it. */
+  #withoutAwaited(base: VectorClock, key: EntityKey): VectorClock {
+    const { [this.nodeId]: own = 0, ...others } = base;
+    let upTo = own;
+    for (const [counter, awaited] of this.#awaited) if (awaited === key) upTo = Math.min(upTo, counter - 1);
+    return upTo > 0 ? { ...others, [this.nodeId]: upTo } : others;
   }
 
   #took(change: Change): void {
@@ -706,8 +858,61 @@ export class Replica {
     return policyFor(this.#policies, entity.entityType);
   }
 
+  /** Counters that were spent and stand for nothing that will be sent. */
   #voids(): (readonly [number, number])[] {
-    return this.#meta.voids.filter(([from]) => !this.#awaited.has(from));
+    const counters = Array.from(this.#queue.all(), ({ change }) => dotOf(change).counter);
+    return gaps(addAll(this.#meta.received, [...counters, ...this.#awaited.keys()]), this.#counter);
+  }
+
+  #isSettled({ change, error }: QueuedChange): boolean {
+    return error === null && has(this.#meta.settled, dotOf(change).counter);
+  }
+
+  // --- the queue's rows ---
+
+  /** Makes a change durable: in a row of its own, or in that of one which it goes into. */
+  #enqueue(change: Change, { coalesce: isWanted = true }: WriteOptions): void {
+    const policy = this.#policy(change);
+    const below = this.#store.readRecord(entityKey(change))?.seq ?? 0;
+    const earlier = isWanted && policy.coalesce ? this.#queue.lastFresh(entityKey(change), below) : undefined;
+    const both = earlier && coalesce(earlier.change, change, policy.conflict === 'merge');
+    if (earlier !== undefined && both === 'nothing') {
+      this.#cancel(earlier, change);
+      return;
+    }
+
+    // What the two are together must not be more than one batch takes.
+    const isOne = both !== undefined && both !== 'nothing' && utf8Bytes(JSON.stringify(both)) <= LIMITS.changeBytes;
+    const next = isOne ? both : change;
+    const replaced = next === change ? undefined : earlier;
+    const bytes = changeBytes(next);
+    if (this.#queue.bytes - (replaced?.bytes ?? 0) + bytes > LIMITS.queueBytes) {
+      throw new SyncError('queue_full', `${this.#queue.bytes} bytes wait for the cloud; the write was not accepted`, {
+        retryAfterMs: 30_000,
+      });
+    }
+    const queued: QueuedChange = replaced ? { ...replaced, change: next, bytes } : this.#newRow(next, bytes);
+    this.#store.transaction(() => this.#store.writeQueued(queued));
+    this.#took(change);
+    this.#queue.add(queued, below, replaced);
+  }
+
+  /** Made and deleted again: neither will be sent. */
+  #cancel(made: QueuedChange, deletion: Change): void {
+    this.#store.transaction(() => {
+      this.#store.removeQueued(made.slot);
+      // Their counters are in no row any more, and must not be used again.
+      this.#saveMeta({ counter: dotOf(deletion).counter });
+    });
+    this.#took(deletion);
+    this.#queue.remove(made.change.id);
+    this.#slots.giveBack(made.slot);
+  }
+
+  #newRow(change: Change, bytes: number): QueuedChange {
+    const slot = this.#slots.take(settledBefore(this.#meta, this.nowMs() - LIMITS.retainSyncedMs));
+    const { nextOrder: order } = this.#queue;
+    return { slot, order, change, queuedAtMs: this.nowMs(), bytes, retryCount: 0, lastAttemptMs: null, error: null };
   }
 
   #saveMeta(changed: Partial<ReplicaMeta>): void {
@@ -717,14 +922,16 @@ export class Replica {
   }
 }
 
-function freshMeta(nodeId: NodeId): ReplicaMeta {
+function freshMeta(nodeId: NodeId, filter: TypeFilter<EntityType>): ReplicaMeta {
   return {
     nodeId,
+    filter,
     epoch: null,
     cursor: 0,
     counter: 0,
-    voids: [],
     received: EMPTY_DOT_SET,
+    settled: EMPTY_DOT_SET,
+    settledAt: [],
     digest: EMPTY_DIGEST,
     hlc: HLC_START,
     clockOffsetMs: 0,
@@ -735,32 +942,27 @@ function freshMeta(nodeId: NodeId): ReplicaMeta {
   };
 }
 
-/** A strong write says what it wants of the state that it will meet, and not what this replica would make of it. */
-function strongContent(write: Write, before: View | undefined): ChangeContent {
-  switch (write.kind) {
-    case 'put':
-      return { operation: before === undefined ? 'create' : 'update', data: write.data };
-    case 'patch':
-      return { operation: 'update', operations: write.operations };
-    case 'merge-patch':
-      return { operation: 'update', operations: mergePatchOperations(before?.data ?? {}, write.patch) };
-    case 'delete':
-      return { operation: 'delete' };
-    default:
-      return assertNever(write);
-  }
-}
-
 function checkPrecondition(before: View | undefined, precondition: Precondition): void {
   if (isMet(precondition, before?.version)) return;
   const current = before?.version;
   throw new SyncError('precondition_failed', `the current version is ${current ?? 'none'}`, { current });
 }
 
-/** Whether the cloud has spoken its last word on the change. */
-function isFinal({ status }: ChangeResult): boolean {
-  return status !== 'needs-full' && status !== 'conflict';
+/** Up to which counter the cloud had this node's changes at a time. */
+function settledBefore({ settledAt }: ReplicaMeta, atMs: number): number {
+  return settledAt.reduce((upTo, [at, counter]) => (at <= atMs ? Math.max(upTo, counter) : upTo), 0);
 }
+
+/** Notes, once in a while, how far the cloud has come with this node's changes; what is too old to matter goes. */
+function withSettled({ settledAt }: ReplicaMeta, upTo: number, nowMs: number): ReplicaMeta['settledAt'] {
+  const last = settledAt.at(-1);
+  if (last !== undefined && nowMs - last[0] < SETTLED_EVERY_MS) return settledAt;
+  const cutMs = nowMs - LIMITS.retainSyncedMs;
+  const kept = settledAt.filter(([atMs], index) => atMs > cutMs || (settledAt[index + 1]?.[0] ?? nowMs) > cutMs);
+  return [...kept, [nowMs, upTo]];
+}
+
+const SETTLED_EVERY_MS = 3_600_000;
 
 /** A queued change after the cloud's word on it; undefined: it has done its work. */
 function afterResult(queued: QueuedChange, result: ChangeResult, nowMs: number): QueuedChange | undefined {
@@ -789,9 +991,23 @@ function afterResult(queued: QueuedChange, result: ChangeResult, nowMs: number):
 
 /** As it is sent: by its operations alone, unless the cloud said that these are not enough. */
 function onWire({ change, needsFull }: QueuedChange): Change {
-  if (change.operation !== 'update' || change.operations === undefined || needsFull) return change;
+  if (change.operation !== 'update' || change.operations === undefined) return change;
+  // The record was asked for: the checksum says that it is meant, though the operations should make another one there.
+  if (needsFull) return change.data === undefined ? change : { ...change, checksum: checksum(change.data) };
   const { data: _, ...delta } = change;
   return { ...delta, operations: change.operations };
+}
+
+/** What a delta makes of the record that its writer has. */
+function versionMadeBy({ entityType, entityId, id, data }: Change) {
+  return { entityType, entityId, version: id, data: data ?? null };
+}
+
+/** @throws SyncError `too_large` for a change that no batch could take. */
+function changeBytes(change: Change): number {
+  const bytes = utf8Bytes(JSON.stringify(change));
+  if (bytes <= LIMITS.changeBytes) return bytes;
+  throw new SyncError('too_large', `the change has ${bytes} bytes, and may have ${LIMITS.changeBytes}`);
 }
 
 function notFound(write: Write): SyncError {

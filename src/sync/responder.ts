@@ -1,8 +1,9 @@
-import { checksum } from '../core/canonical.ts';
-import { digestTotal } from '../core/digest.ts';
+import { digestOf, digestTotal } from '../core/digest.ts';
 import { CLOUD, type NodeId, toNodeId } from '../core/ids.ts';
 import { describePolicies, type Policies } from '../core/policy.ts';
+import { admits, narrowed } from '../core/type-filter.ts';
 import type { VectorClock } from '../core/vector-clock.ts';
+import { batchChecksum } from '../protocol/batch-checksum.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import type {
@@ -13,14 +14,13 @@ import type {
   HandshakeRequest,
   IncomingBatch,
 } from '../protocol/messages.ts';
-import { contentProblem } from '../protocol/record.ts';
 import { CAPABILITIES, PROTOCOL_VERSION, SUPPORTED_PROTOCOLS } from '../protocol/version.ts';
 import type { Commit } from './commit.ts';
 import { hasAll } from './coverage.ts';
 import { isEcho, readFeed, toRemoteChange } from './feed.ts';
 import { takeBatch } from './judge.ts';
 import { freshNode, withAnswer, withoutSession, withSession, withVoid } from './node-record.ts';
-import type { Clock, CloudStore, Entropy, NodeRecord } from './ports.ts';
+import type { Clock, CloudStore, Entropy, NodeRecord, NodeSession } from './ports.ts';
 import type { Sequencer } from './sequencer.ts';
 
 export interface ResponderOptions {
@@ -74,6 +74,7 @@ export class Responder {
       id: `${request.nodeId}.${this.#entropy.id()}`,
       expiresAtMs: nowMs + LIMITS.sessionMs,
       capabilities,
+      filter: request.filter?.entityTypes,
     };
     this.#sequencer.commit((commit) =>
       commit.keepNode(withSession(this.#seen(commit, request.nodeId), session, nowMs)),
@@ -89,7 +90,7 @@ export class Responder {
 
   /** @throws SyncError `session_expired`, `session_mismatch` */
   handshake(sessionId: string, request: HandshakeRequest, caller: Caller): HandshakeAnswer {
-    const node = this.#node(sessionId, caller);
+    const { node } = this.#session(sessionId, caller);
     const { epoch, seq } = this.#sequencer.meta;
     // Another history, or a part of this one that was lost: what the node holds can't be continued.
     const isPrefix = request.cursor > 0 && request.cursor <= seq && (request.epoch ?? epoch) === epoch;
@@ -107,40 +108,61 @@ export class Responder {
   /**
    * One exchange: takes the batch, and answers each change and the first page of what the node hasn't got.
    *
-   * @throws SyncError `session_expired`, `session_mismatch`, `batch_reused`, `forbidden`, `node_forked`. Nothing has
+   * @throws SyncError `session_expired`, `session_mismatch`, `bad_request` (its checksum), `batch_reused`, `forbidden`, `node_forked`. Nothing has
    *   happened then.
    */
   exchange(sessionId: string, batch: IncomingBatch, caller: Caller): BatchAnswer {
-    const node = this.#node(sessionId, caller);
+    const { node, session } = this.#session(sessionId, caller);
     if (batch.sourceNodeId !== node.nodeId) {
       throw new SyncError('session_mismatch', `the session is of ${node.nodeId}, the batch of ${batch.sourceNodeId}`);
     }
-    const hash = batchHash(batch);
+    const hash = batchChecksum(batch);
+    if (batch.checksum !== undefined && batch.checksum !== hash) {
+      throw new SyncError('bad_request', 'the checksum is not that of the batch');
+    }
     const repeated = this.#answered(node, batch.batchId, hash);
     if (repeated !== undefined) return repeated;
     if (batch.cursor > this.#sequencer.meta.seq) {
       throw new SyncError('session_expired', `the cursor ${batch.cursor} is not of this history`);
     }
-    return this.#sequencer.commit((commit) => this.#exchange(commit, sessionId, batch, caller, hash));
+    const exchange = (needsFull: boolean) =>
+      this.#sequencer.commit((commit) => this.#exchange(commit, session, batch, { ...caller, needsFull }, hash));
+    try {
+      return exchange(false);
+    } catch (error) {
+      if (error !== OTHER_RECORDS) throw error;
+      return exchange(true);
+    }
   }
 
   disconnect(sessionId: string, caller: Caller): void {
-    const node = this.#node(sessionId, caller);
+    const { node } = this.#session(sessionId, caller);
     this.#sequencer.commit((commit) => commit.keepNode(withoutSession(commit.node(node.nodeId), sessionId)));
   }
 
-  #exchange(commit: Commit, sessionId: string, batch: IncomingBatch, caller: Caller, hash: string): BatchAnswer {
+  #exchange(
+    commit: Commit,
+    session: NodeSession,
+    batch: IncomingBatch,
+    caller: Caller & { needsFull: boolean },
+    hash: string,
+  ): BatchAnswer {
     for (const interval of batch.void ?? []) commit.keepNode(withVoid(commit.node(batch.sourceNodeId), interval));
-    const { results, applied } = takeBatch(commit, batch.changes, {
+    const { results, applied, made } = takeBatch(commit, batch.changes, {
       ...caller,
       nodeId: batch.sourceNodeId,
       cursor: batch.cursor,
-      canResolve: this.#canResolve(commit.node(batch.sourceNodeId), sessionId),
+      canResolve: session.capabilities.includes('conflict-resolution'),
     });
 
+    if (batch.digest !== undefined && made !== undefined && made.length > 0) {
+      if (batch.digest !== digestTotal(digestOf(made))) throw OTHER_RECORDS;
+    }
+    const types = narrowed<string>(session.filter, caller.readTypes);
     const page = readFeed(this.#store, commit.head, batch.cursor, batch.limit, (entity) => {
-      const isHidden = caller.readTypes !== undefined && !caller.readTypes.includes(entity.entityType);
-      return isHidden || isEcho(applied)(entity) || (batch.cursor === 0 && entity.data === null);
+      return (
+        !admits(types, entity.entityType) || isEcho(applied)(entity) || (batch.cursor === 0 && entity.data === null)
+      );
     });
     const node = this.#seen(commit, batch.sourceNodeId);
     const answer: BatchAnswer = {
@@ -151,7 +173,8 @@ export class Responder {
       more: page.more,
       vectorClock: clockFor(node, commit.head),
       serverTime: this.#clock.nowMs(),
-      ...(page.more || caller.readTypes !== undefined ? {} : { digest: digestTotal(commit.digest) }),
+      ...(types === undefined ? {} : { types: [...types] }),
+      ...(page.more ? {} : { digest: digestTotal(commit.digest, types) }),
       ...(batch.requires === undefined
         ? {}
         : { covered: hasAll(batch.requires, commit.head, (nodeId) => commit.node(nodeId)) }),
@@ -168,16 +191,12 @@ export class Responder {
     return answer;
   }
 
-  #canResolve({ sessions }: NodeRecord, sessionId: string): boolean {
-    return sessions.some(({ id, capabilities }) => id === sessionId && capabilities.includes('conflict-resolution'));
-  }
-
   #seen(commit: Commit, nodeId: NodeId): NodeRecord {
     return { ...commit.node(nodeId), lastSeenAtMs: this.#clock.nowMs() };
   }
 
-  /** The node whose session it is, checked against who calls. */
-  #node(sessionId: string, caller: Caller): NodeRecord {
+  /** A session and the node whose it is, checked against who calls. */
+  #session(sessionId: string, caller: Caller): { node: NodeRecord; session: NodeSession } {
     const nodeId = toNodeId(sessionId.slice(0, Math.max(0, sessionId.lastIndexOf('.'))));
     const node = nodeId === undefined ? undefined : (this.#store.readNode(nodeId) ?? freshNode(nodeId));
     const session = node?.sessions.find(({ id }) => id === sessionId);
@@ -187,7 +206,7 @@ export class Responder {
     if (caller.nodeId !== undefined && node.nodeId !== caller.nodeId) {
       throw new SyncError('session_mismatch', `the session is of another node than ${caller.nodeId}`);
     }
-    return node;
+    return { node, session };
   }
 
   #answered(node: NodeRecord, batchId: string, hash: string): BatchAnswer | undefined {
@@ -209,17 +228,14 @@ export class Responder {
   }
 }
 
+/** Takes back a transaction in which the deltas of a batch made other records than their writer had. */
+const OTHER_RECORDS = new Error('the deltas make other records here');
+
 /** A node that only reads costs a row once in a while. */
 const SEEN_ROW_MS = 60_000;
 
 function isWorthARow(next: NodeRecord, stored: NodeRecord): boolean {
   return next.lastSeenAtMs - stored.lastSeenAtMs >= SEEN_ROW_MS;
-}
-
-/** Of what a batch asks for. A change that can't be taken in has no canonical text, and is refused whatever it says. */
-function batchHash({ cursor, changes, void: voids = [] }: IncomingBatch): string {
-  const hashed = changes.map((one) => (contentProblem(one, LIMITS.changeDepth) === undefined ? one : one.id));
-  return checksum({ cursor, changes: hashed, void: voids });
 }
 
 function clockFor(node: NodeRecord, head: number): VectorClock {

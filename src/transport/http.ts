@@ -1,16 +1,18 @@
 import * as z from 'zod';
-import { decodeText, encodeText, parseJson } from '../protocol/codec.ts';
+import { decodeText, encodeText } from '../protocol/codec.ts';
 import { type ErrorDetails, isErrorCode, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { batchAnswer, connectAnswer, handshakeAnswer } from '../protocol/messages.ts';
-import { parseWith } from '../protocol/parse.ts';
-import type { Metered, Upstream } from '../sync/ports.ts';
+import { parseAnswer } from '../protocol/parse.ts';
+import type { Clock, Metered, Upstream } from '../sync/ports.ts';
+import { within } from '../sync/within.ts';
 
 export interface HttpUpstreamOptions {
   /** `https://host/v1`, without a slash at the end. */
   readonly url: string;
   /** Called before each request; it may cache. */
   readonly token: () => Promise<string>;
+  readonly clock: Clock;
   readonly fetch?: typeof fetch;
 }
 
@@ -24,7 +26,7 @@ export function httpUpstream(options: HttpUpstreamOptions): Upstream {
 }
 
 async function post<T>(
-  { url, token, fetch: send = fetch }: HttpUpstreamOptions,
+  { url, token, clock, fetch: send = fetch }: HttpUpstreamOptions,
   path: string,
   sessionId: string | undefined,
   message: unknown,
@@ -34,15 +36,25 @@ async function post<T>(
   const headers = new Headers({ 'Content-Type': 'application/json', Authorization: `Bearer ${await token()}` });
   if (encoding !== 'identity') headers.set('Content-Encoding', encoding);
   if (sessionId !== undefined) headers.set('X-Session-Id', sessionId);
-  const signal = AbortSignal.timeout(LIMITS.exchangeTimeoutMs);
+  const timeout = new AbortController();
 
-  const { response, body } = await unreachableAsError(async () => {
+  const request = async () => {
+    const { signal } = timeout;
     const response = await send(`${url}/${path}`, { method: 'POST', headers, body: bytes, signal });
-    return { response, body: new Uint8Array(await response.arrayBuffer()) };
-  });
-  const text = decodeText(body, 'identity', LIMITS.exchangeAnswerBytes);
+    const body = new Uint8Array(await response.arrayBuffer());
+    return { response, text: decodeText(body, 'identity', LIMITS.exchangeAnswerBytes), bytesDown: body.byteLength };
+  };
+  const answer = await unreachableAsError(() => within(clock, LIMITS.exchangeTimeoutMs, request()));
+  if (answer === undefined) {
+    timeout.abort();
+    throw new SyncError('cloud_unavailable', `no answer within ${LIMITS.exchangeTimeoutMs} ms`);
+  }
+  const { response, text, bytesDown } = answer;
   if (!response.ok) throw toError(response, text);
-  return { value: parseWith(schema, parseJson(text)), bytesUp: bytes.byteLength, bytesDown: body.byteLength };
+  const json = tryJson(text);
+  // A page of something between here and the cloud, which says nothing of what the cloud did.
+  if (json === undefined) throw new SyncError('cloud_unavailable', 'what answered is not the cloud');
+  return { value: parseAnswer(schema, json), bytesUp: bytes.byteLength, bytesDown };
 }
 
 async function unreachableAsError<T>(body: () => Promise<T>): Promise<T> {

@@ -1,10 +1,12 @@
+import type * as z from 'zod';
 import type { NodeId } from '../core/ids.ts';
 import { fromResult, type Result, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { batchAnswer, connectAnswer, handshakeAnswer } from '../protocol/messages.ts';
-import { parseWith } from '../protocol/parse.ts';
+import { parseAnswer } from '../protocol/parse.ts';
 import { utf8Bytes } from '../protocol/record.ts';
-import type { Metered, Upstream } from '../sync/ports.ts';
+import type { Clock, Metered, Upstream } from '../sync/ports.ts';
+import { within } from '../sync/within.ts';
 
 /** Who calls over RPC: an edge node of the same deployment, which can be poked in turn. */
 export interface RpcCaller {
@@ -27,53 +29,51 @@ export interface PokeTarget {
 }
 
 /**
- * The cloud in the same deployment.
+ * The cloud in the same deployment. What the object throws by a bug goes on as it is.
  *
  * @param getStub makes a new stub for each call: one that has thrown stays broken.
  */
-export function rpcUpstream(getStub: () => SyncRpc, nodeId: NodeId): Upstream {
+export function rpcUpstream(getStub: () => SyncRpc, nodeId: NodeId, clock: Clock): Upstream {
   const caller: RpcCaller = { nodeId, relay: false, isEdge: true };
   return {
     connect: async (request) => {
       const text = JSON.stringify(request);
-      return metered(text, await call(getStub().syncConnect(text)), (json) => parseWith(connectAnswer, json));
+      return metered(text, await call(clock, getStub().syncConnect(text)), connectAnswer);
     },
     handshake: async (sessionId, request) => {
       const text = JSON.stringify(request);
-      const answer = await call(getStub().syncHandshake(sessionId, text, caller));
-      return metered(text, answer, (json) => parseWith(handshakeAnswer, json));
+      return metered(text, await call(clock, getStub().syncHandshake(sessionId, text, caller)), handshakeAnswer);
     },
     exchange: async (sessionId, batch) => {
       const text = JSON.stringify(batch);
-      const answer = await call(getStub().syncExchange(sessionId, text, caller));
-      return metered(text, answer, (json) => parseWith(batchAnswer, json));
+      return metered(text, await call(clock, getStub().syncExchange(sessionId, text, caller)), batchAnswer);
     },
   };
 }
 
-function metered<T>(request: string, answer: string, parse: (json: unknown) => T): Metered<T> {
-  return { value: parse(JSON.parse(answer)), bytesUp: utf8Bytes(request), bytesDown: utf8Bytes(answer) };
+function metered<T>(request: string, answer: string, schema: z.ZodType<T>): Metered<T> {
+  const value = parseAnswer(schema, JSON.parse(answer));
+  return { value, bytesUp: utf8Bytes(request), bytesDown: utf8Bytes(answer) };
 }
 
-async function call(result: Promise<Result<string>>): Promise<string> {
-  let timer: ReturnType<typeof setTimeout> | null = null;
-  const timeout = new Promise<never>((_, reject) => {
-    const error = new SyncError('cloud_unavailable', `no answer within ${LIMITS.exchangeTimeoutMs} ms`);
-    timer = setTimeout(() => reject(error), LIMITS.exchangeTimeoutMs);
-  });
+async function call(clock: Clock, result: Promise<Result<string>>): Promise<string> {
+  let answer: Result<string> | undefined;
   try {
-    return fromResult(await Promise.race([result, timeout]));
+    answer = await within(clock, LIMITS.exchangeTimeoutMs, result);
   } catch (error) {
-    throw error instanceof SyncError ? error : fromRuntime(error);
-  } finally {
-    clearTimeout(timer);
+    throw fromRuntime(error);
   }
+  if (answer === undefined) {
+    throw new SyncError('cloud_unavailable', `no answer within ${LIMITS.exchangeTimeoutMs} ms`);
+  }
+  return fromResult(answer);
 }
 
-/** What the runtime throws when an object is away, reset or swamped. */
-function fromRuntime(error: unknown): SyncError {
-  const isOverloaded =
-    typeof error === 'object' && error !== null && 'overloaded' in error && error.overloaded === true;
-  const detail = error instanceof Error ? error.message : 'the cloud object did not answer';
-  return new SyncError(isOverloaded ? 'overloaded' : 'cloud_unavailable', detail);
+/** An object that is away, was reset or is swamped says so by a mark; what has none is a bug there, and goes on. */
+function fromRuntime(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  if ('overloaded' in error && error.overloaded === true) return new SyncError('overloaded', error.message);
+  const isReset = 'durableObjectReset' in error && error.durableObjectReset === true;
+  const isAway = isReset || ('retryable' in error && error.retryable === true);
+  return isAway ? new SyncError('cloud_unavailable', error.message) : error;
 }

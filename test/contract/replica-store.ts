@@ -40,11 +40,11 @@ export function replicaStoreContract(name: string, withStore: WithStore<ReplicaS
     });
 
     rule('meta comes back as it was written last, and there is one of it', ({ store, reopen }) => {
-      store.writeMeta(replicaMeta({ cursor: 1, voids: [[3, 3]] }));
+      store.writeMeta(replicaMeta({ cursor: 1, settledAt: [[3, 3]] }));
       const last = replicaMeta({
         epoch: 'epoch-2',
         cursor: Number.MAX_SAFE_INTEGER,
-        voids: [
+        settledAt: [
           [4, 4],
           [6, 9],
         ],
@@ -141,26 +141,45 @@ export function replicaStoreContract(name: string, withStore: WithStore<ReplicaS
       expect(store.countRecords()).toBe(0);
     });
 
-    rule('the queue is in order of its counters, as numbers', ({ store, reopen }) => {
+    rule('the queue is in its order, by numbers', ({ store, reopen }) => {
       for (const counter of [10, 9, 2, 1, 100, 2 ** 53 - 1, 2 ** 31]) store.writeQueued(queuedChange(counter));
       const ordered = [1, 2, 9, 10, 100, 2 ** 31, 2 ** 53 - 1].map((counter) => queuedChange(counter));
-      expect(store.readQueue()).toEqual(ordered);
-      expect(reopen().readQueue()).toEqual(ordered);
+      expect(store.readQueue(0)).toEqual(ordered);
+      expect(reopen().readQueue(0)).toEqual(ordered);
     });
 
     rule('a queued change that is written again takes its own place', ({ store }) => {
       for (const counter of [1, 2, 3]) store.writeQueued(queuedChange(counter));
       const dead = { ...queuedChange(2), retryCount: 3, lastAttemptMs: 7, error: { code: 'invalid_data', detail: '' } };
       store.writeQueued(dead);
-      expect(store.readQueue()).toEqual([queuedChange(1), dead, queuedChange(3)]);
+      expect(store.readQueue(0)).toEqual([queuedChange(1), dead, queuedChange(3)]);
     });
 
-    rule('a change leaves the queue by its id, and only that one', ({ store }) => {
+    rule('what is settled is left out, and its slot is told; a dead change stays', ({ store, reopen }) => {
+      for (const counter of [1, 2, 3, 4]) store.writeQueued(queuedChange(counter));
+      const dead = { ...queuedChange(2), error: { code: 'invalid_data', detail: '' } };
+      store.writeQueued(dead);
+      const again = reopen();
+      expect(again.readQueue(3)).toEqual([dead, queuedChange(4)]);
+      expect(again.settledSlots(3, 0, 10)).toEqual([slotOf(1), slotOf(3)]);
+      expect(again.settledSlots(3, slotOf(1), 10)).toEqual([slotOf(3)]);
+      expect(again.settledSlots(4, 0, 2)).toEqual([slotOf(1), slotOf(3)]);
+      expect(again.settledSlots(0, 0, 10)).toEqual([]);
+      expect(again.lastSlot()).toBe(slotOf(4));
+    });
+
+    rule('a slot holds one change: the one that was written to it last', ({ store, reopen }) => {
+      store.writeQueued(queuedChange(1));
+      store.writeQueued({ ...queuedChange(2), slot: slotOf(1) });
+      expect(reopen().readQueue(0)).toEqual([{ ...queuedChange(2), slot: slotOf(1) }]);
+    });
+
+    rule('a change leaves the queue by its slot, and only that one', ({ store }) => {
       for (const counter of [1, 2, 11]) store.writeQueued(queuedChange(counter));
-      store.removeQueued(idOfCounter(1));
-      store.removeQueued(idOfCounter(1));
-      store.removeQueued(idOfCounter(5));
-      expect(store.readQueue()).toEqual([queuedChange(2), queuedChange(11)]);
+      store.removeQueued(slotOf(1));
+      store.removeQueued(slotOf(1));
+      store.removeQueued(slotOf(5));
+      expect(store.readQueue(0)).toEqual([queuedChange(2), queuedChange(11)]);
     });
 
     rule('staged pages come back in order, until they are cleared', ({ store, reopen }) => {
@@ -207,7 +226,7 @@ export function replicaStoreContract(name: string, withStore: WithStore<ReplicaS
         store.removeRecord(keyOf('task', 'b'));
         store.writeQueued(queuedChange(9));
         store.writeQueued({ ...queuedChange(1), retryCount: 1 });
-        store.removeQueued(idOfCounter(2));
+        store.removeQueued(slotOf(2));
         store.clearStaged();
         store.writeStaged(0, stagedPage(9));
         throw new Deliberate();
@@ -221,9 +240,9 @@ export function replicaStoreContract(name: string, withStore: WithStore<ReplicaS
       rule(`keeps ${title} in data as they are`, ({ store, reopen }) => {
         store.writeRecord(entity('task', 'a', data));
         store.writeQueued(queuedChange(1, data));
-        const read = [store.readRecord(keyOf('task', 'a'))?.data, store.readQueue()[0]?.change.data];
+        const read = [store.readRecord(keyOf('task', 'a'))?.data, store.readQueue(0)[0]?.change.data];
         const again = reopen();
-        read.push(again.readRecord(keyOf('task', 'a'))?.data, again.readQueue()[0]?.change.data);
+        read.push(again.readRecord(keyOf('task', 'a'))?.data, again.readQueue(0)[0]?.change.data);
         for (const each of read) expect(JSON.stringify(each)).toBe(JSON.stringify(data));
       });
     }
@@ -382,7 +401,7 @@ function viewOf(store: ReplicaStore): ReplicaView {
     records: TYPES.flatMap((type) => store.listRecords(typeOf(type), '', 1_000)),
     keys: [...store.recordKeys()].sort(),
     count: store.countRecords(),
-    queue: store.readQueue(),
+    queue: store.readQueue(0),
     staged: [...store.readStaged()],
   };
 }
@@ -436,7 +455,7 @@ function replicaStep(store: ReplicaStore, model: ReplicaView, op: ReplicaOp): Re
       store.writeQueued(op.queued);
       return { ...model, queue: [...dequeue(model.queue, op.queued.change.id), op.queued].sort(byCounter) };
     case 'dequeue':
-      store.removeQueued(idOfCounter(op.counter));
+      store.removeQueued(slotOf(op.counter));
       return { ...model, queue: dequeue(model.queue, idOfCounter(op.counter)) };
     case 'stage':
       store.writeStaged(model.staged.length, op.page);
@@ -609,7 +628,8 @@ function replicaMeta(given: Partial<ReplicaMeta>): ReplicaMeta {
     epoch: null,
     cursor: 0,
     counter: 0,
-    voids: [],
+    settled: { upTo: 0, extra: [] },
+    settledAt: [],
     received: { upTo: 0, extra: [] },
     digest: {},
     hlc: { wallMs: 0, counter: 0 },
@@ -626,6 +646,11 @@ function idOfCounter(counter: number): string {
   return formatDot({ node: NODE, counter });
 }
 
+/** Rows have keys of their own. */
+function slotOf(counter: number): number {
+  return (counter * 7) % 1_000_003;
+}
+
 function queuedChange(counter: number, data: JsonObject = { counter }): QueuedChange {
   const change: QueuedChange['change'] = {
     id: idOfCounter(counter),
@@ -639,7 +664,16 @@ function queuedChange(counter: number, data: JsonObject = { counter }): QueuedCh
     nodeId: NODE,
     priority: 'normal',
   };
-  return { change, queuedAtMs: 5.5, bytes: 100, retryCount: 0, lastAttemptMs: null, error: null };
+  return {
+    slot: slotOf(counter),
+    order: counter,
+    change,
+    queuedAtMs: 5.5,
+    bytes: 100,
+    retryCount: 0,
+    lastAttemptMs: null,
+    error: null,
+  };
 }
 
 function stagedPage(cursor: number): StagedPage {

@@ -21,9 +21,10 @@ describe('layers', () => {
     sync: ['core', 'protocol', 'sync'],
     store: ['core', 'protocol', 'sync', 'store'],
     transport: ['core', 'protocol', 'sync', 'transport'],
-    edge: ['core', 'protocol', 'sync', 'store', 'transport', 'edge', 'policies'],
-    cloud: ['core', 'protocol', 'sync', 'store', 'transport', 'cloud', 'policies'],
-    client: ['core', 'protocol', 'sync', 'store', 'transport', 'client'],
+    platform: ['core', 'protocol', 'sync', 'platform'],
+    edge: ['core', 'protocol', 'sync', 'store', 'transport', 'platform', 'edge', 'policies'],
+    cloud: ['core', 'protocol', 'sync', 'store', 'transport', 'platform', 'cloud', 'policies'],
+    client: ['core', 'protocol', 'sync', 'store', 'transport', 'platform', 'client'],
     api: ['core', 'protocol', 'sync', 'store', 'transport', 'edge', 'cloud', 'client', 'api', 'policies'],
   };
   const targets = [...Object.keys(allowed), 'policies', 'worker'];

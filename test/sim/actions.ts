@@ -3,7 +3,7 @@ import type { Operation } from '../../src/core/delta.ts';
 import { type EntityId, type EntityType, toEntityId } from '../../src/core/ids.ts';
 import type { JsonObject } from '../../src/core/json.ts';
 import type { NetworkReport } from '../../src/sync/plan.ts';
-import type { WriteContent } from '../../src/sync/replica.ts';
+import type { WriteContent } from '../../src/sync/write.ts';
 import type { CrashPoint } from './life.ts';
 import { named } from './names.ts';
 import type { Options } from './options.ts';

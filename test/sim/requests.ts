@@ -1,7 +1,7 @@
 import { type EntityKey, entityKey } from '../../src/core/ids.ts';
 import { entry } from '../../src/core/vector-clock.ts';
 import { SyncError } from '../../src/protocol/errors.ts';
-import type { Write } from '../../src/sync/replica.ts';
+import type { Write } from '../../src/sync/write.ts';
 import type { Access, Action } from './actions.ts';
 import type { Checks } from './checkers/checks.ts';
 import { checkData } from './checkers/isolation.ts';

@@ -35,7 +35,8 @@ async function play(steps: readonly Step[], pageLimit: number | undefined) {
   const world = new World();
   world.pageLimit = pageLimit;
   const nodes = [new Node(world, 'a'), new Node(world, 'b', 50_000), new Node(world, 'c', -3_600_000)];
-  const acknowledged = new Map<string, Node>();
+  /** By change id: who wrote it, and on which entity. */
+  const acknowledged = new Map<string, { writer: Node; entity: string }>();
 
   for (const one of steps) {
     const actor = 'node' in one ? nodes[one.node] : undefined;
@@ -52,7 +53,7 @@ async function play(steps: readonly Step[], pageLimit: number | undefined) {
       expect(actor.replica.meta.digestMismatches).toBe(0);
     } else if (one.do === 'put') {
       const id = `e${one.entity}`;
-      acknowledged.set(actor.put(id, { value: one.value, by: actor.nodeId }), actor);
+      acknowledged.set(actor.put(id, { value: one.value, by: actor.nodeId }), { writer: actor, entity: id });
       expect(actor.read(id)).toEqual({ value: one.value, by: actor.nodeId });
     } else if (actor.read(`e${one.entity}`) !== undefined) {
       const id = `e${one.entity}`;
@@ -60,13 +61,23 @@ async function play(steps: readonly Step[], pageLimit: number | undefined) {
         one.do === 'delete'
           ? ({ kind: 'delete' } as const)
           : ({ kind: 'patch', operations: [{ op: 'set', path: 'value', value: one.value }] } as const);
-      acknowledged.set(actor.write(id, content), actor);
+      acknowledged.set(actor.write(id, content), { writer: actor, entity: id });
       expect(actor.read(id)?.['value']).toBe(one.do === 'delete' ? undefined : one.value);
+      // Made and deleted before anybody heard of it: there is nothing that could be lost.
+      const queued = [...actor.replica.queued()].filter(({ change }) => change.entityId === id);
+      const last = Math.max(0, ...queued.map(({ change }) => dotOf(change).counter));
+      for (const [of, { writer, entity }] of acknowledged) {
+        if (writer === actor && entity === id && dotOf({ id: of }).counter > last) acknowledged.delete(of);
+      }
     }
-    for (const [id, writer] of acknowledged) {
-      const isQueued = [...writer.replica.queued()].some(({ change }) => change.id === id);
+    for (const [id, { writer, entity }] of acknowledged) {
+      // In the queue itself, or in a later change of the same record, which it went into.
+      const { counter } = dotOf({ id });
+      const isQueued = [...writer.replica.queued()].some(
+        ({ change }) => change.entityId === entity && dotOf(change).counter >= counter,
+      );
       const received = world.cloudStore.readNode(writer.nodeId)?.received;
-      expect(isQueued || (received !== undefined && has(received, dotOf({ id }).counter)), `${id} is lost`).toBe(true);
+      expect(isQueued || (received !== undefined && has(received, counter)), `${id} is lost`).toBe(true);
     }
   }
 

@@ -6,7 +6,8 @@ import type { RecordSchema } from '../../src/core/record-schema.ts';
 import { SyncError } from '../../src/protocol/errors.ts';
 import { MemoryReplicaStore } from '../../src/store/memory-replica-store.ts';
 import { writeAtCloud } from '../../src/sync/cloud-write.ts';
-import { Replica, type WriteContent } from '../../src/sync/replica.ts';
+import { Replica } from '../../src/sync/replica.ts';
+import type { WriteContent } from '../../src/sync/write.ts';
 import { entityId, made, Node, TYPE, World } from './world.ts';
 
 const withSchema = (schema: RecordSchema): Policies => definePolicies({ types: { [TYPE]: { schema } } });
@@ -64,7 +65,7 @@ describe('and again in the cloud', () => {
     '[I11] a record that %s is a dead letter at its node with the reason, and those behind it go on',
     async (...args) => {
       const [, policies, reason] = args;
-      const world = new World({ cloudPolicies: policies });
+      const world = new World({ policy: { coalesce: false }, cloudPolicies: policies });
       // Nodes have no schema: one was rolled out in the cloud first.
       const a = new Node(world, 'a');
       const b = new Node(world, 'b');

@@ -13,11 +13,13 @@ import type { JsonObject } from '../../src/core/json.ts';
 import type { Policies, Policy } from '../../src/core/policy.ts';
 import type { Resolver } from '../../src/core/resolver.ts';
 import { SyncError } from '../../src/protocol/errors.ts';
+import { LIMITS } from '../../src/protocol/limits.ts';
 import {
   type Batch,
   type BatchAnswer,
   batch,
   batchAnswer,
+  connectAnswer,
   connectRequest,
   handshakeAnswer,
   handshakeRequest,
@@ -29,29 +31,36 @@ import type { AwaitedResolution } from '../../src/sync/commit.ts';
 import { Link } from '../../src/sync/link.ts';
 import { NodeResolver } from '../../src/sync/node-resolver.ts';
 import type { Clock, Entropy, Metered, Upstream } from '../../src/sync/ports.ts';
-import { Replica, type WriteContent } from '../../src/sync/replica.ts';
-import { Responder } from '../../src/sync/responder.ts';
+import { Replica } from '../../src/sync/replica.ts';
+import { type Caller, Responder } from '../../src/sync/responder.ts';
 import { Sequencer } from '../../src/sync/sequencer.ts';
+import type { WriteContent } from '../../src/sync/write.ts';
 
-/** What happens to the next exchange of a node. */
+/** What happens to the next call of a node. */
 export type Fault = 'none' | 'request-lost' | 'answer-lost' | 'duplicated';
+export type Call = 'connect' | 'handshake' | 'exchange';
 
-export const TYPE: EntityType = made(toEntityType('note'));
+export const TYPE: EntityType = entityType('note');
 
 /** One cloud in memory, production code as its nodes are; time stands still unless told. */
 export class World {
   nowMs = 1_000_000_000_000;
   readonly entropy: Entropy;
-  readonly clock: Clock = { nowMs: () => this.nowMs, sleep };
-  readonly cloudStore = new MemoryCloudStore();
+  /** Waits that have not ended. */
+  readonly waits = new Set<number>();
+  readonly clock: Clock = { nowMs: () => this.nowMs, sleep: (ms, signal) => this.sleep(ms, signal) };
+  cloudStore = new MemoryCloudStore();
   /** Size of the pages that the cloud gives out; undefined: as large as it likes. */
   pageLimit: number | undefined;
   /** Of the cloud from its next start; its nodes go by {@link policies}. */
   cloudPolicies: Policies;
   sequencer!: Sequencer;
   responder!: Responder;
+  /** Changes that the cloud refuses, as by the schema of their type. */
+  refuse: (change: { readonly data?: JsonObject | undefined }) => boolean = () => false;
   /** Resolvers that didn't answer at once. */
   readonly awaited: AwaitedResolution[] = [];
+  #nextWait = 0;
   readonly policies: Policies;
 
   /** @param options `policy`: of every type, here and in the cloud; `cloudPolicies`: where the cloud has others. */
@@ -71,11 +80,38 @@ export class World {
 
   /** Nothing of the cloud survives but its store. */
   restartCloud(): void {
-    const { cloudPolicies, clock, entropy } = this;
-    const parts = { store: this.cloudStore, policies: cloudPolicies, clock, entropy };
+    const { clock, entropy } = this;
+    const parts = { store: this.cloudStore, policies: this.#cloudPolicies(), clock, entropy };
     this.sequencer = new Sequencer({ ...parts, onAwaited: (awaited) => this.awaited.push(awaited) });
     this.responder = new Responder({ ...parts, sequencer: this.sequencer });
   }
+
+  #cloudPolicies(): Policies {
+    const validate = (value: unknown) =>
+      this.refuse({ data: value as JsonObject }) ? { issues: [{ message: 'refused' }] } : { value };
+    const { types, default: other } = this.cloudPolicies;
+    const schema = other.schema ?? { '~standard': { version: 1 as const, vendor: 'test', validate } };
+    return { types, default: { ...other, schema } };
+  }
+
+  /** The cloud begins again, with nothing. */
+  loseCloud(): void {
+    this.cloudStore = new MemoryCloudStore();
+    this.restartCloud();
+  }
+
+  /** A pause ends at once; a wait never does, so that whoever waits has to be answered. */
+  readonly sleep = (ms: number, signal?: AbortSignal): Promise<void> => {
+    if (ms === 0) return Promise.resolve();
+    const wait = this.#nextWait++;
+    this.waits.add(wait);
+    return new Promise((resolve) => {
+      signal?.addEventListener('abort', () => {
+        this.waits.delete(wait);
+        resolve();
+      });
+    });
+  };
 
   cloudDigest(): string {
     return digestTotal(digestOf(this.cloudStore.readAfter(0, 100_000)));
@@ -88,10 +124,20 @@ export class Node {
   readonly #skewMs: number;
   store = new MemoryReplicaStore();
   fault: Fault = 'none';
+  connectFault: Fault = 'none';
+  handshakeFault: Fault = 'none';
+  /** Called before each call of this node; what it throws is what the call fails with. */
+  beforeCall: (call: Call) => void = () => undefined;
+  /** The only types that it asks for, from its next start. */
+  entityTypes: readonly EntityType[] | undefined;
+  /** What the token of the node allows. */
+  grant: Pick<Caller, 'readTypes' | 'writeTypes'> = {};
   /** What the node answers to conflicts that the policy leaves to it. */
   resolve: Resolver | undefined;
   /** Awaited before each exchange of this node. */
   beforeExchange: () => Promise<void> = async () => undefined;
+  /** What was logged: nothing, where nothing is wrong. */
+  readonly errors: Record<string, unknown>[] = [];
   /** What went to and fro. */
   readonly exchanges: { readonly batch: Batch; readonly answer: BatchAnswer }[] = [];
   replica!: Replica;
@@ -108,14 +154,16 @@ export class Node {
   /** Nothing of the node survives but its store. */
   restart(): void {
     const { entropy, policies } = this.#world;
-    const clock: Clock = { nowMs: () => this.#world.nowMs + this.#skewMs, sleep };
-    this.replica = new Replica({ store: this.store, nodeId: this.nodeId, policies, clock });
+    const clock: Clock = { nowMs: () => this.#world.nowMs + this.#skewMs, sleep: this.#world.sleep };
+    const { store, nodeId, entityTypes } = this;
+    this.replica = new Replica({ store, nodeId, policies, clock, entityTypes });
     this.link = new Link({
       replica: this.replica,
       upstream: this.#upstream(),
       resolver: new NodeResolver({ replica: this.replica, policies, clock, resolverFor: () => this.resolve }),
       clock,
       entropy,
+      logger: { error: (event, fields) => this.errors.push({ event, ...fields }) },
       isLive: () => false,
       batchSize: () => 3,
     });
@@ -128,66 +176,82 @@ export class Node {
     this.restart();
   }
 
-  write(id: string, content: WriteContent): string {
-    return this.replica.write({ entityType: TYPE, entityId: made(toEntityId(id)), ...content }, {}).changeId;
+  write(id: string, content: WriteContent, type: EntityType = TYPE): string {
+    return this.replica.write({ entityType: type, entityId: entityId(id), ...content }, {}).changeId;
   }
 
-  put(id: string, data: JsonObject): string {
-    return this.write(id, { kind: 'put', data });
+  put(id: string, data: JsonObject, type: EntityType = TYPE): string {
+    return this.write(id, { kind: 'put', data }, type);
   }
 
-  read(id: string): JsonObject | undefined {
-    return this.replica.read(entityKey({ entityType: TYPE, entityId: made(toEntityId(id)) }))?.data;
+  read(id: string, type: EntityType = TYPE): JsonObject | undefined {
+    return this.replica.read(entityKey({ entityType: type, entityId: entityId(id) }))?.data;
   }
 
-  list(): Record<string, JsonObject> {
-    return Object.fromEntries(this.replica.list(TYPE, '', 1000).items.map(({ entityId, data }) => [entityId, data]));
+  list(type: EntityType = TYPE): Record<string, JsonObject> {
+    return Object.fromEntries(this.replica.list(type, '', 1000).items.map(({ entityId, data }) => [entityId, data]));
   }
 
   /** Messages cross as texts, and are checked on arrival, as on every real way. */
   #upstream(): Upstream {
-    const caller = { nodeId: this.nodeId, relay: false };
+    const caller = () => ({ nodeId: this.nodeId, relay: false, ...this.grant });
     return {
-      connect: async (request) =>
-        metered(this.#world.responder.connect(connectRequest.parse(JSON.parse(JSON.stringify(request))))),
+      connect: async (request) => {
+        this.beforeCall('connect');
+        const fault = this.connectFault;
+        this.connectFault = 'none';
+        return faulty(fault, () => {
+          const answer = this.#world.responder.connect(connectRequest.parse(overTheWire(request)));
+          return connectAnswer.parse(overTheWire(answer));
+        });
+      },
       handshake: async (sessionId, request) => {
-        const parsed = handshakeRequest.parse(JSON.parse(JSON.stringify(request)));
-        return metered(
-          handshakeAnswer.parse(JSON.parse(JSON.stringify(this.#world.responder.handshake(sessionId, parsed, caller)))),
-        );
+        this.beforeCall('handshake');
+        const fault = this.handshakeFault;
+        this.handshakeFault = 'none';
+        return faulty(fault, () => {
+          const parsed = handshakeRequest.parse(overTheWire(request));
+          return handshakeAnswer.parse(overTheWire(this.#world.responder.handshake(sessionId, parsed, caller())));
+        });
       },
       exchange: async (sessionId, sent) => {
         await this.beforeExchange();
+        this.beforeCall('exchange');
         const fault = this.fault;
         this.fault = 'none';
-        if (fault === 'request-lost') throw new SyncError('cloud_unavailable', 'the request is lost');
-        const text = JSON.stringify({ ...sent, limit: this.#world.pageLimit });
-        const serve = (): BatchAnswer => {
-          const answer = this.#world.responder.exchange(sessionId, batch.parse(JSON.parse(text)), caller);
-          return batchAnswer.parse(JSON.parse(JSON.stringify(answer)));
-        };
-        const answer = serve();
-        this.exchanges.push({ batch: sent, answer });
-        if (fault === 'duplicated') serve();
-        if (fault === 'answer-lost') throw new SyncError('cloud_unavailable', 'the answer is lost');
-        return metered(answer);
+        return faulty(fault, () => {
+          const incoming = batch.parse(overTheWire({ ...sent, limit: this.#world.pageLimit }));
+          const answer = batchAnswer.parse(overTheWire(this.#world.responder.exchange(sessionId, incoming, caller())));
+          this.exchanges.push({ batch: sent, answer });
+          return answer;
+        });
       },
     };
   }
 }
 
-/** A pause ends at once; a wait never does, so that whoever waits has to be answered. */
-function sleep(ms: number): Promise<void> {
-  return ms === 0 ? Promise.resolve() : new Promise(() => undefined);
+function overTheWire(message: unknown): unknown {
+  const text = JSON.stringify(message);
+  if (text.length > LIMITS.batchBytes) throw new SyncError('too_large', 'the message is too large');
+  return JSON.parse(text);
 }
 
-function metered<T>(value: T): Metered<T> {
+/** What was sent twice is answered twice, and the node hears the first answer. */
+function faulty<T>(fault: Fault, serve: () => T): Metered<T> {
+  if (fault === 'request-lost') throw new SyncError('cloud_unavailable', 'the request is lost');
+  const value = serve();
+  if (fault === 'duplicated') serve();
+  if (fault === 'answer-lost') throw new SyncError('cloud_unavailable', 'the answer is lost');
   return { value, bytesUp: 0, bytesDown: 0 };
 }
 
 export function made<T>(value: T | undefined): T {
   if (value === undefined) throw new Error('a bad name in a test');
   return value;
+}
+
+export function entityType(text: string): EntityType {
+  return made(toEntityType(text));
 }
 
 export function entityId(text: string): EntityId {

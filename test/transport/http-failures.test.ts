@@ -2,7 +2,7 @@ import { inflateSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 import { toNodeId } from '../../src/core/ids.ts';
 import { httpUpstream } from '../../src/transport/http.ts';
-import { made } from '../sync/world.ts';
+import { made, World } from '../sync/world.ts';
 
 const CONNECT = { nodeId: made(toNodeId('a')), protocol: 1 };
 
@@ -11,6 +11,7 @@ function cloudThat(answer: () => Response | Promise<Response>) {
   const asked: Request[] = [];
   const upstream = httpUpstream({
     url: 'https://cloud.example/v1',
+    clock: new World().clock,
     token: async () => 'a.bearer.token',
     fetch: async (input, init) => {
       asked.push(new Request(input, init));
@@ -68,8 +69,8 @@ test.each([
     { code: 'cloud_unavailable', details: {} },
   ],
   ['a page of a proxy', html(502), { code: 'cloud_unavailable', message: 'the cloud answered 502', details: {} }],
-  ['a page of a proxy that says all is well', html(200), { code: 'bad_json' }],
-  ['JSON that is no answer', () => Response.json({ hello: 'world' }), { code: 'bad_request' }],
+  ['a page of a proxy that says all is well', html(200), { code: 'cloud_unavailable' }],
+  ['JSON that is no answer', () => Response.json({ hello: 'world' }), { code: 'internal' }],
   [
     'nothing at all',
     () => Promise.reject(new TypeError('network error')),

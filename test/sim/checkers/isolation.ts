@@ -6,7 +6,7 @@ import { require } from '../violation.ts';
 /** I9: every record says of which space it is, and none is seen in the other. Names and ids are the same in both. */
 export function checkNodeIsolation({ name }: Space, node: NodeHost): void {
   for (const key of node.disk.recordKeys()) checkData(name, node.disk.readRecord(key)?.data, `${node.nodeId} ${key}`);
-  for (const { change } of node.disk.readQueue()) checkData(name, change.data, `${node.nodeId} ${change.id}`);
+  for (const { change } of node.disk.readQueue(0)) checkData(name, change.data, `${node.nodeId} ${change.id}`);
 }
 
 export function checkCloudIsolation({ name, cloud, history, d1 }: Space): void {

@@ -27,25 +27,25 @@ export const claimingToHaveAll: Route = oneForEach((usual) => ({
   receive: (message) => usual.receive(message)?.replace('"covered":false', '"covered":true'),
 }));
 
-/**
- * The cloud says to the first who ask that there is nothing new; so late in a run all can still come to rest. Not to those
- * who have heard of more than they have: that breaks other promises first.
- */
+/** The cloud says every other time that there is nothing new, at first. */
 export const hidingNews: Route = oneForEach((usual) => {
   let reads = 0;
   return {
     receive: (message) => {
       const answer = usual.receive(message);
       const batch = message.method === 'exchange' ? JSON.parse(message.text) : undefined;
-      const isPlainRead = batch?.changes.length === 0 && batch.requires === undefined && batch.since === batch.cursor;
+      const isPlainRead = batch?.changes.length === 0 && batch.since === batch.cursor;
       if (!isPlainRead || !answer?.startsWith('{"ok":true')) return answer;
       reads += 1;
-      if (reads > HIDDEN_READS) return answer;
+      if (reads % 2 === 0 || reads > HIDDEN_READS) return answer;
       const { digest: _, ...value } = JSON.parse(answer).value;
       return JSON.stringify({ ok: true, value: { ...value, changes: [], cursor: batch.cursor, more: false } });
     },
   };
 });
+
+/** Few enough that all come to rest in the end. */
+const HIDDEN_READS = 60;
 
 /** Of one endpoint one stand-in is made, so that it can remember. */
 function oneForEach(standIn: (usual: Endpoint) => Endpoint): Route {
@@ -57,7 +57,6 @@ function oneForEach(standIn: (usual: Endpoint) => Endpoint): Route {
   };
 }
 
-const HIDDEN_READS = 20;
 const NEW_COUNTERS = 1_000;
 
 function asNew(message: Message): Message {
@@ -66,5 +65,6 @@ function asNew(message: Message): Message {
     const counter = Number(change.id.slice(change.id.indexOf(':') + 1)) + NEW_COUNTERS;
     return { ...change, id: `${change.nodeId}:${counter}` };
   });
-  return { ...message, text: JSON.stringify({ ...batch, batchId: `${batch.batchId}-again`, changes }) };
+  const { checksum: _, digest: __, ...again } = { ...batch, batchId: `${batch.batchId}-again`, changes };
+  return { ...message, text: JSON.stringify(again) };
 }

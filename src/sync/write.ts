@@ -1,0 +1,29 @@
+import type { Priority } from '../core/change.ts';
+import type { Operation } from '../core/delta.ts';
+import type { EntityId, EntityType } from '../core/ids.ts';
+import type { JsonObject } from '../core/json.ts';
+import type { Precondition } from '../core/precondition.ts';
+
+/** What a caller wants done to one entity. */
+export type Write = { readonly entityType: EntityType; readonly entityId: EntityId } & WriteContent & WriteOptions;
+
+export type WriteContent =
+  | { readonly kind: 'put'; readonly data: JsonObject }
+  | { readonly kind: 'patch'; readonly operations: readonly Operation[] }
+  | { readonly kind: 'merge-patch'; readonly patch: JsonObject }
+  | { readonly kind: 'delete' };
+
+export interface WriteOptions extends Precondition {
+  readonly priority?: Priority | undefined;
+  /** False: the write is sent as a step of its own, whatever the policy says. */
+  readonly coalesce?: boolean | undefined;
+}
+
+/** What a write did. */
+export interface Written {
+  readonly changeId: string;
+  readonly version: string;
+  readonly created: boolean;
+  /** The record after the write; null: deleted. */
+  readonly data: JsonObject | null;
+}

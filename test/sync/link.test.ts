@@ -1,0 +1,167 @@
+import { describe, expect, test } from 'vitest';
+import { SyncError } from '../../src/protocol/errors.ts';
+import { LIMITS } from '../../src/protocol/limits.ts';
+import { awaitResolution } from '../../src/sync/late-resolution.ts';
+import { entityId, Node, TYPE, World } from './world.ts';
+
+const strongRead = { level: 'strong', after: {}, waitMs: 1_000 } as const;
+const eventualRead = { level: 'eventual', after: {}, waitMs: 1_000 } as const;
+const entity = { entityType: TYPE, entityId: entityId('x') };
+
+function single() {
+  const world = new World();
+  return { world, a: new Node(world, 'a') };
+}
+
+describe('a node that is cut off', () => {
+  test('is offline, also when it was idle, and waits for no time to pass', async () => {
+    const { a } = single();
+    a.link.setOnline(false);
+    expect(a.link.state).toBe('offline');
+    const { summary } = await a.link.sync();
+    expect(summary).toMatchObject({ success: false, error: { code: 'cloud_unavailable' } });
+    expect(a.link.state).toBe('offline');
+    expect(a.link.nextAttemptAtMs).toBeNull();
+    a.link.setOnline(true);
+    expect((await a.link.sync()).summary.success).toBe(true);
+    expect(a.link.state).toBe('idle');
+  });
+
+  test('in the middle of a sync, sends nothing more', async () => {
+    const { world, a } = single();
+    for (let index = 0; index < 7; index += 1) a.put(`e${index}`, { index });
+    a.beforeCall = (call) => {
+      if (call === 'exchange') a.link.setOnline(false);
+    };
+    expect((await a.link.sync()).summary).toMatchObject({ success: false, uploaded: 3 });
+    expect(a.link.state).toBe('offline');
+    expect(a.link.nextAttemptAtMs).toBeNull();
+    expect(world.sequencer.meta.seq).toBe(3);
+    expect(a.replica.queueStats()).toMatchObject({ pending: 4, syncing: 0 });
+  });
+
+  test('says so with a time after which to ask again', async () => {
+    const { a } = single();
+    a.link.setOnline(false);
+    const refusal = { code: 'cloud_unavailable', details: { retryAfterMs: 30_000 } };
+    await expect(a.access.satisfy(strongRead)).rejects.toMatchObject(refusal);
+    await expect(a.access.writeStrong({ ...entity, kind: 'delete' }, {}, 1)).rejects.toMatchObject(refusal);
+  });
+});
+
+test('an unknown outcome comes with a time after which to ask again', async () => {
+  const { a } = single();
+  await a.link.sync();
+  a.fault = 'answer-lost';
+  await expect(a.access.writeStrong({ ...entity, kind: 'put', data: {} }, {}, 1_000)).rejects.toMatchObject({
+    code: 'outcome_unknown',
+    details: { retryAfterMs: 1_000 },
+  });
+});
+
+describe('a failure', () => {
+  test.each(['connect', 'handshake', 'exchange'] as const)(
+    'of the way to %s leaves the node offline',
+    async (failing) => {
+      const { world, a } = single();
+      a.beforeCall = (call) => {
+        if (call === failing) throw new SyncError('cloud_unavailable', 'the cloud is away');
+      };
+      await a.link.sync();
+      expect(a.link.state).toBe('offline');
+      expect(a.link.nextAttemptAtMs).toBeGreaterThan(world.nowMs);
+      expect(a.errors).toEqual([]);
+    },
+  );
+
+  test.each(['handshake', 'exchange'] as const)('that the cloud answers to %s is none of the link', async (failing) => {
+    const { world, a } = single();
+    a.beforeCall = (call) => {
+      if (call === failing) throw new SyncError('forbidden', 'the token is for another node');
+    };
+    await a.link.sync();
+    expect(a.link.state).toBe('idle');
+    expect(a.link.nextAttemptAtMs).toBeGreaterThan(world.nowMs);
+  });
+
+  test('that is a bug is told to the log, with where it was, and tried again', async () => {
+    const { world, a } = single();
+    a.put('x', { n: 1 });
+    a.beforeCall = () => {
+      throw new TypeError('it is not a function');
+    };
+    expect((await a.link.sync()).summary.error).toEqual({ code: 'internal', detail: 'it is not a function' });
+    expect(a.errors).toMatchObject([{ event: 'sync_failed', node: 'a' }]);
+    expect(a.errors[0]?.['error']).toContain('link.test.ts');
+    expect(a.link.nextAttemptAtMs).toBeGreaterThan(world.nowMs);
+    a.beforeCall = () => undefined;
+    expect((await a.link.sync()).summary.success).toBe(true);
+    expect(a.replica.queueStats().total).toBe(0);
+  });
+});
+
+test('[I7] a sync that does not reach the head is no success, and the next one goes on where it ended', async () => {
+  const world = new World();
+  const b = new Node(world, 'b');
+  const count = LIMITS.exchangesPerSync + 10;
+  world.sequencer.commit((commit) => {
+    for (let index = 0; index < count; index += 1) {
+      const id = commit.cloudDot();
+      const stamp = commit.stampNow('cloud');
+      const source = { id, entityType: TYPE, entityId: entityId(`e${index}`), stamp };
+      commit.put(source, undefined, { data: { index }, written: 'whole', stamp }, id);
+    }
+  });
+  world.pageLimit = 1;
+  await expect(b.access.satisfy(strongRead)).rejects.toMatchObject({ code: 'overloaded' });
+  expect(b.link.lastSummary).toMatchObject({ success: false });
+  expect(b.link.nextAttemptAtMs).toBeNull();
+  expect(b.replica.isPulling()).toBe(true);
+  expect(b.exchanges).toHaveLength(LIMITS.exchangesPerSync);
+  expect(await b.access.satisfy(strongRead)).toMatchObject({ source: 'cloud' });
+  expect(b.exchanges).toHaveLength(count);
+  expect(b.replica.meta.cursor).toBe(count);
+  expect(b.replica.isPulling()).toBe(false);
+});
+
+test('a node that never had everything has no staleness', async () => {
+  const { world, a } = single();
+  a.link.setOnline(false);
+  expect(await a.access.satisfy(eventualRead)).toEqual({ source: 'edge', stalenessMs: null });
+  expect(await a.access.satisfy({ ...eventualRead, maxStalenessMs: 10 })).toEqual({
+    source: 'edge',
+    stalenessMs: null,
+  });
+  a.link.setOnline(true);
+  expect(await a.access.satisfy(eventualRead)).toEqual({ source: 'edge', stalenessMs: 0 });
+  world.nowMs += 7;
+  expect(a.replica.stalenessMs()).toBe(7);
+});
+
+describe('no wait goes on that nobody needs', () => {
+  test('after reads and writes', async () => {
+    const { world, a } = single();
+    await a.access.satisfy(strongRead);
+    await a.access.satisfy(eventualRead);
+    await a.access.writeStrong({ ...entity, kind: 'put', data: { n: 1 } }, {}, 1_000);
+    await a.access.satisfy({ level: 'causal', after: { cloud: 1 }, waitMs: 1_000 });
+    await a.access.write({ ...entity, kind: 'put', data: { n: 2 } }, { other: 1 }, 1_000);
+    expect(world.waits.size).toBe(0);
+  });
+
+  test('after resolvers, in the cloud and at a node', async () => {
+    const world = new World();
+    const answer = Promise.resolve({ winner: 'local', resolvedData: {} });
+    await awaitResolution(world.sequencer, { conflictId: 'none', answer }, world.clock).catch(() => undefined);
+    const asking = new World({ policy: { conflict: 'custom', custom: 'node' } });
+    const [a, b] = [new Node(asking, 'a'), new Node(asking, 'b')];
+    b.resolve = () => ({ winner: 'remote', resolvedData: { resolved: true } });
+    a.put('x', { n: 1 });
+    for (const node of [a, b]) await node.link.sync();
+    a.put('x', { n: 2 });
+    b.put('x', { n: 3 });
+    for (const node of [a, b]) await node.link.sync();
+    expect(b.read('x')).toEqual({ resolved: true });
+    expect([world.waits.size, asking.waits.size]).toEqual([0, 0]);
+  });
+});

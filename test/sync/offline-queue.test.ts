@@ -1,0 +1,317 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { type Change, dotOf, type Priority } from '../../src/core/change.ts';
+import { type EntityKey, entityKey } from '../../src/core/ids.ts';
+import { LIMITS } from '../../src/protocol/limits.ts';
+import { OfflineQueue } from '../../src/sync/offline-queue.ts';
+import type { QueuedChange } from '../../src/sync/ports.ts';
+import { entityId, Node, TYPE, World } from './world.ts';
+
+const NOW = 10_000_000;
+const all = { maxChanges: 1_000, maxBytes: 1e9, first: new Set<EntityKey>(), least: 'normal', nowMs: NOW } as const;
+
+function queued(order: number, entity: string, priority: Priority, over: Partial<QueuedChange> = {}): QueuedChange {
+  const change = {
+    id: `a:${order}`,
+    nodeId: 'a',
+    entityType: TYPE,
+    entityId: entityId(entity),
+    operation: 'update',
+    data: { order },
+    base: {},
+    stamp: '000000000001-0000-a',
+    timestamp: 1,
+    priority,
+  } as unknown as Change;
+  const row = { slot: order, order, change, queuedAtMs: NOW, bytes: 100 };
+  return { ...row, retryCount: 0, lastAttemptMs: null, error: null, ...over };
+}
+
+const idsOf = (changes: readonly QueuedChange[]) => changes.map(({ change }) => change.id);
+
+describe('what goes next', () => {
+  test('what presses, with all that it depends on before it; then the rest in its order', () => {
+    const queue = new OfflineQueue([
+      queued(1, 'x', 'normal'),
+      queued(2, 'y', 'normal'),
+      queued(3, 'x', 'critical'),
+      queued(4, 'z', 'high'),
+    ]);
+    expect(idsOf(queue.select(all))).toEqual(['a:1', 'a:3', 'a:4', 'a:2']);
+    expect(idsOf(queue.select({ ...all, least: 'high' }))).toEqual(['a:1', 'a:3', 'a:4']);
+    expect(idsOf(queue.select({ ...all, least: 'critical' }))).toEqual(['a:1', 'a:3']);
+    const first = new Set([entityKey(queued(2, 'y', 'normal').change)]);
+    expect(idsOf(queue.select({ ...all, first }))).toEqual(['a:2', 'a:1', 'a:3', 'a:4']);
+  });
+
+  test('[I11] what has waited too long goes before all others, by every plan', () => {
+    const old = { queuedAtMs: NOW - LIMITS.maxQueueAgeMs };
+    const queue = new OfflineQueue([
+      queued(1, 'x', 'normal', old),
+      queued(2, 'y', 'critical'),
+      queued(3, 'z', 'normal'),
+    ]);
+    expect(idsOf(queue.select({ ...all, least: 'critical' }))).toEqual(['a:1', 'a:2']);
+    expect(queue.hasUnsent('critical', NOW)).toBe(true);
+    queue.remove('a:1');
+    queue.remove('a:2');
+    expect(queue.hasUnsent('critical', NOW)).toBe(false);
+    expect(queue.hasUnsent('normal', NOW)).toBe(true);
+  });
+
+  test('[I10] a batch is bounded in changes and bytes, but one goes whatever its size', () => {
+    const queue = new OfflineQueue([1, 2, 3].map((order) => queued(order, `e${order}`, 'normal')));
+    expect(queue.select({ ...all, maxChanges: 2 })).toHaveLength(2);
+    expect(queue.select({ ...all, maxBytes: 250 })).toHaveLength(2);
+    expect(queue.select({ ...all, maxBytes: 1 })).toHaveLength(1);
+  });
+
+  test('what is under way, answered or dead does not go', () => {
+    const error = { code: 'invalid_data', detail: '' };
+    const queue = new OfflineQueue([
+      queued(1, 'x', 'normal'),
+      queued(2, 'y', 'normal'),
+      queued(3, 'z', 'normal', { error }),
+    ]);
+    queue.markInFlight(['a:1']);
+    queue.markAnswered([{ id: 'a:2', status: 'applied' }]);
+    expect(queue.select(all)).toEqual([]);
+    expect(queue.stats(NOW)).toMatchObject({ syncing: 2, dead: 1, pending: 0, total: 3 });
+    queue.markInFlight([]);
+    queue.forgetAnswered();
+    expect(idsOf(queue.select(all))).toEqual(['a:1', 'a:2']);
+  });
+
+  test('whatever happened before, it is what a plain list would give', () => {
+    const order = fc.integer({ min: 1, max: 12 });
+    const step = fc.oneof(
+      fc.record({
+        do: fc.constant('put' as const),
+        order,
+        entity: fc.constantFrom('x', 'y', 'z'),
+        priority: fc.constantFrom<Priority>('critical', 'high', 'normal'),
+      }),
+      fc.record({ do: fc.constant('remove' as const), order }),
+      fc.record({ do: fc.constant('fly' as const), orders: fc.uniqueArray(order, { maxLength: 4 }) }),
+    );
+    fc.assert(
+      fc.property(
+        fc.array(step, { maxLength: 40 }),
+        fc.constantFrom<Priority>('critical', 'high', 'normal'),
+        (steps, least) => {
+          const queue = new OfflineQueue([]);
+          const model = new Map<number, QueuedChange>();
+          let flying: number[] = [];
+          for (const one of steps) {
+            if (one.do === 'fly') {
+              flying = one.orders;
+              queue.markInFlight(one.orders.map((n) => `a:${n}`));
+            } else if (one.do === 'remove') {
+              model.delete(one.order);
+              queue.remove(`a:${one.order}`);
+            } else {
+              const next = queued(one.order, model.get(one.order)?.change.entityId ?? one.entity, one.priority);
+              model.set(one.order, next);
+              queue.put(next);
+            }
+          }
+          const rank = (priority: Priority | undefined) => ['critical', 'high', 'normal'].indexOf(priority ?? 'normal');
+          const unsent = [...model.values()]
+            .filter(({ order: n }) => !flying.includes(n))
+            .sort((a, b) => a.order - b.order);
+          const wanted = unsent.filter(({ change }) => rank(change.priority) <= rank(least));
+          const sent = queue.select({ ...all, least });
+          const ids = idsOf(sent);
+          expect(new Set(ids).size).toBe(ids.length);
+          // All that may go goes, and with it, in order, what it depends on and nothing else.
+          for (const { change } of wanted) expect(ids).toContain(change.id);
+          for (const [index, one] of sent.entries()) {
+            const mates = sent.filter(({ change }) => change.entityId === one.change.entityId);
+            expect(mates).toEqual([...mates].sort((a, b) => a.order - b.order));
+            const isNeeded = sent
+              .slice(index)
+              .some(({ change }) => change.entityId === one.change.entityId && rank(change.priority) <= rank(least));
+            expect(isNeeded).toBe(true);
+          }
+          expect(queue.hasUnsent(least, NOW)).toBe(wanted.length > 0);
+          const counts = queue.stats(NOW);
+          expect(counts.total).toBe(model.size);
+          expect(counts.bytes).toBe(model.size * 100);
+        },
+      ),
+    );
+  });
+});
+
+describe('changes that go into one another', () => {
+  const settle = async (world: World, ...nodes: Node[]) => {
+    for (let round = 0; round < 2; round += 1) for (const node of nodes) await node.link.sync();
+    return world.cloudStore.readNode(nodes[0]?.nodeId ?? ('a' as never))?.received;
+  };
+
+  test('a sensor that wrote 10,000 times offline uploads one record, and its counters are all known', async () => {
+    const world = new World();
+    const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
+    for (let n = 1; n <= 10_000; n += 1) a.put(n % 2 === 0 ? 'even' : 'odd', { n });
+    expect(a.replica.queueStats().pending).toBe(2);
+    expect(await settle(world, a, b)).toEqual({ upTo: 10_000, extra: [] });
+    const sent = a.exchanges.flatMap(({ batch }) => batch.changes);
+    expect(sent.map(({ data }) => data)).toEqual([{ n: 9_999 }, { n: 10_000 }]);
+    expect(b.list()).toEqual({ even: { n: 10_000 }, odd: { n: 9_999 } });
+  });
+
+  test('what was made and deleted is never sent, and leaves no hole; a restart does not use its counters again', async () => {
+    const world = new World();
+    const a = new Node(world, 'a');
+    a.put('x', { n: 1 });
+    a.write('x', { kind: 'delete' });
+    expect(a.replica.queueStats().total).toBe(0);
+    a.restart();
+    expect(a.put('y', { n: 2 })).toBe('a:3');
+    expect(await settle(world, a)).toEqual({ upTo: 3, extra: [] });
+    expect(a.exchanges.flatMap(({ batch }) => batch.changes)).toHaveLength(1);
+  });
+
+  test('[I2] what may have left stays as it is: after a batch, and after a restart', async () => {
+    const world = new World();
+    const a = new Node(world, 'a');
+    a.put('x', { n: 1 });
+    a.fault = 'answer-lost';
+    await a.link.sync();
+    a.write('x', { kind: 'patch', operations: [{ op: 'increment', path: 'n', value: 1 }] });
+    a.restart();
+    a.write('x', { kind: 'patch', operations: [{ op: 'increment', path: 'n', value: 1 }] });
+    expect(a.replica.queueStats().total).toBe(3);
+    await settle(world, a);
+    expect(a.read('x')).toEqual({ n: 3 });
+  });
+
+  test('where the policy or the write says so, every step goes', async () => {
+    const strict = new Node(new World({ policy: { coalesce: false } }), 'a');
+    const usual = new Node(new World(), 'a');
+    for (const node of [strict, usual]) for (let n = 0; n < 3; n += 1) node.put('x', { n });
+    expect([strict.replica.queueStats().total, usual.replica.queueStats().total]).toEqual([3, 1]);
+    usual.replica.write(
+      { entityType: TYPE, entityId: entityId('x'), kind: 'put', data: { n: 9 }, coalesce: false },
+      {},
+    );
+    expect(usual.replica.queueStats().total).toBe(2);
+  });
+
+  test('what was written before a change from elsewhere arrived, and what was written after it, stay two', async () => {
+    const world = new World({ policy: { conflict: 'merge' } });
+    const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
+    a.put('x', { n: 1, m: 1 });
+    await settle(world, a, b);
+    b.write('x', { kind: 'patch', operations: [{ op: 'set', path: 'm', value: 2 }] });
+    await b.link.sync();
+    a.write('x', { kind: 'patch', operations: [{ op: 'set', path: 'n', value: 2 }] });
+    // A pull in between that takes nothing of the queue.
+    a.fault = 'request-lost';
+    await a.link.sync();
+    a.restart();
+    a.write('x', { kind: 'patch', operations: [{ op: 'set', path: 'n', value: 3 }] });
+    expect(a.replica.queueStats().total).toBe(2);
+    await settle(world, a, b);
+    expect(b.read('x')).toEqual({ n: 3, m: 2 });
+  });
+});
+
+describe('what the cloud has', () => {
+  test('stays for a day, and its rows are used again after that', async () => {
+    const world = new World();
+    const a = new Node(world, 'a');
+    const write = async (count: number) => {
+      for (let n = 0; n < count; n += 1) a.put(`e${n}`, { at: world.nowMs });
+      await a.link.sync();
+    };
+    await write(5);
+    expect(a.store.lastSlot()).toBe(5);
+    world.nowMs += 3_600_000;
+    await write(3);
+    expect(a.store.lastSlot()).toBe(8);
+    world.nowMs += LIMITS.retainSyncedMs;
+    await write(7);
+    expect(a.store.lastSlot()).toBe(8);
+    a.restart();
+    await write(1);
+    expect(a.store.lastSlot()).toBeLessThanOrEqual(9);
+  });
+
+  test('[I1] is given back to a cloud that lost it', async () => {
+    const world = new World();
+    const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
+    a.put('x', { n: 1 });
+    await a.link.sync();
+    a.put('y', { n: 2 });
+    await a.link.sync();
+    expect(a.replica.queueStats().total).toBe(0);
+    world.loseCloud();
+    await a.link.sync();
+    await a.link.sync();
+    await b.link.sync();
+    expect(b.list()).toEqual({ x: { n: 1 }, y: { n: 2 } });
+    expect(a.list()).toEqual(b.list());
+  });
+});
+
+describe('dead letters', () => {
+  const strict = async () => {
+    const world = new World({ policy: { coalesce: false } });
+    const a = new Node(world, 'a');
+    a.put('x', { n: 1 });
+    await a.link.sync();
+    world.refuse = (change) => change.data?.['bad'] === true;
+    const bad = a.put('x', { bad: true });
+    a.put('y', { n: 2 });
+    await a.link.sync();
+    return { world, a, bad };
+  };
+
+  test('[I11] a change that is refused is dead, with its reason; the record is what it was without it', async () => {
+    const { a, bad } = await strict();
+    expect(a.list()).toEqual({ x: { n: 1 }, y: { n: 2 } });
+    const { items } = a.replica.listQueue('dead', undefined, 10);
+    expect(items).toMatchObject([{ change: { id: bad }, status: 'dead', error: { code: 'invalid_data' } }]);
+  });
+
+  test('can be sent again, as it is or mended, under a new counter', async () => {
+    const { world, a, bad } = await strict();
+    const again = a.replica.retryDead(bad);
+    expect(dotOf({ id: again }).counter).toBeGreaterThan(dotOf({ id: bad }).counter);
+    await a.link.sync();
+    const { items } = a.replica.listQueue('dead', undefined, 10);
+    expect(items.map(({ change }) => change.id)).toEqual([again]);
+    a.replica.retryDead(again, { mended: true });
+    await a.link.sync();
+    expect(a.replica.queueStats().total).toBe(0);
+    expect(a.read('x')).toEqual({ mended: true });
+    expect(world.cloudStore.readNode(a.nodeId)?.received.extra).toEqual([]);
+  });
+
+  test('can be given up; what is not dead can not', async () => {
+    const { world, a, bad } = await strict();
+    const pending = a.put('z', { n: 3 });
+    expect(() => a.replica.discardDead(pending)).toThrow(expect.objectContaining({ code: 'not_dead' }));
+    expect(() => a.replica.retryDead(pending)).toThrow(expect.objectContaining({ code: 'not_dead' }));
+    expect(() => a.replica.discardDead('a:99')).toThrow(expect.objectContaining({ code: 'not_found' }));
+    a.replica.discardDead(bad);
+    a.restart();
+    await a.link.sync();
+    expect(a.replica.queueStats().total).toBe(0);
+    expect(world.cloudStore.readNode(a.nodeId)?.received.extra).toEqual([]);
+  });
+});
+
+test('[I10] a queue that is full refuses a write, and keeps what it has', () => {
+  const a = new Node(new World({ policy: { coalesce: false } }), 'a');
+  const data = { text: 'x'.repeat(200_000) };
+  const fill = () => {
+    for (let n = 0; n < 200; n += 1) a.put(`e${n}`, data);
+  };
+  expect(fill).toThrow(expect.objectContaining({ code: 'queue_full' }));
+  const { total, bytes } = a.replica.queueStats();
+  expect(bytes).toBeLessThanOrEqual(LIMITS.queueBytes);
+  a.restart();
+  expect(a.replica.queueStats()).toMatchObject({ total, bytes });
+});

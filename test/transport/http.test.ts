@@ -1,0 +1,31 @@
+import { expect, test } from 'vitest';
+import { toNodeId } from '../../src/core/ids.ts';
+import { httpUpstream } from '../../src/transport/http.ts';
+
+const nodeId = toNodeId('a') ?? expect.fail('a bad name');
+const request = { nodeId, protocol: 1 };
+
+function upstreamOf(send: typeof fetch, isPatient = true) {
+  const sleep = () => (isPatient ? new Promise<never>(() => undefined) : Promise.resolve());
+  const token = async () => 'token';
+  return httpUpstream({ url: 'http://cloud/v1', token, clock: { nowMs: () => 0, sleep }, fetch: send });
+}
+
+test.each([
+  ['a problem of the cloud', 409, '{"code":"session_mismatch"}', 'session_mismatch'],
+  ['something in between', 502, '<html></html>', 'cloud_unavailable'],
+  ['a page of something in between', 200, '<html></html>', 'cloud_unavailable'],
+  ['an answer that is none of the protocol', 200, '{"sessionId":1}', 'internal'],
+])('%s is told by its code', async (_, status, body, code) => {
+  await expect(upstreamOf(async () => new Response(body, { status })).connect(request)).rejects.toMatchObject({ code });
+});
+
+test('no answer in time is a failure of the link, and nobody listens to it any more', async () => {
+  let signal: AbortSignal | null | undefined;
+  const upstream = upstreamOf((_, init) => {
+    signal = init?.signal;
+    return new Promise<never>(() => undefined);
+  }, false);
+  await expect(upstream.connect(request)).rejects.toMatchObject({ code: 'cloud_unavailable' });
+  expect(signal?.aborted).toBe(true);
+});
