@@ -117,6 +117,8 @@ export const LIMITS = {
   backoffMs: 30_000,
   /** Pages that one alarm writes to D1; more go to the next one, well within the 15 minutes that an alarm may take. */
   pagesPerAlarm: 50,
+  /** A key server that takes longer is away. */
+  keyServerMs: 5_000,
   /** The `sub` of a bearer token, in characters. OpenID Connect Core 1.0, section 2. */
   subjectChars: 255,
   /** A causal token, in characters. */
