@@ -115,7 +115,7 @@ export class Replica {
   /** What the cloud said at the handshake that it has of this node; true of the state at its head. */
   #reported: DotSet = EMPTY_DOT_SET;
   /** Counters whose change is under way without being queued; no void, until there is no answer. */
-  readonly #awaited = new Map<number, EntityKey>();
+  readonly #awaited = new Set<number>();
   /** Counters of strong writes that the cloud has, and that this replica does not show yet. */
   readonly #unshown = new Set<number>();
 
@@ -281,7 +281,7 @@ export class Replica {
     // The counter is spent before it is sent: after a crash it is void, and never stands for another change.
     this.#saveMeta({ counter });
     this.#took(change);
-    this.#awaited.set(counter, entityKey(write));
+    this.#awaited.add(counter);
     return change;
   }
 
@@ -827,26 +827,18 @@ export class Replica {
 
   #make(write: Write, content: ChangeContent, after: VectorClock, counter: number): Change {
     const now = this.nowMs();
-    const base = merge(after, { [CLOUD]: this.#meta.cursor, [this.nodeId]: counter - 1 });
+    const seen = { [CLOUD]: this.#meta.cursor, ...(counter > 1 ? { [this.nodeId]: counter - 1 } : {}) };
     return {
       id: formatDot({ node: this.nodeId, counter }),
       entityType: write.entityType,
       entityId: write.entityId,
       ...content,
-      base: this.#withoutAwaited(base, entityKey(write)),
+      base: merge(after, seen),
       stamp: stampOf(tick(this.#hlc, now), this.nodeId),
       timestamp: now,
       nodeId: this.nodeId,
       priority: write.priority ?? this.#policy(write).priority,
     };
-  }
-
-  /** A strong change that is under way shows nowhere yet: whoever writes its entity now has not seen it. */
-  #withoutAwaited(base: VectorClock, key: EntityKey): VectorClock {
-    const { [this.nodeId]: own = 0, ...others } = base;
-    let upTo = own;
-    for (const [counter, awaited] of this.#awaited) if (awaited === key) upTo = Math.min(upTo, counter - 1);
-    return upTo > 0 ? { ...others, [this.nodeId]: upTo } : others;
   }
 
   #took(change: Change): void {
@@ -861,7 +853,7 @@ export class Replica {
   /** Counters that were spent and stand for nothing that will be sent. */
   #voids(): (readonly [number, number])[] {
     const counters = Array.from(this.#queue.all(), ({ change }) => dotOf(change).counter);
-    return gaps(addAll(this.#meta.received, [...counters, ...this.#awaited.keys()]), this.#counter);
+    return gaps(addAll(this.#meta.received, [...counters, ...this.#awaited]), this.#counter);
   }
 
   #isSettled({ change, error }: QueuedChange): boolean {

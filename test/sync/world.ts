@@ -42,6 +42,12 @@ export type Call = 'connect' | 'handshake' | 'exchange';
 
 export const TYPE: EntityType = entityType('note');
 
+interface WorldOptions {
+  readonly policy?: Partial<Policy>;
+  readonly types?: Readonly<Record<string, Partial<Policy>>>;
+  readonly cloudPolicies?: Policies;
+}
+
 /** One cloud in memory, production code as its nodes are; time stands still unless told. */
 export class World {
   nowMs = 1_000_000_000_000;
@@ -63,9 +69,14 @@ export class World {
   #nextWait = 0;
   readonly policies: Policies;
 
-  /** @param options `policy`: of every type, here and in the cloud; `cloudPolicies`: where the cloud has others. */
-  constructor({ policy = {}, cloudPolicies }: { policy?: Partial<Policy>; cloudPolicies?: Policies } = {}) {
-    this.policies = { types: {}, default: { ...definePolicies({ types: {} }).default, ...policy } };
+  /**
+   * @param options `policy`: of every type, here and in the cloud, but for `types`, which have their own;
+   *   `cloudPolicies`: where the cloud has others.
+   */
+  constructor({ policy = {}, types = {}, cloudPolicies }: WorldOptions = {}) {
+    const plain = definePolicies({ types: {} }).default;
+    const named = Object.entries(types).map(([entry, own]) => [entry, { ...plain, ...own, entry }]);
+    this.policies = { types: Object.fromEntries(named), default: { ...plain, ...policy } };
     this.cloudPolicies = cloudPolicies ?? this.policies;
     let ids = 0;
     this.entropy = {
