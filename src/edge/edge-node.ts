@@ -19,7 +19,7 @@ import { Link, type SyncSummary } from '../sync/link.ts';
 import type { LinkState } from '../sync/machine.ts';
 import { NodeResolver } from '../sync/node-resolver.ts';
 import type { QueueStats, QueueStatus } from '../sync/offline-queue.ts';
-import { type NetworkReport, type Plan, planFor, UNMEASURED } from '../sync/plan.ts';
+import { leastOf, type NetworkReport, type Plan, planFor, UNMEASURED } from '../sync/plan.ts';
 import type { QueuedChange } from '../sync/ports.ts';
 import { Relay } from '../sync/relay.ts';
 import { Replica, type View } from '../sync/replica.ts';
@@ -145,7 +145,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
       entropy,
       logger,
       isLive: () => this.#isLive(),
-      batchSize: () => this.#plan().batchSize,
+      plan: () => this.#plan(),
     });
     this.#access = new Access(this.#replica, this.#link, clock);
     this.#relay = new Relay({ nodeId, above: carrierFor(env, space), isOnline: () => this.#link.online });
@@ -243,13 +243,13 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
 
   queue(filter: {
     status: QueueStatus | undefined;
-    after: string | undefined;
+    after: number;
     limit: number;
   }): Promise<Result<{ items: QueueItem[]; next: string | null }>> {
     return toResult(() => {
       this.#use();
-      const { items, more } = this.#replica.listQueue(filter.status, filter.after, filter.limit);
-      return { items: items.map(queueItemOf), next: more ? (items.at(-1)?.change.id ?? null) : null };
+      const { items, next } = this.#replica.listQueue(filter.status, filter.after, filter.limit);
+      return { items: items.map(queueItemOf), next: next === null ? null : String(next) };
     });
   }
 
@@ -323,9 +323,11 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
   #wantedAlarmMs(): number | null {
     if (!this.#link.online) return null;
     const nowMs = clock.nowMs();
-    if (this.#replica.hasUnsent() || this.#replica.isPulling())
-      return Math.max(nowMs + SYNC_DELAY_MS, this.#link.nextAttemptAtMs ?? 0);
-    return this.#isLive() ? nowMs + PULL_EVERY_MS : null;
+    const waitMs = this.#replica.isPulling() ? 0 : this.#replica.msUntilUnsent(leastOf(this.#plan()));
+    const sync = waitMs === null ? [] : [nowMs + Math.max(SYNC_DELAY_MS, waitMs)];
+    const pull = this.#isLive() ? [nowMs + PULL_EVERY_MS] : [];
+    const firstMs = Math.min(...sync, ...pull);
+    return firstMs === Number.POSITIVE_INFINITY ? null : Math.max(firstMs, this.#link.nextAttemptAtMs ?? 0);
   }
 
   #use(): void {

@@ -76,24 +76,22 @@ export class OfflineQueue {
   }
 
   /**
-   * Changes of a status (undefined: all) in their order, behind the change `after`; at most `limit`, and no more than
-   * `LIMITS.listBytes` after the first.
+   * Changes of a status (undefined: all) in their order, behind the place `after`; at most `limit`, and no more than
+   * `LIMITS.listBytes` after the first. `next` is the place to go on behind, which stays when a change goes; null: these
+   * were the last.
    */
-  list(
-    status: QueueStatus | undefined,
-    after: string | undefined,
-    limit: number,
-  ): { items: QueuedChange[]; more: boolean } {
-    const from = after === undefined ? 0 : (this.#changes.get(after)?.order ?? 0);
+  list(status: QueueStatus | undefined, after: number, limit: number): { items: QueuedChange[]; next: number | null } {
     const rest = [...this.#changes.values()]
-      .filter((queued) => queued.order > from && (status === undefined || this.statusOf(queued) === status))
+      .filter((queued) => queued.order > after && (status === undefined || this.statusOf(queued) === status))
       .sort((a, b) => a.order - b.order);
     let bytes = 0;
     const end = rest.findIndex((queued, index) => {
       bytes += queued.bytes;
       return index === limit || (index > 0 && bytes > LIMITS.listBytes);
     });
-    return end === -1 ? { items: rest, more: false } : { items: rest.slice(0, end), more: true };
+    return end === -1
+      ? { items: rest, next: null }
+      : { items: rest.slice(0, end), next: rest[end - 1]?.order ?? after };
   }
 
   /** The changes of one entity, oldest first, dead ones left out. */
@@ -165,6 +163,15 @@ export class OfflineQueue {
   hasUnsent(least: Priority, nowMs: number): boolean {
     for (const _ of this.#candidates(least, nowMs)) return true;
     return false;
+  }
+
+  /** When the oldest of what a batch could take was queued, ms since 1970; null: there is none. */
+  oldestUnsentMs(): number | null {
+    const first = PRIORITIES.flatMap((priority) => {
+      for (const { queuedAtMs } of this.#waitingFrom(priority, Number.POSITIVE_INFINITY)) return [queuedAtMs];
+      return [];
+    });
+    return first.length === 0 ? null : Math.min(...first);
   }
 
   /** Whether a change of the entity waits that is neither in the batch under way nor answered for good. */

@@ -70,8 +70,8 @@ export interface View {
 export interface BatchBounds {
   readonly maxChanges: number;
   readonly maxBytes: number;
-  /** The least pressing priority that may go; all, if left out. */
-  readonly least?: Priority | undefined;
+  /** The least pressing priority that may go. */
+  readonly least: Priority;
 }
 
 /** A change of this node, and what the cloud said of it. */
@@ -191,15 +191,22 @@ export class Replica {
     return this.#queue.all();
   }
 
-  /** Whether there is something to send, of at least the given priority. */
-  hasUnsent(least: Priority = 'normal'): boolean {
+  /** Whether there is something to send, of at least the given priority or old enough. */
+  hasUnsent(least: Priority): boolean {
     return this.#queue.hasUnsent(least, this.nowMs()) || this.#voids().length > 0;
   }
 
+  /** How long until there is, ms; null: nothing waits. */
+  msUntilUnsent(least: Priority): number | null {
+    if (this.hasUnsent(least)) return 0;
+    const oldestMs = this.#queue.oldestUnsentMs();
+    return oldestMs === null ? null : Math.max(0, oldestMs + LIMITS.maxQueueAgeMs - this.nowMs());
+  }
+
   /** As {@link OfflineQueue.list}, each with its status. */
-  listQueue(status: QueueStatus | undefined, after: string | undefined, limit: number) {
-    const { items, more } = this.#queue.list(status, after, limit);
-    return { items: items.map((queued) => ({ ...queued, status: this.#queue.statusOf(queued) })), more };
+  listQueue(status: QueueStatus | undefined, after: number, limit: number) {
+    const { items, next } = this.#queue.list(status, after, limit);
+    return { items: items.map((queued) => ({ ...queued, status: this.#queue.statusOf(queued) })), next };
   }
 
   /** Whether a pull has begun and not reached the head. */
@@ -387,7 +394,7 @@ export class Replica {
       maxBytes: strong.length === 0 ? bounds.maxBytes : bounds.maxBytes / 2,
     };
     const first = new Set(strong.map(entityKey));
-    const selected = this.#queue.select({ ...room, first, least: bounds.least ?? 'normal', nowMs: this.nowMs() });
+    const selected = this.#queue.select({ ...room, first, least: bounds.least, nowMs: this.nowMs() });
     this.#queue.markInFlight(selected.map(({ change }) => change.id));
     let left = bounds.maxBytes - selected.reduce((bytes, queued) => bytes + queued.bytes, 0);
     const waited: Change[] = [];

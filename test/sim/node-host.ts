@@ -137,7 +137,10 @@ export class NodeHost implements Endpoint {
       entropy: { id: () => scheduler.random.name(), fraction: () => scheduler.random.fraction() },
       logger: { error: () => undefined },
       isLive: () => true,
-      batchSize: () => Math.min(batchSize, planFor(this.report, UNMEASURED).batchSize),
+      plan: () => {
+        const plan = planFor(this.report, UNMEASURED);
+        return { ...plan, batchSize: Math.min(batchSize, plan.batchSize) };
+      },
     });
     if (!this.isOnline) link.setOnline(false);
     const relay = new Relay({ nodeId, above: simulatedCarrier(way), isOnline: () => link.online });

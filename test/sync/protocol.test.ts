@@ -82,7 +82,7 @@ test('[I4] pages become visible together, at the head', async () => {
     world.nowMs,
   );
   for (let pages = 1; ; pages += 1) {
-    const batch = b.replica.nextBatch(`b${pages}`, { maxChanges: 3, maxBytes: 1e6 }, []);
+    const batch = b.replica.nextBatch(`b${pages}`, { least: 'normal', maxChanges: 3, maxBytes: 1e6 }, []);
     const answer = world.responder.exchange(
       session.sessionId,
       { ...batch, limit: 2, changes: [], void: undefined },

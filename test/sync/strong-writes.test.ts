@@ -254,6 +254,6 @@ test('[I11] of strong writes that got no answer a batch tells as many as one may
     // So no two counters without a change are in a row.
     a.put('y', { index });
   }
-  const { void: told } = a.replica.nextBatch('b', { maxChanges: 1, maxBytes: 1_000 }, []);
+  const { void: told } = a.replica.nextBatch('b', { least: 'normal', maxChanges: 1, maxBytes: 1_000 }, []);
   expect(told).toHaveLength(LIMITS.intervals);
 });

@@ -176,7 +176,7 @@ export class Node {
       entropy,
       logger: { error: (event, fields) => this.errors.push({ event, ...fields }) },
       isLive: () => false,
-      batchSize: () => 3,
+      plan: () => ({ strategy: 'full', batchSize: 3 }),
     });
     this.access = new Access(this.replica, this.link, clock);
   }
