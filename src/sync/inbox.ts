@@ -98,7 +98,8 @@ export function resolveLate(commit: Commit, id: string, output: unknown): void {
     const effect = { data: resolution.resolvedData, written, stamp: stampAfter(conflict, resolution.winner) };
     commit.put({ id: remote.version, entityType, entityId, stamp: remote.stamp }, current, effect, commit.cloudDot());
   }
-  commit.keepConflict(withDecision(conflict, resolution, { by: null, atMs: commit.nowMs, seq: commit.head }));
+  const seq = commit.entity(entityKey(conflict))?.seq ?? conflict.seq;
+  commit.keepConflict(withDecision(conflict, resolution, { by: null, atMs: commit.nowMs, seq }));
 }
 
 function checkPrecondition(current: EntityVersion | undefined, precondition: Precondition): void {

@@ -168,7 +168,7 @@ export class OfflineQueue {
   /** When the oldest of what a batch could take was queued, ms since 1970; null: there is none. */
   oldestUnsentMs(): number | null {
     const first = PRIORITIES.flatMap((priority) => {
-      for (const { queuedAtMs } of this.#waitingFrom(priority, Number.POSITIVE_INFINITY)) return [queuedAtMs];
+      for (const { queuedAtMs } of this.#waitingOf(priority)) return [queuedAtMs];
       return [];
     });
     return first.length === 0 ? null : Math.min(...first);
@@ -225,19 +225,23 @@ export class OfflineQueue {
   }
 
   *#candidates(least: Priority, nowMs: number): Generator<QueuedChange> {
-    for (const priority of PRIORITIES) yield* this.#waitingFrom(priority, nowMs - LIMITS.maxQueueAgeMs);
+    // What was queued by a clock that was far ahead has waited too: how long, nobody can tell.
+    const isOld = ({ queuedAtMs }: QueuedChange) => Math.abs(nowMs - queuedAtMs) >= LIMITS.maxQueueAgeMs;
     for (const priority of PRIORITIES) {
-      yield* this.#waitingFrom(priority, Number.POSITIVE_INFINITY);
+      for (const queued of this.#waitingOf(priority)) {
+        if (!isOld(queued)) break;
+        yield queued;
+      }
+    }
+    for (const priority of PRIORITIES) {
+      yield* this.#waitingOf(priority);
       if (priority === least) return;
     }
   }
 
-  /** Unsent changes of a priority, oldest first, up to the first that is younger. */
-  *#waitingFrom(priority: Priority, queuedUntilMs: number): Generator<QueuedChange> {
-    for (const queued of this.#waiting[priority].values()) {
-      if (queued.queuedAtMs > queuedUntilMs) return;
-      if (this.#isUnsent(queued)) yield queued;
-    }
+  /** Unsent changes of a priority, oldest first. */
+  *#waitingOf(priority: Priority): Generator<QueuedChange> {
+    for (const queued of this.#waiting[priority].values()) if (this.#isUnsent(queued)) yield queued;
   }
 
   #forget(queued: QueuedChange): void {

@@ -112,6 +112,8 @@ export class Replica {
   /** Up to where this replica has everything, as it was there, for the pull under way; 0: it can't be sure of anything. */
   #pullSince: number;
   #stagedPages = 0;
+  /** Where the cloud was when a pull from 0 began that is under way. */
+  #snapshotHead: number | undefined;
   /** What the cloud said at the handshake that it has of this node; true of the state at its head. */
   #reported: DotSet = EMPTY_DOT_SET;
   /** Counters whose change is under way without being queued; no void, until there is no answer. */
@@ -139,10 +141,7 @@ export class Replica {
     this.#pullSince = this.#pullFrom;
     for (const { batch, answer } of options.store.readStaged()) {
       if (this.#stagedPages === 0) this.#pullSince = batch.since ?? 0;
-      this.#stagedPages += 1;
-      this.#pullFrom = answer.cursor;
-      this.#queue.markAnswered(answer.results);
-      this.#noteUnshown(batch, answer);
+      this.#noteStaged(batch, answer);
     }
   }
 
@@ -413,6 +412,7 @@ export class Replica {
       targetNodeId: CLOUD,
       cursor: this.#pullFrom,
       since: this.#pullSince,
+      ...(this.#pullSince === 0 && this.#snapshotHead !== undefined ? { snapshotHead: this.#snapshotHead } : {}),
       lastSyncTimestamp: Math.max(0, Math.floor(this.#meta.lastSyncMs)),
       changes: [...changes, ...waited],
       ...(voids.length === 0 ? {} : { void: voids }),
@@ -439,12 +439,17 @@ export class Replica {
     if (!answer.more) return this.#reachHead({ batch, answer }, askedAtMs);
     assert(answer.cursor > batch.cursor, 'a page that is not the last goes forward');
     this.#store.transaction(() => this.#store.writeStaged(this.#stagedPages, { batch, answer }));
+    this.#noteStaged(batch, answer);
+    this.#queue.markInFlight([]);
+    return undefined;
+  }
+
+  #noteStaged(batch: Batch, answer: BatchAnswer): void {
     this.#stagedPages += 1;
     this.#pullFrom = answer.cursor;
-    this.#queue.markInFlight([]);
+    if (batch.cursor === 0) this.#snapshotHead = entry(answer.vectorClock, CLOUD);
     this.#queue.markAnswered(answer.results);
     this.#noteUnshown(batch, answer);
-    return undefined;
   }
 
   /** A strong write that the cloud has is seen here at the head, and not before. */
@@ -462,13 +467,16 @@ export class Replica {
    */
   resolveConflict(
     id: string,
-    resolved: { attempts: number; answer?: { data: JsonObject | null; reason: string } | undefined },
+    resolved: {
+      attempts: number;
+      answer?: { data: JsonObject | null; reason: string; metadata: JsonObject } | undefined;
+    },
   ): void {
     const queued = this.#queue.get(id);
     if (queued === undefined) return;
     const { attempts, answer } = resolved;
     const conflictId = queued.change.resolves?.conflictId ?? '';
-    const resolves = { conflictId, attempts, reason: answer?.reason ?? '' };
+    const resolves = { conflictId, attempts, reason: answer?.reason ?? '', metadata: answer?.metadata };
     const { operation, data, operations, mergePatch, ...header } = queued.change;
     const base = merge(header.base, { [CLOUD]: this.#meta.cursor });
     const change: Change =
@@ -523,6 +531,7 @@ export class Replica {
     this.#queue.forgetAnswered();
     this.#unshown.clear();
     this.#reported = EMPTY_DOT_SET;
+    this.#snapshotHead = undefined;
     // A state that isn't the cloud's, or not all of it, is mended by reading all of it again.
     this.#pullFrom = head.readsAgain ? 0 : head.meta.cursor;
     this.#pullSince = this.#pullFrom;
@@ -713,6 +722,7 @@ export class Replica {
   #beginAnew(): void {
     this.#store.clearStaged();
     this.#stagedPages = 0;
+    this.#snapshotHead = undefined;
     this.#pullFrom = 0;
     this.#pullSince = 0;
     this.#queue.forgetAnswered();
