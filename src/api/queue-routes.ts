@@ -16,7 +16,7 @@ type C = Context<ApiEnv>;
 export const queueRoutes = new Hono<ApiEnv>()
   .get('/:node/queue', async (c) => {
     const filter = { status: statusOf(c.req.query('status')), after: afterOf(c.req.query('after')), limit: limitOf(c) };
-    return c.json(fromResult(await stub(c).queue(filter)));
+    return c.json(fromResult(await stub(c).listQueue(filter)));
   })
 
   .post('/:node/queue/:changeId/retry', async (c) => {

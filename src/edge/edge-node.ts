@@ -241,7 +241,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
 
   // --- the queue ---
 
-  queue(filter: {
+  listQueue(filter: {
     status: QueueStatus | undefined;
     after: number;
     limit: number;
