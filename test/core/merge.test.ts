@@ -40,6 +40,7 @@ interface Edit {
   readonly operations: readonly Operation[];
   readonly base?: Record<string, number>;
   readonly counter?: number;
+  readonly covers?: Change['covers'];
 }
 
 /** What the cloud has after edits that had all seen seq 1 and nothing else, in the order of their arrival. */
@@ -49,7 +50,7 @@ function arrive(edits: readonly Edit[], start: EntityVersion = began()): EntityV
 
 function take(
   current: EntityVersion,
-  { node, at, operations, base = { cloud: 1 }, counter = 1 }: Edit,
+  { node, at, operations, base = { cloud: 1 }, counter = 1, covers }: Edit,
   policy = merging,
 ): EntityVersion {
   const applied = applyOperations(BASE, operations);
@@ -63,6 +64,7 @@ function take(
     data: applied.data,
     operations,
     base,
+    covers,
     stamp: stampAt(at, node),
     timestamp: at,
   };
@@ -274,6 +276,13 @@ describe('after one record took the place of another, a merge', () => {
     expect(take(decided, one('r', 25, set('s', 'r'))).data?.['s']).toBe('both');
     expect(take(decided, next('q', 29, set('s', 'again'))).data?.['s']).toBe('both');
   });
+});
+
+test('a writer has seen what its change absorbed', () => {
+  const version = arrive([one('p', 30, set('s', 'p')), one('q', 40, set('n', 1))]);
+  const absorbing = { ...one('p', 20, set('s', 'again')), counter: 3, covers: [[1, 2]] } as const;
+  expect(take(version, absorbing).data).toMatchObject({ s: 'again', n: 1 });
+  expect(take(version, { ...absorbing, covers: [[2, 2]] }).data).toMatchObject({ s: 'p', n: 1 });
 });
 
 describe('a merge tells', () => {
