@@ -140,19 +140,19 @@ function withoutEmpty(value: JsonValue): JsonValue {
 }
 
 describe('whatever order updates arrive in', () => {
-  test('[R11] of two, each field ends with the later of what was given to it, or to what is above or below it', () => {
+  test('of two, each field ends with the later of what was given to it, or to what is above or below it', () => {
     fc.assert(fc.property(editsOf(setting, 2), expectOneState), { numRuns: 3_000 });
   });
 
-  test('[R11] of three, too, where no field is inside another', () => {
+  test('of three, too, where no field is inside another', () => {
     fc.assert(fc.property(editsOf(settingOf('a.x', 'a.y', 'a.z', 's', 'l'), 3), expectOneState), { numRuns: 3_000 });
   });
 
-  test('[R11] values and increments of two', () => {
+  test('values and increments of two', () => {
     fc.assert(fc.property(editsOf(fc.oneof(setting, counting), 2), expectOneState), { numRuns: 3_000 });
   });
 
-  test('[R15] increments come to the sum of all', () => {
+  test('increments come to the sum of all', () => {
     fc.assert(
       fc.property(editsOf(counting, 3), (edits) => {
         expectOneState(edits);
@@ -352,7 +352,7 @@ describe('marks', () => {
     expect(take(version, { ...folded, base: { cloud: version.seq } }).data?.['f0']).toBe('q');
   });
 
-  test('[I10] that became one were seen by none of their writers', () => {
+  test('that became one were seen by none of their writers', () => {
     const unseen = Array.from({ length: MAX_MARKS + 1 }, (_, i): Edit => {
       return { ...one('p', 10, set(`f${i + 1}`, i)), counter: i + 1, base: { cloud: 1, p: i } };
     });

@@ -27,7 +27,7 @@ function change(counter: number, content: object, id = 'x') {
 
 const conflicts = (world: World) => world.cloudStore.listConflicts({ status: 'all', after: '', limit: 10 });
 
-test('[I3] a whole record behind a delta that has to be sent once more waits for it; those of others do not', async () => {
+test('a whole record behind a delta that has to be sent once more waits for it; those of others do not', async () => {
   const { world, send } = await session({});
   const delta = change(1, { operations: [{ op: 'increment', path: 'n', value: 1 }] });
   const changes = [delta, change(2, { data: { n: 9 } }), change(3, { data: { n: 9 } }, 'y')];

@@ -120,7 +120,7 @@ describe('a change that absorbed earlier ones of its node', () => {
     expect(received()).toEqual({ upTo: 4, extra: [[6, 6]] });
   });
 
-  test('[I3] is no conflict with them, whatever its stamp', () => {
+  test('is no conflict with them, whatever its stamp', () => {
     const { world, send } = session();
     send('b1', change(1));
     expect(send('b2', change(3, [[1, 2]]))).toEqual([{ id: 'a:3', status: 'applied', seq: 2 }]);
