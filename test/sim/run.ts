@@ -72,6 +72,7 @@ async function heal(world: World): Promise<void> {
     cloud.life?.spare();
     for (const node of nodes) {
       node.process?.life.spare();
+      node.report = {};
       node.setOnline(true);
     }
   }
