@@ -56,7 +56,7 @@ describe('merge', () => {
     ]);
   });
 
-  test('[R15] increments add up, pushes and pulls both apply, and the later of two values stays', async () => {
+  test('increments add up, pushes and pulls both apply, and the later of two values stays', async () => {
     const { world, a, b, c } = await began({ conflict: 'merge' });
     a.write('x', patch('increment', 'n', 1));
     a.write('x', patch('push', 'list', 2));
