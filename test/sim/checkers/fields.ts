@@ -50,6 +50,11 @@ export class Fields {
   ): void {
     const isMerged = policyFor(policies, change.entityType).conflict === 'merge' && change.consistency !== 'strong';
     if (!isMerged || op.disk === undefined) return;
+    // A whole record that was asked for has in it what others wrote, and is meant as it is.
+    if (change.checksum !== undefined) {
+      this.#known.delete(key);
+      return;
+    }
     const after = seq === undefined ? before : this.#space().history.at(key, seq);
     if (after === undefined) return;
     const decidedAt = { ...change, stamp: (stamp ?? change.stamp) as Stamp };
