@@ -2,7 +2,7 @@ import type { Change } from '../core/change.ts';
 import { replaceInDigest } from '../core/digest.ts';
 import { formatDot } from '../core/dot.ts';
 import type { EntityVersion } from '../core/entity.ts';
-import { clampStamp, observe, type Stamp, stampOf, tick } from '../core/hlc.ts';
+import { isAhead, observe, type Stamp, stampOf, tick } from '../core/hlc.ts';
 import { CLOUD, type EntityKey, type NodeId } from '../core/ids.ts';
 import { type Policies, type Policy, policyFor } from '../core/policy.ts';
 import { type Effect, versionAfter } from '../core/version.ts';
@@ -112,11 +112,14 @@ export class Commit {
     return stampOf(hlc, node);
   }
 
-  /** A stamp that an honest clock could have made: not far ahead of this one. */
-  accept(stamp: Stamp): { stamp: Stamp; clamped: boolean } {
-    const checked = clampStamp(stamp, this.nowMs, LIMITS.maxClockDriftMs);
-    this.#change({ hlc: observe(this.#state.meta.hlc, checked.stamp, this.nowMs) });
-    return checked;
+  /**
+   * A stamp that an honest clock could have made, or now. Now is after all that this history has seen: so what was clamped
+   * is not before what its writer had seen.
+   */
+  accept(stamp: Stamp, nodeId: NodeId): { stamp: Stamp; clamped: boolean } {
+    if (isAhead(stamp, this.nowMs, LIMITS.maxClockDriftMs)) return { stamp: this.stampNow(nodeId), clamped: true };
+    this.#change({ hlc: observe(this.#state.meta.hlc, stamp, this.nowMs) });
+    return { stamp, clamped: false };
   }
 
   // --- entities ---

@@ -207,7 +207,7 @@ class Judge {
    * had been done.
    */
   #stampFor(change: Change): { stamp: Stamp; clamped: boolean } {
-    if (change.consistency !== 'strong') return this.#commit.accept(change.stamp);
+    if (change.consistency !== 'strong') return this.#commit.accept(change.stamp, change.nodeId as NodeId);
     return { stamp: this.#commit.stampNow(change.nodeId as NodeId), clamped: true };
   }
 

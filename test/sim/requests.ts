@@ -143,16 +143,13 @@ export class Requests {
 
   #acknowledge(request: Request, op: Op): void {
     const { turn, node, process } = request;
-    const { trace, ops, gaps } = this.#space;
+    const { trace, ops } = this.#space;
     op.writer = turn.client.name;
     this.#checks.ledger.acknowledged(op, node);
     node.isTouched = true;
     if (!this.#isOfNow(request)) return;
     const { cursor } = process.replica.meta;
-    const isShown = isIncluded(op, node);
-    const detail = `${op.writer} wrote ${op.dot}; ${node.nodeId} shows a state without it, and its token is too old`;
-    if (!isShown) gaps.report('strong before the head', 'I6', detail);
-    turn.sees(isShown ? [op] : [], waitingAt(node, ops), cursor, node.tokenFor(process, turn.token));
+    turn.sees([op], waitingAt(node, ops), cursor, node.tokenFor(process, turn.token));
     trace.note(`${op.writer} wrote ${op.dot} ${op.key}`);
     trace.count(`outcome: ${op.stamp === undefined ? 'strong' : 'eventual'} write`);
   }

@@ -32,3 +32,20 @@ test('[S19] a stamp a little ahead, within a minute, is left as it is', async ()
   expect(exchange?.answer.results[0]).not.toHaveProperty('stamp');
   expect(world.cloudStore.readAfter(0, 1)[0]?.stamp).toBe(exchange?.batch.changes[0]?.stamp);
 });
+
+test('[S19] what is put at now is not before what its writer had seen, though the clock of the cloud was put back', async () => {
+  const world = new World({ policy: { onCreate: 'lww' } });
+  const seer = new Node(world, 'seer');
+  const other = new Node(world, 'other');
+  seer.put('x', { by: 'seer' });
+  await seer.link.sync();
+  world.nowMs -= 3600_000;
+  // Its writer had seen a version of an hour later, and by that its stamp is too far ahead.
+  seer.put('x', { by: 'seer', again: true });
+  await seer.link.sync();
+  expect(seer.exchanges.at(-1)?.answer.results).toMatchObject([{ status: 'applied', stamp: expect.any(String) }]);
+  world.nowMs += 10;
+  other.put('x', { by: 'other' });
+  for (const node of [other, seer]) await node.link.sync();
+  for (const node of [other, seer]) expect(node.list()).toEqual({ x: { by: 'seer', again: true } });
+});
