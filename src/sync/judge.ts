@@ -162,7 +162,8 @@ class Judge {
     if (forked) throw new SyncError('node_forked', `${id} is another change here; the node needs a new id`);
     const refusal = this.#commit.refusal(id);
     if (refusal !== undefined) return { id, status: 'rejected', ...refusal };
-    const entityId = change && renamedTo(node, change);
+    // Somebody waits to hear that a strong write was done; of one that came too late nobody may say so.
+    const entityId = change?.consistency === 'strong' ? undefined : change && renamedTo(node, change);
     return entityId === undefined ? { id, status: 'duplicate' } : { id, status: 'renamed', entityId };
   }
 

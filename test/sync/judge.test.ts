@@ -66,3 +66,11 @@ test('[I1] a record that is renamed gets an id that is free, also where the firs
   expect(a.list()).toEqual({ x: { n: 1 }, 'x~b': { by: 'a' }, 'x~b:7': { by: 'b' } });
   expect(conflicts(world)).toMatchObject([{ type: 'create-create', entityId: 'x' }]);
 });
+
+test('[S16] a strong write that comes too late for a record that got another id is not taken for done', async () => {
+  const { send } = await session({ onCreate: 'rename' });
+  send([change(7, { operation: 'create', base: {}, data: { by: 'b' } })]);
+  send([], { batchId: 'b2', void: [[8, 8]] });
+  const late = change(8, { operation: 'delete', base: { b: 7 }, consistency: 'strong' });
+  expect(send([late], { batchId: 'b3' })).toEqual([{ id: 'b:8', status: 'duplicate' }]);
+});

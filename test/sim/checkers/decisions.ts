@@ -140,7 +140,8 @@ export class Decisions {
 
   /** By a clock that jumps nobody knows what has waited for long, and goes before what presses. */
   #hasJumped(nodeId: string): boolean {
-    return this.#space().nodes.some((node) => node.nodeId === nodeId && node.clock.hasJumped);
+    const { nodes, cloud } = this.#space();
+    return cloud.clock.hasJumped || nodes.some((node) => node.nodeId === nodeId && node.clock.hasJumped);
   }
 
   #waitingAt(nodeId: string): Change[] {
@@ -160,12 +161,13 @@ export class Decisions {
       const detail = `${op.dot} is in the cloud before ${cause.dot}, which its writer had seen`;
       const isOwn = cause.nodeId === op.nodeId;
       if (isOwn && this.#deferred.has(carrierOf(cause).dot)) gaps.report('overtaken resend', 'I5', detail);
-      else if (isOwn && (batch.some(isStrong) || ops.hasStrongUnderWay(op)))
-        gaps.report('overtaken cause', 'I5', detail);
+      else if (isOwn && cause.key !== op.key && (batch.some(isStrong) || ops.hasStrongUnderWay(op)))
+        trace.count('outcome: overtaken by what somebody waits for');
       else if (isOwn && mayPress(change, cause, [...batch, ...this.#waitingAt(change.nodeId)]))
         trace.count('outcome: overtaken by what presses');
       else if (isOwn && cause.key !== op.key && this.#hasJumped(op.nodeId)) trace.count('outcome: overtaken by age');
-      else if (isOwn && op.absorbed.size > 0) gaps.report('overtaken in an earlier place', 'I5', detail);
+      else if (isOwn && cause.key !== op.key && op.absorbed.size > 0)
+        trace.count('outcome: overtaken by what went into an earlier one');
       else throw new Violation('I5', detail);
       cause.mayComeLate = true;
     }
