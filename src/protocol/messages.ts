@@ -170,7 +170,17 @@ export type Batch = Omit<IncomingBatch, 'changes' | 'void'> & {
 
 export const changeResult = z.object({
   id: z.string(),
-  status: z.enum(['applied', 'merged', 'superseded', 'renamed', 'duplicate', 'rejected', 'needs-full', 'conflict']),
+  status: z.enum([
+    'applied',
+    'merged',
+    'superseded',
+    'renamed',
+    'duplicate',
+    'rejected',
+    'needs-full',
+    'conflict',
+    'deferred',
+  ]),
   seq: count.optional(),
   version: z.string().optional(),
   conflictId: z.string().optional(),
@@ -194,7 +204,7 @@ export type ChangeResult = z.infer<typeof changeResult>;
 
 /** Whether the cloud has spoken its last word on the change. */
 export function isFinal({ status }: ChangeResult): boolean {
-  return status !== 'needs-full' && status !== 'conflict';
+  return status !== 'needs-full' && status !== 'conflict' && status !== 'deferred';
 }
 
 /** The last state of one entity, whole, or by what changed after the `since` of the batch. */

@@ -29,6 +29,8 @@ export interface Author {
   readonly relay: boolean;
   /** Does it resolve conflicts that a policy leaves to the node? */
   readonly canResolve: boolean;
+  /** Does it want its changes to take effect in their order, also those of different entities? */
+  readonly isOrdered: boolean;
   /** The entity types that it may write; undefined: all. */
   readonly writeTypes?: readonly string[] | undefined;
   /** Whether it is asked for the records instead of all its deltas. */
@@ -116,7 +118,7 @@ class Judge {
   made: EntityVersion[] | undefined = [];
   readonly #commit: Commit;
   readonly #author: Author;
-  /** Node and entity of changes that have to be sent once more. */
+  /** Nodes that have to send a change once more, and with the entity of that. */
   readonly #deferred = new Set<string>();
 
   constructor(commit: Commit, author: Author) {
@@ -181,20 +183,24 @@ class Judge {
       return this.#commit.refuse(change.id, { code: 'forbidden', detail });
     }
     // Behind a change of the same node that has to be sent once more: the order of the two stays.
-    const place = `${change.nodeId} ${entityKey(change)}`;
-    if (this.#author.needsFull && isDelta(change)) this.#deferred.add(place);
-    if (this.#deferred.has(place)) return { id: change.id, status: 'needs-full' };
+    if (this.#author.needsFull && isDelta(change)) this.#defer(change);
+    if (this.#deferred.has(placeOf(change))) return { id: change.id, status: 'needs-full' };
+    if (this.#author.isOrdered && this.#deferred.has(change.nodeId)) return { id: change.id, status: 'deferred' };
     const { stamp, clamped } = this.#stampFor(change);
     // What its node wrote before it heard that the record has another id is meant for that one.
     const entityId = renamedTo(this.#commit.node(change.nodeId as NodeId), change) ?? change.entityId;
     const meant = { ...change, stamp, entityId };
     const before = this.#commit.entity(entityKey(meant));
     const result = decide(this.#commit, meant, this.#policyFor(change));
-    if (!isFinal(result)) this.#deferred.add(place);
+    if (!isFinal(result)) this.#defer(change);
     // A node that has not heard of the other id yet can't tell what became of it: it is sent the record.
     const told = entityId === change.entityId ? result : { ...asRenamed(result), entityId };
     this.#noteApplied(meant, before, told);
     return clamped ? { ...told, stamp } : told;
+  }
+
+  #defer(change: Change): void {
+    this.#deferred.add(change.nodeId).add(placeOf(change));
   }
 
   /** A node that can't resolve conflicts isn't asked to. */
@@ -228,6 +234,10 @@ class Judge {
     if (hadIt && isOwn) this.applied.set(key, change.id);
     else this.applied.delete(key);
   }
+}
+
+function placeOf(change: Change): string {
+  return `${change.nodeId} ${entityKey(change)}`;
 }
 
 /** What arrived as a change, or why it is none. */

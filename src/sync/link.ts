@@ -350,7 +350,7 @@ class Tally {
       if (result.conflictId !== undefined) this.conflicts += 1;
       if (result.status === 'superseded') this.#superseded += 1;
       if (result.status === 'rejected') this.#rejected += 1;
-      if (result.status !== 'rejected' && result.status !== 'needs-full') this.#uploaded += 1;
+      if (isFinal(result) && result.status !== 'rejected') this.#uploaded += 1;
     }
   }
 

@@ -180,6 +180,11 @@ export class OfflineQueue {
     return first.length === 0 ? null : Math.min(...first);
   }
 
+  /** Whether a change has to be sent once more, and can't before the head: what was written after it waits until then. */
+  isHeld(): boolean {
+    return [...this.#answered.values()].includes(false);
+  }
+
   /** Whether a change of the entity waits that is neither in the batch under way nor answered for good. */
   hasUnsettledOf(key: EntityKey): boolean {
     return this.of(key).some(({ change: { id } }) => !this.#inFlight.has(id) && this.#answered.get(id) !== true);

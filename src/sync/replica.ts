@@ -394,11 +394,12 @@ export class Replica {
       maxBytes: strong.length === 0 ? bounds.maxBytes : bounds.maxBytes / 2,
     };
     const first = new Set(strong.map(entityKey));
-    const selected = this.#queue.select({ ...room, first, least: bounds.least, nowMs: this.nowMs() });
+    const isHeld = this.#queue.isHeld();
+    const selected = isHeld ? [] : this.#queue.select({ ...room, first, least: bounds.least, nowMs: this.nowMs() });
     this.#queue.markInFlight(selected.map(({ change }) => change.id));
     let left = bounds.maxBytes - selected.reduce((bytes, queued) => bytes + queued.bytes, 0);
     const waited: Change[] = [];
-    for (const change of strong) {
+    for (const change of isHeld ? [] : strong) {
       left -= changeBytes(change);
       const isFull =
         selected.length + waited.length > 0 && (left < 0 || selected.length + waited.length >= bounds.maxChanges);
@@ -1006,6 +1007,8 @@ const SETTLED_EVERY_MS = 3_600_000;
 /** A queued change after the cloud's word on it; undefined: it has done its work. */
 function afterResult(queued: QueuedChange, result: ChangeResult, nowMs: number): QueuedChange | undefined {
   switch (result.status) {
+    case 'deferred':
+      return queued;
     case 'needs-full':
       return queued.needsFull ? queued : { ...queued, needsFull: true };
     case 'conflict': {

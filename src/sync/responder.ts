@@ -153,6 +153,7 @@ export class Responder {
       nodeId: batch.sourceNodeId,
       cursor: batch.cursor,
       canResolve: session.capabilities.includes('conflict-resolution'),
+      isOrdered: session.capabilities.includes('causal-order'),
     });
     // A void counter may stand for what went into a change of this batch: it is there when that is.
     const voids = results.every(isFinal) ? (batch.void ?? []) : [];

@@ -122,6 +122,13 @@ export class Ops {
     });
   }
 
+  /** Whether its node had written something to the same entity before that was refused: a whole record has that in it. */
+  isBehindRefused({ nodeId, key }: Op): boolean {
+    return [...this.#byDot.values()].some((op) => {
+      return op.nodeId === nodeId && op.key === key && op.formerFate?.status === 'rejected';
+    });
+  }
+
   /** The write behind a version in the history. */
   behind({ version, seq, entityType, entityId }: EntityVersion, epoch: string | null): Op {
     const known = this.#byVersion.get(version);

@@ -61,7 +61,7 @@ const MUST_HAPPEN = [
   ...['up', 'down', 'up down'].map((ways) => `fault: partition ${ways}`),
   ...['node empties', 'flapping', 'cut-up', 'cut-down'].map((fault) => `fault: ${fault}`),
   ...['eventual write', 'strong write'].map((one) => `outcome: ${one}`),
-  ...['applied', 'superseded', 'merged', 'renamed', 'conflict', 'needs-full', 'duplicate', 'rejected'].map(
+  ...['applied', 'superseded', 'merged', 'renamed', 'conflict', 'needs-full', 'deferred', 'duplicate', 'rejected'].map(
     (status) => `outcome: ${status}`,
   ),
   ...['coalesced', 'cancelled', 'renumbered', 'row used again', 'dead change sent again', 'dead change discarded'].map(

@@ -74,3 +74,20 @@ test('[S16] a strong write that comes too late for a record that got another id 
   const late = change(8, { operation: 'delete', base: { b: 7 }, consistency: 'strong' });
   expect(send([late], { batchId: 'b3' })).toEqual([{ id: 'b:8', status: 'duplicate' }]);
 });
+
+test('[I5] behind a change that has to be sent once more all that its node wrote later waits, if the node can order it', async () => {
+  const { world, send } = await session({}, ['causal-order']);
+  const delta = change(2, { operations: [{ op: 'increment', path: 'n', value: 1 }] });
+  const before = change(1, { data: { n: 1 } }, 'y');
+  const after = change(3, { data: { n: 9 } }, 'z');
+  expect(send([before, delta, after], { digest: 'f'.repeat(32) })).toMatchObject([
+    { status: 'applied' },
+    { status: 'needs-full' },
+    { status: 'deferred' },
+  ]);
+  expect(world.cloudStore.readNode(nodeId)?.received).toEqual({ upTo: 1, extra: [] });
+  expect(send([{ ...delta, data: { n: 2 } }, after], { batchId: 'b2' })).toMatchObject([
+    { status: 'applied', seq: 3 },
+    { status: 'applied', seq: 4 },
+  ]);
+});

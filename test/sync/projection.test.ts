@@ -49,7 +49,7 @@ function meet(world: World, counter: number, id: string, data: JsonObject): void
   const header = { id: `a:${counter}`, nodeId, entityType: TYPE, entityId: id, operation: 'update', base: {} };
   const change = { ...header, data, stamp, timestamp: 1 };
   world.sequencer.commit((commit) =>
-    takeBatch(commit, [change], { nodeId, cursor: 0, relay: false, canResolve: true }),
+    takeBatch(commit, [change], { nodeId, cursor: 0, relay: false, canResolve: true, isOrdered: true }),
   );
 }
 

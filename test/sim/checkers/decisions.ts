@@ -3,7 +3,7 @@ import { type EntityKey, entityKey, toEntityId } from '../../../src/core/ids.ts'
 import { type ChangeResult, change as changeSchema } from '../../../src/protocol/messages.ts';
 import type { Sequencing } from '../cloud-host.ts';
 import { named } from '../names.ts';
-import { allOf, carrierOf, type Op } from '../op.ts';
+import { allOf, type Op } from '../op.ts';
 import type { Space } from '../space.ts';
 import { require, Violation } from '../violation.ts';
 import { Fields } from './fields.ts';
@@ -60,6 +60,8 @@ export class Decisions {
       case 'conflict':
         this.#deferred.add(change.id);
         break;
+      case 'deferred':
+        break;
       case 'duplicate':
         if (!this.#decided.has(change.id)) this.#checkVoid(change);
         break;
@@ -81,7 +83,7 @@ export class Decisions {
     const op = ops.waiting(change);
     const wasApplied = op.formerFate !== undefined && op.formerFate.status !== 'rejected';
     const isRefused = result.status === 'rejected';
-    require(!isRefused || !wasApplied, 'I1', () =>
+    require(!isRefused || !wasApplied || ops.isBehindRefused(op), 'I1', () =>
       `${op.dot} was given back, and refused: ${result.code} ${result.detail}`);
     const { status, seq } = result;
     ops.decide(op, { status, epoch: cloud.epoch, seq, position: seq ?? head });
@@ -151,7 +153,7 @@ export class Decisions {
   }
 
   #checkCauses(change: Change, batch: readonly Change[]): void {
-    const { gaps, ops, trace } = this.#space();
+    const { ops, trace } = this.#space();
     const op = ops.waiting(change);
     if (op.fate === undefined || op.fate.status === 'rejected') return;
     for (const cause of [...allOf(op)].flatMap(({ causes }) => [...causes])) {
@@ -160,8 +162,7 @@ export class Decisions {
       if (cause.mayComeLate || cause.isRetried) continue;
       const detail = `${op.dot} is in the cloud before ${cause.dot}, which its writer had seen`;
       const isOwn = cause.nodeId === op.nodeId;
-      if (isOwn && this.#deferred.has(carrierOf(cause).dot)) gaps.report('overtaken resend', 'I5', detail);
-      else if (isOwn && cause.key !== op.key && (batch.some(isStrong) || ops.hasStrongUnderWay(op)))
+      if (isOwn && cause.key !== op.key && (batch.some(isStrong) || ops.hasStrongUnderWay(op)))
         trace.count('outcome: overtaken by what somebody waits for');
       else if (isOwn && mayPress(change, cause, [...batch, ...this.#waitingAt(change.nodeId)]))
         trace.count('outcome: overtaken by what presses');
