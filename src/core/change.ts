@@ -27,6 +27,11 @@ export interface ChangeHeader extends Precondition {
   readonly entityId: EntityId;
   /** What the writer had seen of this space. */
   readonly base: VectorClock;
+  /**
+   * The first counter of the change's own node that the base speaks for; undefined: 1. What is before was written by a
+   * node of that name that lost its storage, and its successor has not seen it.
+   */
+  readonly ownFrom?: number | undefined;
   readonly stamp: Stamp;
   /** By path, of operations that were written earlier than the rest; see `coalesce`. */
   readonly stamps?: Readonly<Record<string, Stamp>> | undefined;

@@ -9,11 +9,15 @@ import { CLOUD } from './ids.ts';
 import type { VectorClock } from './vector-clock.ts';
 import { entry } from './vector-clock.ts';
 
-/** Shape: `covers` are further counters of the dot's own node, of changes that this one absorbed. */
+/**
+ * Shape: `covers` are further counters of the dot's own node, of changes that this one absorbed; `ownFrom` is the first
+ * counter of its own node that the base speaks for (undefined: 1).
+ */
 export interface ChangeContext {
   readonly dot: Dot;
   readonly base: VectorClock;
-  readonly covers?: readonly Interval[];
+  readonly covers?: readonly Interval[] | undefined;
+  readonly ownFrom?: number | undefined;
 }
 
 /** Shape: `seq` is the version's place in the cloud's order, `dot` wrote it: `(cloud, seq)` after a conflict. */
@@ -28,8 +32,11 @@ export interface VersionContext {
  */
 export function hasSeen(change: ChangeContext, version: VersionContext): boolean {
   const { node, counter } = version.dot;
+  const isOfFormerLife = node === change.dot.node && counter < (change.ownFrom ?? 1);
   return (
-    entry(change.base, CLOUD) >= version.seq || entry(change.base, node) >= counter || absorbed(change, version.dot)
+    entry(change.base, CLOUD) >= version.seq ||
+    (entry(change.base, node) >= counter && !isOfFormerLife) ||
+    absorbed(change, version.dot)
   );
 }
 

@@ -32,7 +32,7 @@ const MAX_COUNTER = 0xffff;
 
 /**
  * The clock at a local event: later than before, and not before `nowMs`, though the wall clock stands or goes back.
- * @throws RangeError where 48 bits are used up, which only a stamp that nobody checked can bring about.
+ * @throws RangeError where 48 bits are used up, which only a stamp that nobody clamped can bring about.
  */
 export function tick(state: HlcState, nowMs: number): HlcState {
   const now = Math.min(Math.floor(nowMs), MAX_WALL_MS);
@@ -41,7 +41,7 @@ export function tick(state: HlcState, nowMs: number): HlcState {
 
 /**
  * The clock on receipt of a stamp: later than before, later than the stamp, not before `nowMs`.
- * Bounds: as far ahead as the stamp; {@link isAhead} first where its sender isn't trusted.
+ * Bounds: as far ahead as the stamp; {@link clampStamp} first where its sender isn't trusted.
  * @throws RangeError as {@link tick}.
  */
 export function observe(state: HlcState, stamp: Stamp, nowMs: number): HlcState {
@@ -78,9 +78,20 @@ export function laterStamp(a: Stamp, b: Stamp): Stamp {
   return compareStamps(a, b) >= 0 ? a : b;
 }
 
-/** Whether a stamp is further ahead of `nowMs` than `maxDriftMs`: no honest clock made it, and it would win for long. */
-export function isAhead(stamp: Stamp, nowMs: number, maxDriftMs: number): boolean {
-  return partsOf(stamp).wallMs > nowMs + maxDriftMs;
+/**
+ * A stamp further ahead of `nowMs` than `maxDriftMs` is put at `nowMs`, so that a fast clock can't win for ever.
+ * Its counter goes to 0: two clamped stamps of one node may tie, but never change places.
+ */
+export function clampStamp(stamp: Stamp, nowMs: number, maxDriftMs: number): Stamp {
+  const { wallMs, node } = partsOf(stamp);
+  if (wallMs <= nowMs + maxDriftMs) return stamp;
+  const now = Math.max(Math.floor(nowMs), 0);
+  return formatStamp({ wallMs: now, counter: 0, node });
+}
+
+/** A node's stamp that is later than another one, and by no more than it has to be. */
+export function stampBehind(stamp: Stamp, node: NodeId): Stamp {
+  return stampOf(successor(partsOf(stamp)), node);
 }
 
 function successor(state: HlcState): HlcState {

@@ -5,28 +5,23 @@
  */
 
 import { type Change, stampOf } from './change.ts';
-import { hasSeen } from './context.ts';
+import { type ChangeContext, hasSeen } from './context.ts';
 import { applyOperations, compose, type Operation, valueAt } from './delta.ts';
 import type { Dot } from './dot.ts';
 import { parseDot } from './dot.ts';
-import type { Interval } from './dot-set.ts';
 import type { EntityVersion, Mark, WriteKind } from './entity.ts';
 import { compareStamps, laterStamp, type Stamp } from './hlc.ts';
 import { isJsonObject, type JsonObject, type JsonValue, jsonEqual } from './json.ts';
 import { kindOf, madeFor, marksOf, type PathWrite, pathOf, throughArray } from './marks.ts';
 import { formatPath, isWithin, overlaps, type Path, parsePath } from './path.ts';
-import type { VectorClock } from './vector-clock.ts';
 
 /** The update that comes in: the whole record that its writer meant, and, if they are known, the operations to it. */
-export interface Incoming {
+export interface Incoming extends ChangeContext {
   readonly data: JsonObject;
   readonly operations?: readonly Operation[] | undefined;
   readonly stamp: Stamp;
   /** Of operations, by path, where they are earlier. */
   readonly stamps?: Change['stamps'];
-  readonly dot: Dot;
-  readonly base: VectorClock;
-  readonly covers?: readonly Interval[] | undefined;
 }
 
 export interface Merged {
@@ -39,7 +34,8 @@ export interface Merged {
 
 /**
  * Merges an update into a live version that its writer had not seen all of. Pure. Whichever of two updates comes first,
- * the record is the same, and of more where they neither write inside one another nor both set and add to one path; but
+ * the record is the same, and of more where they neither write inside one another, nor both set and add to one path, nor
+ * repeat a value of each other in a whole record (which is no write of it: the value's time stays that of the first); but
  * elements that two push stand in the order in which they came, and of a push and a pull of one element the later to
  * come decides. Costs paths of the update times marks of the version.
  */
@@ -220,8 +216,7 @@ function differences(path: Path, before: JsonObject, after: JsonObject): Path[] 
 /** The marks that overlap a path and that a writer had not seen. */
 function unseenBy(writer: Incoming, current: EntityVersion & { readonly data: JsonObject }, path: Path): Unseen[] {
   const { whole, paths } = marksOf(current);
-  const context = { dot: writer.dot, base: writer.base, covers: writer.covers ?? [] };
-  const isUnseen = ({ seq, dot }: Mark) => !hasSeen(context, { seq, dot: parsedDot(dot) });
+  const isUnseen = ({ seq, dot }: Mark) => !hasSeen(writer, { seq, dot: parsedDot(dot) });
   const unseen = paths
     .map((mark): Unseen => ({ ...mark, path: pathOf(mark) }))
     .filter((mark) => mark.kind !== 'made' && overlaps(mark.path, path) && isUnseen(mark));

@@ -52,9 +52,10 @@ export function outcomeOf(current: EntityVersion | undefined, change: Change, po
   return { ...(change.consistency === 'strong' ? overrule(conflict) : resolve(conflict, policy)), conflict };
 }
 
-function isSuccessor(change: Change, current: EntityVersion): boolean {
-  const { base, covers } = change;
-  return hasSeen({ dot: dotOf(change), base, covers: covers ?? [] }, { seq: current.seq, dot: versionDot(current) });
+/** Whether a change's writer had seen the version that it meets. */
+export function isSuccessor(change: Change, current: EntityVersion): boolean {
+  const { base, covers, ownFrom } = change;
+  return hasSeen({ dot: dotOf(change), base, covers, ownFrom }, { seq: current.seq, dot: versionDot(current) });
 }
 
 /** The outcome of a change that has seen all that is there. */
@@ -84,8 +85,8 @@ function successor(current: EntityVersion | undefined, change: Change): Outcome 
 }
 
 function conflictOf(kind: ConflictKind, local: EntityVersion, change: Change): Conflict {
-  const { data, operations, stamp, stamps, base, covers, resolves } = change;
-  const remote = { data: data ?? null, operations, stamp, stamps, dot: dotOf(change), base, covers };
+  const { data, operations, stamp, stamps, base, covers, ownFrom, resolves } = change;
+  const remote = { data: data ?? null, operations, stamp, stamps, dot: dotOf(change), base, covers, ownFrom };
   return { kind, local, remote, attempts: resolves?.attempts ?? 0 };
 }
 

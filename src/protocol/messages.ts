@@ -51,6 +51,7 @@ export const priority = z.enum(PRIORITIES);
 const changeHeader = {
   id: dot,
   covers: intervals.optional(),
+  ownFrom: count.optional(),
   entityType,
   entityId,
   base: vectorClock,
@@ -97,6 +98,8 @@ export const connectRequest = z.object({
   nodeId,
   protocol: z.number().int(),
   capabilities: z.array(text(64)).max(64).default([]),
+  /** Of the node's storage, from its first write to its loss: what another one of that name had sent is not taken any more. */
+  life: text(64).optional(),
   /** The only entity types that the node wants. */
   filter: z.object({ entityTypes: z.array(entityType).max(LIMITS.filterTypes) }).optional(),
 });

@@ -78,6 +78,13 @@ export class Access {
    */
   async writeStrong(write: Write, after: VectorClock, waitMs: number): Promise<StrongWritten> {
     if (!this.#link.online) throw cutOff();
+    // Only the cloud knows where the counters of a node go on that lost its storage.
+    if (this.#replica.meta.epoch === null) {
+      const deadlineMs = this.#clock.nowMs() + waitMs;
+      const run = await this.#within(waitMs, this.#link.sync());
+      if (this.#replica.meta.epoch === null) throw unavailable(run);
+      return await this.writeStrong(write, after, Math.max(0, Math.min(waitMs, deadlineMs - this.#clock.nowMs())));
+    }
     const change = this.#replica.beginStrong(write, after);
     try {
       const run = await this.#within(waitMs, this.#link.sync({ strong: change }));

@@ -2,7 +2,7 @@ import type { Change } from '../core/change.ts';
 import { replaceInDigest } from '../core/digest.ts';
 import { formatDot } from '../core/dot.ts';
 import type { EntityVersion } from '../core/entity.ts';
-import { isAhead, observe, type Stamp, stampOf, tick } from '../core/hlc.ts';
+import { clampStamp, observe, type Stamp, stampBehind, stampOf, tick } from '../core/hlc.ts';
 import { CLOUD, type EntityKey, type NodeId } from '../core/ids.ts';
 import { type Policies, type Policy, policyFor } from '../core/policy.ts';
 import { type Effect, versionAfter } from '../core/version.ts';
@@ -112,14 +112,19 @@ export class Commit {
     return stampOf(hlc, node);
   }
 
-  /**
-   * A stamp that an honest clock could have made, or now. Now is after all that this history has seen: so what was clamped
-   * is not before what its writer had seen.
-   */
-  accept(stamp: Stamp, nodeId: NodeId): { stamp: Stamp; clamped: boolean } {
-    if (isAhead(stamp, this.nowMs, LIMITS.maxClockDriftMs)) return { stamp: this.stampNow(nodeId), clamped: true };
+  /** A stamp that an honest clock could have made: not far ahead of this one. */
+  accept(stamp: Stamp): Stamp {
+    return this.#observed(clampStamp(stamp, this.nowMs, LIMITS.maxClockDriftMs));
+  }
+
+  /** A stamp right behind one of this history. */
+  stampBehind(stamp: Stamp, node: NodeId): Stamp {
+    return this.#observed(stampBehind(stamp, node));
+  }
+
+  #observed(stamp: Stamp): Stamp {
     this.#change({ hlc: observe(this.#state.meta.hlc, stamp, this.nowMs) });
-    return { stamp, clamped: false };
+    return stamp;
   }
 
   // --- entities ---

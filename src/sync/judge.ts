@@ -4,10 +4,10 @@ import { type Change, dotOf, isDelta } from '../core/change.ts';
 import { type Conflict, type Resolution, stampAfter } from '../core/conflict.ts';
 import { has } from '../core/dot-set.ts';
 import type { EntityVersion } from '../core/entity.ts';
-import type { Stamp } from '../core/hlc.ts';
+import { compareStamps, type Stamp } from '../core/hlc.ts';
 import { type EntityId, type EntityKey, entityKey, MAX_NAME_CHARS, type NodeId, toEntityId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
-import { type Outcome, outcomeOf } from '../core/outcome.ts';
+import { isSuccessor, type Outcome, outcomeOf } from '../core/outcome.ts';
 import type { Policy } from '../core/policy.ts';
 import type { Effect } from '../core/version.ts';
 import { SyncError } from '../protocol/errors.ts';
@@ -186,17 +186,17 @@ class Judge {
     if (this.#author.needsFull && isDelta(change)) this.#defer(change);
     if (this.#deferred.has(placeOf(change))) return { id: change.id, status: 'needs-full' };
     if (this.#author.isOrdered && this.#deferred.has(change.nodeId)) return { id: change.id, status: 'deferred' };
-    const { stamp, clamped } = this.#stampFor(change);
     // What its node wrote before it heard that the record has another id is meant for that one.
     const entityId = renamedTo(this.#commit.node(change.nodeId as NodeId), change) ?? change.entityId;
+    const before = this.#commit.entity(entityKey({ ...change, entityId }));
+    const stamp = this.#stampFor(change, before);
     const meant = { ...change, stamp, entityId };
-    const before = this.#commit.entity(entityKey(meant));
     const result = decide(this.#commit, meant, this.#policyFor(change));
     if (!isFinal(result)) this.#defer(change);
     // A node that has not heard of the other id yet can't tell what became of it: it is sent the record.
     const told = entityId === change.entityId ? result : { ...asRenamed(result), entityId };
     this.#noteApplied(meant, before, told);
-    return clamped ? { ...told, stamp } : told;
+    return stamp === change.stamp ? told : { ...told, stamp };
   }
 
   #defer(change: Change): void {
@@ -211,11 +211,14 @@ class Judge {
 
   /**
    * A strong write happens now, after all that is here: else a fast clock somewhere could undo what its writer was told
-   * had been done.
+   * had been done. And none happens before what its writer had seen, whatever the clocks were.
    */
-  #stampFor(change: Change): { stamp: Stamp; clamped: boolean } {
-    if (change.consistency !== 'strong') return this.#commit.accept(change.stamp, change.nodeId as NodeId);
-    return { stamp: this.#commit.stampNow(change.nodeId as NodeId), clamped: true };
+  #stampFor(change: Change, before: EntityVersion | undefined): Stamp {
+    const nodeId = change.nodeId as NodeId;
+    if (change.consistency === 'strong') return this.#commit.stampNow(nodeId);
+    const stamp = this.#commit.accept(change.stamp);
+    const isTooEarly = before !== undefined && compareStamps(stamp, before.stamp) <= 0 && isSuccessor(change, before);
+    return isTooEarly ? this.#commit.stampBehind(before.stamp, nodeId) : stamp;
   }
 
   #noteMade({ status, version }: ChangeResult): void {

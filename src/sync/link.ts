@@ -251,7 +251,7 @@ export class Link {
 
   /** The session that is there, or connect and handshake. */
   async #session(tally: Tally): Promise<Session> {
-    const { replica, upstream, clock } = this.#options;
+    const { replica, upstream, clock, entropy } = this.#options;
     const { session: known, filter } = replica.meta;
     if (known !== null && known.expiresAtMs > replica.nowMs() + LIMITS.exchangeTimeoutMs) {
       this.#on('connected');
@@ -263,6 +263,7 @@ export class Link {
         nodeId: replica.nodeId,
         protocol: PROTOCOL_VERSION,
         capabilities: [...CAPABILITIES],
+        life: replica.lifeOr(entropy.id()),
         ...(filter === undefined ? {} : { filter: { entityTypes: [...filter] } }),
       }),
     );

@@ -58,8 +58,10 @@ export function renamedTo({ renames = [] }: NodeRecord, change: Change): EntityI
   )?.to;
 }
 
+/** With a session more; those of a former life of the node end, so that what it had sent can't arrive any more. */
 export function withSession(node: NodeRecord, session: NodeSession, nowMs: number): NodeRecord {
-  const alive = node.sessions.filter(({ expiresAtMs }) => expiresAtMs > nowMs);
+  const isOfFormerLife = ({ life = session.life }: NodeSession) => session.life !== undefined && life !== session.life;
+  const alive = node.sessions.filter((one) => one.expiresAtMs > nowMs && !isOfFormerLife(one));
   return { ...node, sessions: [...alive, session].slice(-LIMITS.sessionsPerNode) };
 }
 

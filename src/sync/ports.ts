@@ -78,6 +78,10 @@ export interface ReplicaStore extends Transactional {
 
 export interface ReplicaMeta {
   readonly nodeId: NodeId;
+  /** Names this storage, among those that a node of this name has had; undefined: it was never asked for. */
+  readonly life?: string | undefined;
+  /** Set until the first head: see `Change.ownFrom`. */
+  readonly ownFrom?: number | undefined;
   readonly epoch: string | null;
   /** Everything up to here is confirmed, nothing else. */
   readonly cursor: number;
@@ -204,6 +208,8 @@ export interface NodeSession {
   readonly capabilities: readonly string[];
   /** What the node asked for. */
   readonly filter?: TypeFilter<EntityType>;
+  /** Of the node's storage; undefined: it didn't say. */
+  readonly life?: string | undefined;
 }
 
 /** What the node wrote on `entityId` after `counter` without having seen `seq` is meant for `to`. */

@@ -180,7 +180,8 @@ export class Replica {
     return Object.entries(clock).every(([node, counter]) => {
       if (counter === 0) return true;
       if (node === CLOUD) return this.#meta.asOfMs > 0 && this.#meta.cursor >= counter;
-      return node === this.nodeId && this.#counter >= counter && ![...this.#unshown].some((one) => one <= counter);
+      const isOwn = node === this.nodeId && counter >= (this.#meta.ownFrom ?? 1) && counter <= this.#counter;
+      return isOwn && ![...this.#unshown].some((one) => one <= counter);
     });
   }
 
@@ -349,6 +350,13 @@ export class Replica {
     this.#saveMeta({ session });
   }
 
+  /** The name of this storage; `fresh` from now on, if it has none yet. */
+  lifeOr(fresh: string): string {
+    const { life = fresh } = this.#meta;
+    if (this.#meta.life === undefined) this.#saveMeta({ life });
+    return life;
+  }
+
   handshakeRequest(): HandshakeRequest {
     return {
       vectorClock: this.vectorClock(),
@@ -373,6 +381,7 @@ export class Replica {
         clockOffsetMs,
         epoch: answer.epoch,
         counter: this.#counter,
+        ...(former > 0 ? { ownFrom: former + 1 } : {}),
         ...(isOtherHistory
           ? { cursor: 0, received: EMPTY_DOT_SET, settled: { upTo: former, extra: [] }, settledAt: [] }
           : {}),
@@ -499,8 +508,6 @@ export class Replica {
     const head = this.#store.transaction(() => {
       const merged = this.#mergePages(last);
       const { gone, changed } = this.#settle(merged.answered);
-      // What a former life of this node had sent may arrive late: its counters aren't given out again.
-      this.#counter = Math.max(this.#counter, lastOf(merged.received));
       const { digest, types } = last.answer;
       // The cloud gives more types than it gave for the first pages, or before: their past is missing.
       const isPartial = !admitsAll(merged.types, types);
@@ -510,6 +517,7 @@ export class Replica {
         ...this.#meta,
         cursor: last.answer.cursor,
         counter: this.#counter,
+        ownFrom: undefined,
         received: merged.received,
         settled: merged.settled,
         settledAt: withSettled(this.#meta, merged.settled.upTo, this.nowMs()),
@@ -754,7 +762,11 @@ export class Replica {
       const { change } = queued;
       const id = formatDot({ node: this.nodeId, counter: this.#counter });
       const base = { ...change.base, [this.nodeId]: this.#counter - 1 };
-      const renumbered: QueuedChange = { ...queued, change: { ...change, id, base } };
+      const renumbered: QueuedChange = {
+        ...queued,
+        since: undefined,
+        change: { ...change, id, base, ownFrom: last + 1 },
+      };
       this.#store.writeQueued(renumbered);
       this.#queue.remove(change.id);
       this.#queue.put(renumbered);
@@ -862,6 +874,7 @@ export class Replica {
       entityId: write.entityId,
       ...content,
       base: merge(after, seen),
+      ...(this.#meta.ownFrom === undefined ? {} : { ownFrom: this.#meta.ownFrom }),
       stamp: stampOf(tick(this.#hlc, now), this.nodeId),
       timestamp: now,
       nodeId: this.nodeId,

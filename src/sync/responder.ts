@@ -76,6 +76,7 @@ export class Responder {
       expiresAtMs: nowMs + LIMITS.sessionMs,
       capabilities,
       filter: request.filter?.entityTypes,
+      life: request.life,
     };
     this.#sequencer.commit((commit) =>
       commit.keepNode(withSession(this.#seen(commit, request.nodeId), session, nowMs)),

@@ -2,10 +2,10 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { HlcState, Stamp, StampParts } from '../../src/core/hlc.ts';
 import {
+  clampStamp,
   compareStamps,
   formatStamp,
   HLC_START,
-  isAhead,
   observe,
   parseStamp,
   stampOf,
@@ -169,11 +169,32 @@ describe('a stamp', () => {
     expect(parseStamp('00000000000a-000b-cloud')).toEqual({ wallMs: 10, counter: 11, node: CLOUD });
   });
 
-  test('is ahead where it is further from now than the drift', () => {
+  test('further ahead than the drift is put at now; any other stays as it is', () => {
     fc.assert(
       fc.property(nearby, fc.nat({ max: 60 }), fc.nat({ max: 20 }), (value, now, maxDriftMs) => {
-        expect(isAhead(formatStamp(value), now, maxDriftMs)).toBe(value.wallMs > now + maxDriftMs);
+        const stamp = formatStamp(value);
+        const clamped = formatStamp({ wallMs: now, counter: 0, node: value.node });
+        const isAhead = value.wallMs > now + maxDriftMs;
+        expect(clampStamp(stamp, now, maxDriftMs)).toBe(isAhead ? clamped : stamp);
       }),
     );
+  });
+
+  test('never changes places with another clamped stamp of its node', () => {
+    fc.assert(
+      fc.property(nearby, nearby, (a, b) => {
+        const [first = '', second = ''] = [a, { ...b, node: a.node }].map(formatStamp).toSorted();
+        const [x, y] = [toStamp(first), toStamp(second)];
+        if (x === undefined || y === undefined) throw new Error('unreachable');
+        const [cx, cy] = [clampStamp(x, 5, 5), clampStamp(y, 5, 5)];
+        if (cx !== x && cy !== y) expect(compareStamps(cx, cy)).toBeLessThanOrEqual(0);
+      }),
+    );
+  });
+
+  test('is a valid stamp also where now is before 1970 or a fraction', () => {
+    const ahead = formatStamp({ wallMs: 99_999, counter: 3, node: NODE });
+    expect(clampStamp(ahead, 12.7, 10)).toBe(formatStamp({ wallMs: 12, counter: 0, node: NODE }));
+    expect(clampStamp(ahead, -3, 10)).toBe(formatStamp({ wallMs: 0, counter: 0, node: NODE }));
   });
 });

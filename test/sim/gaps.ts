@@ -5,10 +5,6 @@ import { type Rule, Violation } from './violation.ts';
  * What the engine is known not to hold yet. Take a line out when its gap is closed; from then on it fails a run.
  */
 const KNOWN_GAPS = {
-  'former life':
-    'A node that lost its disk passes for having seen what it wrote before, and gives the counters of that out again.',
-  'repeated value':
-    'A whole record that repeats a value leaves no mark of that: a write that is earlier, and comes later, wins over it.',
   'lost history':
     'A token, or the base of a strong write, that is of the history of a lost cloud passes for one of the next.',
 } as const;

@@ -82,6 +82,7 @@ export function* allOf(op: Op): Generator<Op> {
 export class Ops {
   /** By dot and stamp. */
   readonly #byDot = new Map<string, Op>();
+  readonly #lost = new Map<string, Op>();
   /** Those that the cloud has, by the version that they made. */
   readonly #byVersion = new Map<string, Op>();
 
@@ -108,7 +109,8 @@ export class Ops {
   /** The write that waits under a dot; of one that nobody was told of, as little as is known. */
   waiting(change: Change): Op {
     const stamp = change.consistency === 'strong' ? undefined : change.stamp;
-    const known = this.#byDot.get(nameOf({ dot: change.id, stamp }));
+    const name = nameOf({ dot: change.id, stamp });
+    const known = this.#byDot.get(name) ?? this.#lost.get(name);
     if (known !== undefined) return known;
     const op = { ...unknownOp(change.id, change.nodeId, entityKey(change)), stamp };
     this.add(op);
@@ -166,9 +168,11 @@ export class Ops {
     }
   }
 
+  /** It may have left before, and arrive yet. */
   lose(op: Op): void {
     op.isLost = true;
     this.#byDot.delete(nameOf(op));
+    this.#lost.set(nameOf(op), op);
   }
 }
 

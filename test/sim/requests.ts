@@ -36,7 +36,7 @@ export class Requests {
 
   async read(request: Request, action: Extract<Action, { do: 'read' }>): Promise<void> {
     const { turn, node, process } = request;
-    const { history, ops, name, trace, gaps, cloud } = this.#space;
+    const { history, ops, name, trace, cloud } = this.#space;
     const { level, maxStalenessMs, waitMs } = action;
     const key = entityKey(action);
     const floor = this.#checks.registers.floor(key);
@@ -47,7 +47,7 @@ export class Requests {
     checkData(name, view?.data, `a read at ${node.nodeId}`);
     if (!this.#isOfNow(request)) return;
     const confirmed = history.at(key, cursor);
-    if (level === 'causal' || level === 'session') checkSession(turn, node, gaps);
+    if (level === 'causal' || level === 'session') checkSession(turn, node, trace);
     if (level === 'strong') this.#checks.registers.read(key, floor, cursor, confirmed?.seq ?? 0);
     const waiting = waitingAt(node, ops);
     const predicted = waiting.find(({ dot }) => dot === view?.version);
@@ -73,6 +73,9 @@ export class Requests {
     const { turn, node, process, access } = request;
     const key = entityKey(write);
     const floor = this.#checks.registers.floor(key);
+    // A node that never reached the cloud does so first; its write has no dot before.
+    if (process.replica.meta.epoch === null) await process.link.sync();
+    if (process.replica.meta.epoch === null) throw new SyncError('cloud_unavailable', 'the node has never been there');
     const counterBefore = entry(process.replica.vectorClock(), node.nodeId);
     const answer = process.access.writeStrong(write, turn.token, access.waitMs);
     const counter = entry(process.replica.vectorClock(), node.nodeId);

@@ -1,6 +1,5 @@
 import { type Step, writeScript } from './actions.ts';
 import { checkAgreement, unrest } from './checkers/agreement.ts';
-import type { NodeHost } from './node-host.ts';
 import { chooseOptions, FAULTS, type Options, withoutFault } from './options.ts';
 import { perform } from './perform.ts';
 import { Random } from './random.ts';
@@ -93,14 +92,8 @@ async function heal(world: World): Promise<void> {
     const reason = unrest(space);
     if (reason === undefined) continue;
     const detail = `${space.name} does not come to rest: ${reason}`;
-    if (!space.nodes.some(isForked)) throw new Violation('I11', detail);
-    space.gaps.report('former life', 'I11', detail);
+    throw new Violation('I11', detail);
   }
-}
-
-/** What a node's former life had sent arrived after the node had asked what the cloud has of it. */
-function isForked({ process, disks }: NodeHost): boolean {
-  return disks > 0 && process?.link.lastSummary?.error?.code === 'node_forked';
 }
 
 /** The step that everything after the script belongs to. */

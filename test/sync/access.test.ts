@@ -31,6 +31,7 @@ test('[I7] a strong write is not undone by a version with a later stamp', async 
   const world = new World();
   const slow = new Node(world, 'slow', -3_600_000);
   const fast = new Node(world, 'fast', 50_000);
+  await slow.link.sync();
   fast.put('x', { value: 1 });
   await fast.link.sync();
   // The slow node hasn't seen it: the two are concurrent, and its clock is an hour behind.

@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest';
-import { entityKey } from '../../src/core/ids.ts';
 import { LIMITS } from '../../src/protocol/limits.ts';
 import { entityId, Node, TYPE, World } from './world.ts';
 
@@ -99,19 +98,39 @@ test('[I6] the first history that a node meets is the one that its callers have 
   expect(b.read('x')).toEqual({ n: 2 });
 });
 
-test('[I2] a counter of a former life that arrives late is not given out again', async () => {
+test('[I2] what a former life of a node had sent is not taken any more once the next one has come', async () => {
   const world = new World();
   const a = new Node(world, 'a');
   await sync(a);
   const session = a.replica.meta.session?.id ?? '';
+  a.put('x', { n: 1 });
+  const late = a.replica.nextBatch('late', { maxChanges: 9, maxBytes: 1e6, least: 'normal' }, []);
   a.restartEmpty();
   await sync(a);
-  const late = new Node(world, 'a');
-  late.put('x', { n: 1 });
-  const batch = late.replica.nextBatch('late', { maxChanges: 9, maxBytes: 1e6, least: 'normal' }, []);
-  world.responder.exchange(session, JSON.parse(JSON.stringify(batch)), { relay: false });
+  const arrive = () => world.responder.exchange(session, JSON.parse(JSON.stringify(late)), { relay: false });
+  expect(arrive).toThrow(expect.objectContaining({ code: 'session_expired' }));
+  expect(a.put('y', { n: 2 })).toBe('a:1');
   await sync(a);
-  expect(a.put('y', { n: 2 })).toBe('a:2');
+  expect(a.list()).toEqual({ y: { n: 2 } });
+});
+
+test('[I1] [S18] a node that lost its storage has not seen what it wrote before', async () => {
+  const world = new World({ policy: { onCreate: 'lww', coalesce: false } });
+  const a = new Node(world, 'a');
+  a.put('x', { life: 1 });
   await sync(a);
-  expect(world.cloudStore.readEntity(entityKey({ entityType: TYPE, entityId: entityId('y') }))?.data).toEqual({ n: 2 });
+  a.restartEmpty();
+  world.nowMs += 1;
+  a.put('x', { life: 2 });
+  a.put('x', { life: 2, again: true });
+  await sync(a);
+  expect(a.list()).toEqual({ x: { life: 2, again: true } });
+  expect(world.cloudStore.listConflicts({ status: 'all', after: '', limit: 9 })).toMatchObject([
+    { local: { data: { life: 1 } }, remote: { data: { life: 2 } } },
+    { local: { data: { life: 2 } }, remote: { data: { life: 2, again: true } } },
+  ]);
+  // It has seen all of it now.
+  a.put('x', { life: 3 });
+  await sync(a);
+  expect(world.sequencer.meta.conflicts).toBe(2);
 });

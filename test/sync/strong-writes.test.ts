@@ -118,6 +118,7 @@ describe('what is queued for the entity goes first', () => {
   test('though it is more than a batch takes', async () => {
     const world = new World();
     const a = new Node(world, 'a');
+    await a.link.sync();
     a.put('x', { n: 0 });
     for (let count = 0; count < 10; count += 1) a.write('x', increment);
     for (let count = 0; count < 10; count += 1) a.put(`other${count}`, {});
@@ -159,7 +160,7 @@ test('a strong write on a record that got another id says which', async () => {
   const world = new World({ policy: { onCreate: 'rename' } });
   const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
   a.put('x', { by: 'a' });
-  await a.link.sync();
+  for (const node of [b, a]) await node.link.sync();
   b.put('x', { by: 'b' });
   const strong = { entityType: TYPE, entityId: entityId('x'), kind: 'put', data: { by: 'b', strong: true } } as const;
   const written = await b.access.writeStrong(strong, {}, 1_000);
@@ -218,6 +219,7 @@ describe('what is written while nobody knows what became of a strong write', () 
   test('[I1] has not seen it until its answer, or that there is none, is known', async () => {
     const world = new World();
     const a = new Node(world, 'a', -3_600_000);
+    await a.link.sync();
     a.put('x', { n: 1 });
     a.fault = 'answer-lost';
     await expect(a.access.writeStrong({ ...address, kind: 'delete' }, {}, 1_000)).rejects.toMatchObject({

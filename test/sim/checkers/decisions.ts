@@ -99,7 +99,7 @@ export class Decisions {
 
   /** What was never there is a duplicate only where it is void; and what is void was never acknowledged. */
   #checkVoid(change: Change): void {
-    const { ops, gaps, nodes } = this.#space();
+    const { ops } = this.#space();
     const { counter } = dotOf(change);
     const isVoid = this.#voids.some(({ nodeId, from, to }) => {
       return nodeId === change.nodeId && from <= counter && counter <= to;
@@ -108,10 +108,7 @@ export class Decisions {
     const op = ops.waiting(change);
     if (op.writer === undefined || op.isLost) return;
     const detail = `${op.dot} was acknowledged, and is void`;
-    const hasFormerLife = nodes.some(({ nodeId, disks }) => nodeId === op.nodeId && disks > 0);
-    if (!hasFormerLife) throw new Violation('I1', detail);
-    ops.lose(op);
-    gaps.report('former life', 'I1', detail);
+    throw new Violation('I1', detail);
   }
 
   /** What waits is not void. */

@@ -12,7 +12,7 @@ import type { Op } from '../op.ts';
 import { policies } from '../policies.ts';
 import type { Space } from '../space.ts';
 import { Violation } from '../violation.ts';
-import { knows, knowsOtherLife } from './sight.ts';
+import { knows, mayMistake } from './sight.ts';
 
 /** A value that a write gave to a path. */
 interface Setting {
@@ -89,6 +89,8 @@ export class Fields {
     value: JsonValue | undefined,
   ): Setting | undefined {
     const isThere = (setting: Setting) => value !== undefined && jsonEqual(value, setting.value);
+    // Whose the value is that was there already, nobody knows.
+    if (other === undefined && mine.isRepeated) return undefined;
     if (other === undefined || knows(mine.op, other.op, other.seq) || knows(other.op, mine.op)) {
       // Of two that gave the same value it is of the one that had seen the other.
       const isOlder = other !== undefined && knows(other.op, mine.op) && !knows(mine.op, other.op, other.seq);
@@ -99,9 +101,10 @@ export class Fields {
     if (isThere(later)) return later;
     const detail = `${place} should be of ${later.op.dot} at ${later.stamp}, not of ${earlier.op.dot} at ${earlier.stamp}`;
     const { generation } = this.#space().history;
+    if (mayMistake(mine.op, other.op)) return undefined;
     if (mine.op.generation < generation) this.#space().gaps.report('lost history', 'I3', detail);
-    else if (knowsOtherLife(mine.op, other.op)) this.#space().gaps.report('former life', 'I3', detail);
-    else if (later.isRepeated) this.#space().gaps.report('repeated value', 'I3', detail);
+    // What repeats a value is no write of it: the value's time stays that of who gave it first.
+    else if (later.isRepeated) this.#space().trace.count('outcome: a repeated value gives way');
     else throw new Violation('I3', detail);
     return isThere(earlier) ? earlier : undefined;
   }

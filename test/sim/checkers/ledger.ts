@@ -82,11 +82,6 @@ export class Ledger {
     const isCurrent = history.of(epoch) === history;
     const fate = op.fate ?? (isCurrent ? undefined : op.formerFate);
     const detail = `${op.dot} is lost: it left its queue, and the cloud never had it`;
-    if (fate === undefined && node.disks > 0) {
-      this.#space().gaps.report('former life', 'I1', detail);
-      this.#space().ops.lose(op);
-      return;
-    }
     require(fate !== undefined, 'I1', () => detail);
     if (fate?.status === 'cancelled') return;
     const isRefused = fate?.status === 'rejected' && op.stamp !== undefined;

@@ -1,14 +1,15 @@
 import type { Turn } from '../client.ts';
-import type { Gaps } from '../gaps.ts';
 import type { NodeHost } from '../node-host.ts';
 import { isIncluded, type Op } from '../op.ts';
+import type { Trace } from '../trace.ts';
 import { require, Violation } from '../violation.ts';
+import { isNamedInVain } from './sight.ts';
 
 /**
  * I6 and I5: what a client is shown at the levels `causal` and `session` has in it all that the client wrote or saw
  * before, at whatever node, and all that the writers of that had seen.
  */
-export function checkSession(turn: Turn, node: NodeHost, gaps: Gaps): void {
+export function checkSession(turn: Turn, node: NodeHost, trace: Trace): void {
   const { client, past } = turn;
   const cursor = node.process?.replica.meta.cursor ?? 0;
   require(cursor >= past.cloud, 'I6', () => `${client.name} saw ${past.cloud}, and ${node.nodeId} shows ${cursor}`);
@@ -18,14 +19,13 @@ export function checkSession(turn: Turn, node: NodeHost, gaps: Gaps): void {
     const detail = `${client.name} ${isOwn ? 'wrote' : 'saw'} ${op.dot}; ${node.nodeId} shows a state without it`;
     const rule = isOwn ? 'I6' : 'I5';
     if (!mayBeMistaken(op, node)) throw new Violation(rule, detail);
-    gaps.report('former life', rule, detail);
+    trace.count('outcome: took a write for another of its node');
     turn.forget(op);
   }
 }
 
 /** A node that lost its disk takes counters of its former life for its own, and others can't tell them apart either. */
-function mayBeMistaken({ fate, isRenumbered, disk = 0, nodeId }: Op, node: NodeHost): boolean {
+function mayBeMistaken(op: Op, node: NodeHost): boolean {
   const isUnsure = node.disks > 0 && (node.process?.replica.meta.epoch ?? null) === null;
-  const isOfNewLife = isRenumbered || (fate === undefined && disk > 0);
-  return isUnsure || isOfNewLife || (nodeId === node.nodeId && disk < node.disks);
+  return (isUnsure && op.nodeId === node.nodeId) || isNamedInVain(op);
 }

@@ -16,7 +16,7 @@ export function checkSight(
   op: Op,
   { seq, conflictId }: ChangeResult,
   before: EntityVersion | undefined,
-  { history, ops, gaps, cloud }: Space,
+  { history, ops, gaps, cloud, trace }: Space,
 ): void {
   const isReplaced = before !== undefined && seq !== undefined && conflictId === undefined;
   if (!isReplaced || op.disk === undefined || meansWhatItMeets(change)) return;
@@ -31,9 +31,22 @@ export function checkSight(
     ? `${change.id} brought ${entityKey(change)} back, without having seen ${before.version}`
     : `${change.id} replaced ${before.version} unseen, without a record`;
   const all = [...allOf(op)];
-  if (all.some(({ generation }) => generation < history.generation)) gaps.report('lost history', rule, detail);
-  else if (all.some((each) => knowsOtherLife(each, author))) gaps.report('former life', rule, detail);
+  if (all.some((each) => mayMistake(each, author))) trace.count('outcome: took a write for another of its node');
+  else if (all.some(({ generation }) => generation < history.generation)) gaps.report('lost history', rule, detail);
   else throw new Violation(rule, detail);
+}
+
+/**
+ * Whether it may take a write for another one, which it has seen, of the same node: for what was lost with that node's
+ * disk, or what was written there before the node could ask where its counters go on.
+ */
+export function mayMistake({ past }: Op, { nodeId }: Op): boolean {
+  return [...past.shown].some((seen) => seen.nodeId === nodeId && (seen.isLost || isNamedInVain(seen)));
+}
+
+/** Whether tokens name it by a counter of its node's former life. */
+export function isNamedInVain({ isRenumbered, fate, disk = 0 }: Op): boolean {
+  return isRenumbered || (fate === undefined && disk > 0);
 }
 
 /** Operations that somebody waits for are made for whatever they meet; so is the answer to a conflict. */
@@ -57,14 +70,6 @@ function hasSeen(op: Op, version: EntityVersion, author: Op): boolean {
 export function knows(op: Op, other: Op, seq = Number.POSITIVE_INFINITY): boolean {
   const { past } = firstOf(op);
   if (past.cloud >= seq || past.shown.has(other)) return true;
-  // A node shows what waits in its queue.
-  return other.stamp !== undefined && other.nodeId === op.nodeId && other.disk === op.disk;
-}
-
-/** Whether it is, or saw something, of the node that wrote the other, from before or after that node lost its disk. */
-export function knowsOtherLife({ nodeId, disk, past }: Op, author: Op): boolean {
-  const isOtherLife = (seen: Pick<Op, 'nodeId' | 'disk'>) => {
-    return seen.nodeId === author.nodeId && seen.disk !== author.disk;
-  };
-  return isOtherLife({ nodeId, disk }) || [...past.shown].some(isOtherLife);
+  // A node shows what waits in its queue; also what nobody was told of, before it crashed.
+  return other.stamp !== undefined && other.nodeId === op.nodeId && (other.disk ?? op.disk) === op.disk;
 }
