@@ -35,11 +35,18 @@ export function withVoid(node: NodeRecord, [from, to]: readonly [number, number]
   return { ...node, received: add(node.received, from, to) };
 }
 
-/** Whether a change that arrives under a known dot is another one than the first; undefined: too long ago to tell. */
+/**
+ * Whether a change that arrives under a known dot is another one than the first; undefined: too long ago to tell. Where
+ * its record has got another id since, it may come for that one.
+ */
 export function isForked(node: NodeRecord, change: Change): boolean | undefined {
   const { counter } = dotOf(change);
   const known = node.hashes.findLast(([other]) => other === counter);
-  return known && !isSameContent(known[1], contentHash(change));
+  const formerIds = (node.renames ?? [])
+    .filter(({ entityType, to }) => entityType === change.entityType && to === change.entityId)
+    .map(({ entityId }) => entityId);
+  const isKnownAs = (entityId: EntityId) => isSameContent(known?.[1] ?? '', contentHash({ ...change, entityId }));
+  return known && ![change.entityId, ...formerIds].some(isKnownAs);
 }
 
 export function withRename(node: NodeRecord, rename: Rename): NodeRecord {

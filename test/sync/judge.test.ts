@@ -91,3 +91,13 @@ test('[I5] behind a change that has to be sent once more all that its node wrote
     { status: 'applied', seq: 4 },
   ]);
 });
+
+test('[I11] a change that comes once more for the id that its record has got since is no fork', async () => {
+  const { send } = await session({ onCreate: 'rename' });
+  const update = change(8, { base: { b: 7 }, data: { by: 'b', again: true } });
+  send([change(7, { operation: 'create', base: {}, data: { by: 'b' } }), update]);
+  const moved = { ...update, entityId: entityId('x~b') };
+  expect(send([moved], { batchId: 'b2' })).toEqual([{ id: 'b:8', status: 'duplicate' }]);
+  const other = { ...moved, data: { by: 'b', again: false } };
+  expect(() => send([other], { batchId: 'b3' })).toThrow(expect.objectContaining({ code: 'node_forked' }));
+});
