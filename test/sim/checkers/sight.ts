@@ -37,11 +37,13 @@ export function checkSight(
 }
 
 /**
- * Whether it may take a write for another one, which it has seen, of the same node: for what was lost with that node's
- * disk, or what was written there before the node could ask where its counters go on.
+ * Whether it may take a write for one that it has seen, because a later one of the same node was shown to it: what was lost
+ * with that node's disk, what was written there before the node could ask where its counters go on, or before it had
+ * what its former life wrote.
  */
-export function mayMistake({ past }: Op, { nodeId }: Op): boolean {
-  return [...past.shown].some((seen) => seen.nodeId === nodeId && (seen.isLost || isNamedInVain(seen)));
+export function mayMistake({ past }: Op, { nodeId, disk = 0 }: Op): boolean {
+  const isInVain = (seen: Op) => seen.isLost || isNamedInVain(seen) || (seen.disk ?? 0) > disk;
+  return [...past.shown].some((seen) => seen.nodeId === nodeId && isInVain(seen));
 }
 
 /** Whether tokens name it by a counter of its node's former life. */
@@ -69,7 +71,9 @@ function hasSeen(op: Op, version: EntityVersion, author: Op): boolean {
 /** Whether a writer had seen a write that the cloud has not, or, if it is given, has as of `seq`. */
 export function knows(op: Op, other: Op, seq = Number.POSITIVE_INFINITY): boolean {
   const { past } = firstOf(op);
-  if (past.cloud >= seq || past.shown.has(other)) return true;
+  // What waited unnoticed when it was shown is known by its name.
+  const isShown = [...past.shown].some(({ dot, stamp }) => dot === other.dot && stamp === other.stamp);
+  if (past.cloud >= seq || isShown) return true;
   // A node shows what waits in its queue; also what nobody was told of, before it crashed.
   return other.stamp !== undefined && other.nodeId === op.nodeId && (other.disk ?? op.disk) === op.disk;
 }
