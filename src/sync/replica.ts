@@ -118,6 +118,8 @@ export class Replica {
   #reported: DotSet = EMPTY_DOT_SET;
   /** Changes up to this counter were made on what was another history. */
   #formerUpTo = 0;
+  /** Records that got another id while a strong write is under way that may be meant for them. */
+  readonly #movedTo = new Map<EntityKey, EntityKey>();
   /** Counters whose change is under way without being queued; no void, until there is no answer. */
   readonly #awaited = new Set<number>();
   /** Counters of strong writes that the cloud has, and that this replica does not show yet. */
@@ -297,6 +299,7 @@ export class Replica {
   /** Nobody waits for the change any more; if no answer came, its counter is void from now on. */
   endStrong(change: Change): void {
     this.#awaited.delete(dotOf(change).counter);
+    if (this.#awaited.size === 0) this.#movedTo.clear();
   }
 
   // --- dead letters ---
@@ -402,7 +405,7 @@ export class Replica {
       maxChanges: bounds.maxChanges - Math.min(strong.length, Math.floor(bounds.maxChanges / 2)),
       maxBytes: strong.length === 0 ? bounds.maxBytes : bounds.maxBytes / 2,
     };
-    const first = new Set(strong.map(entityKey));
+    const first = new Set(strong.flatMap((change) => this.#placesOf(change)));
     const isHeld = this.#queue.isHeld();
     const selected = isHeld ? [] : this.#queue.select({ ...room, first, least: bounds.least, nowMs: this.nowMs() });
     this.#queue.markInFlight(selected.map(({ change }) => change.id));
@@ -413,7 +416,7 @@ export class Replica {
       const isFull =
         selected.length + waited.length > 0 && (left < 0 || selected.length + waited.length >= bounds.maxChanges);
       if (isFull) break;
-      if (this.#queue.hasUnsettledOf(entityKey(change))) continue;
+      if (this.#placesOf(change).some((key) => this.#queue.hasUnsettledOf(key))) continue;
       waited.push(dotOf(change).counter > this.#formerUpTo ? change : withoutHistory(change));
     }
     const voids = this.#voids(new Set(selected)).slice(0, LIMITS.intervals);
@@ -434,6 +437,13 @@ export class Replica {
     const made = selected.filter(({ change }) => deltas.has(change.id)).map(({ change }) => versionMadeBy(change));
     const digest = made.length === 0 ? {} : { digest: digestTotal(digestOf(made)) };
     return { ...batch, ...digest, checksum: batchChecksum(batch) };
+  }
+
+  /** Where changes wait that a strong one goes behind. */
+  #placesOf(change: Change): EntityKey[] {
+    const key = entityKey(change);
+    const moved = this.#movedTo.get(key);
+    return moved === undefined ? [key] : [key, moved];
   }
 
   /** The batch under way failed: what it took waits again. */
@@ -703,6 +713,7 @@ export class Replica {
   #moved(created: Change, to: string): QueuedChange[] {
     const entityId = toEntityId(to);
     if (entityId === undefined) return [];
+    if (this.#awaited.size > 0) this.#movedTo.set(entityKey(created), entityKey({ ...created, entityId }));
     return this.#queue
       .of(entityKey(created))
       .filter(({ change }) => dotOf(change).counter > dotOf(created).counter)

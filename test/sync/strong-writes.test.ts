@@ -169,6 +169,21 @@ test('a strong write on a record that got another id says which', async () => {
   expect(world.cloudStore.readEntity(key())?.data).toEqual({ by: 'a' });
 });
 
+test('[I5] a strong write goes behind what is queued for its record, also where that gets another id on the way', async () => {
+  const world = new World({ policy: { onCreate: 'rename', coalesce: false } });
+  const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
+  a.put('x', { by: 'a' });
+  for (const node of [b, a]) await node.link.sync();
+  b.put('x', { by: 'b' });
+  for (let count = 0; count < 20; count += 1) b.put(`other${count}`, {});
+  for (let count = 0; count < 20; count += 1) b.put('x', { count });
+  const strong = { entityType: TYPE, entityId: entityId('x'), kind: 'put', data: { strong: true } } as const;
+  await b.access.writeStrong(strong, {}, 1_000);
+  await b.link.sync();
+  expect(world.cloudStore.readEntity(key('x~b'))?.data).toEqual({ strong: true });
+  expect(world.sequencer.meta.conflicts).toBe(1);
+});
+
 test('[I11] a change that no batch could take is refused at once', async () => {
   const world = new World({ policy: { conflict: 'merge' } });
   const a = new Node(world, 'a');
