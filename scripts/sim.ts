@@ -3,11 +3,10 @@ import { addCounts, countLines, failureLine, shrunkLines } from '../test/sim/rep
 import { planFor, planOf, run } from '../test/sim/run.ts';
 import { shrink } from '../test/sim/shrink.ts';
 
-const USAGE = `usage: npm run sim -- [--seed N] [--steps N] [--seeds K] [--strict] [--trace] [--keep A,B] [--without F,G]
+const USAGE = `usage: npm run sim -- [--seed N] [--steps N] [--seeds K] [--trace] [--keep A,B] [--without F,G]
   --seed N       the first seed (1)
   --steps N      steps of each run (200)
   --seeds K      how many seeds, one after the other (1)
-  --strict       known gaps are failures too
   --trace        all that happens, line by line
   --keep A,B     only these steps of the script
   --without F,G  without these faults of messages and D1`;
@@ -16,7 +15,6 @@ interface Arguments {
   readonly seed: number;
   readonly steps: number;
   readonly seeds: number;
-  readonly isStrict: boolean;
   readonly trace: boolean;
   /** Undefined: all. */
   readonly kept: readonly number[] | undefined;
@@ -24,21 +22,21 @@ interface Arguments {
 }
 
 /** Simulates, prints what broke and how often what happened, and counts the seeds that failed. */
-async function simulate({ seed, steps, seeds, isStrict, trace, kept, without }: Arguments): Promise<number> {
+async function simulate({ seed, steps, seeds, trace, kept, without }: Arguments): Promise<number> {
   const startMs = performance.now();
   const total = new Map<string, number>();
   let failures = 0;
   for (let each = seed; each < seed + seeds; each += 1) {
     const whole = planFor(each, steps);
     const plan = planOf(whole, kept ?? whole.script.map(({ id }) => id), without);
-    const outcome = await run(plan, { isStrict });
+    const outcome = await run(plan);
     addCounts(total, outcome.counts);
     if (trace) console.log(outcome.trace.join('\n'));
     if (outcome.failure === undefined) continue;
     failures += 1;
     console.log(failureLine(plan, outcome));
     // One story is read at a time.
-    if (failures === 1 && !trace) console.log(shrunkLines(await shrink(plan, { isStrict }), steps).join('\n'));
+    if (failures === 1 && !trace) console.log(shrunkLines(await shrink(plan), steps).join('\n'));
   }
   const seconds = (performance.now() - startMs) / 1_000;
   console.log(countLines(total).join('\n'));
@@ -54,7 +52,6 @@ function parse(args: string[]): Arguments {
       seed: { type: 'string', default: '1' },
       steps: { type: 'string', default: '200' },
       seeds: { type: 'string', default: '1' },
-      strict: { type: 'boolean', default: false },
       trace: { type: 'boolean', default: false },
       keep: { type: 'string' },
       without: { type: 'string', default: '' },
@@ -64,7 +61,6 @@ function parse(args: string[]): Arguments {
     seed: whole('seed', values.seed),
     steps: whole('steps', values.steps),
     seeds: whole('seeds', values.seeds),
-    isStrict: values.strict,
     trace: values.trace,
     kept: values.keep?.split(',').map((text) => whole('keep', text)),
     without: values.without.split(','),

@@ -1,20 +1,21 @@
+import { z } from 'zod';
+import type { CausalContext } from '../core/causal-context.ts';
 import type { SpaceId } from '../core/ids.ts';
-import type { VectorClock } from '../core/vector-clock.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { vectorClock } from '../protocol/messages.ts';
 
 /**
- * A causal token: a vector clock that its holder can neither read meaning into nor change, bound to its space.
- * `<base64url of the clock's JSON>.<base64url of 128 bits of HMAC-SHA-256>`.
+ * A causal token: what its holder has seen, which it can neither read meaning into nor change, bound to its space.
+ * `<base64url of the context's JSON>.<base64url of 128 bits of HMAC-SHA-256>`.
  */
-export async function signToken(clock: VectorClock, space: SpaceId, secret: string): Promise<string> {
-  const payload = toBase64Url(new TextEncoder().encode(JSON.stringify(clock)));
+export async function signToken(seen: CausalContext, space: SpaceId, secret: string): Promise<string> {
+  const payload = toBase64Url(new TextEncoder().encode(JSON.stringify(seen)));
   return `${payload}.${toBase64Url(await mac(payload, space, secret))}`;
 }
 
 /** @throws SyncError `bad_token` for one that was not made here, for this space. */
-export async function verifyToken(token: string, space: SpaceId, secret: string): Promise<VectorClock> {
+export async function verifyToken(token: string, space: SpaceId, secret: string): Promise<CausalContext> {
   const bad = new SyncError('bad_token', 'X-Causal-Token was not given out for this space');
   if (token.length > LIMITS.tokenChars) throw bad;
   const [payload, signature, ...rest] = token.split('.');
@@ -22,10 +23,12 @@ export async function verifyToken(token: string, space: SpaceId, secret: string)
   const given = fromBase64Url(signature);
   if (given === undefined || !isSame(given, await mac(payload, space, secret))) throw bad;
   const bytes = fromBase64Url(payload);
-  const parsed = bytes && vectorClock.safeParse(JSON.parse(new TextDecoder().decode(bytes)));
+  const parsed = bytes && causalContext.safeParse(JSON.parse(new TextDecoder().decode(bytes)));
   if (!parsed?.success) throw bad;
   return parsed.data;
 }
+
+const causalContext = z.object({ epoch: z.string().max(64).optional(), clock: vectorClock.optional() });
 
 const MAC_BYTES = 16;
 

@@ -1,7 +1,6 @@
 import { type Context, Hono } from 'hono';
 import { type EntityVersion, writtenBy } from '../core/entity.ts';
-import { CLOUD, entityKey } from '../core/ids.ts';
-import { merge } from '../core/vector-clock.ts';
+import { entityKey } from '../core/ids.ts';
 import { fromResult, SyncError } from '../protocol/errors.ts';
 import type { WriteContent } from '../sync/write.ts';
 import { readObject } from './body.ts';
@@ -34,8 +33,8 @@ export const cloudRoutes = new Hono<ApiEnv>()
     const address = entityOf(c.req.param('type'), c.req.param('id'));
     requireRead(c.var.grant, address.entityType);
     refuseQuorum(c);
-    const { entity, clock, covered } = await cloud(c).read(entityKey(address), await afterOf(c), waitMsOf(c));
-    return await withToken(c, clock, () => {
+    const { entity, seen, covered } = await cloud(c).read(entityKey(address), await afterOf(c), waitMsOf(c));
+    return await withToken(c, seen, () => {
       if (!covered) {
         const detail = 'what the token has seen has not arrived in the cloud';
         throw new SyncError('causality_timeout', detail, { retryAfterMs: 1_000 });
@@ -47,7 +46,7 @@ export const cloudRoutes = new Hono<ApiEnv>()
       const headers = { ETag: `"${entity.version}"` };
       if (ifNoneMatch === '*' || ifNoneMatch === entity.version) return c.body(null, 304, headers);
       const served = { synced: true, source: 'cloud', stalenessMs: 0, consistency: 'strong' };
-      return c.json({ ...recordOf(entity), vectorClock: clock, ...served }, 200, headers);
+      return c.json({ ...recordOf(entity), vectorClock: seen.clock, ...served }, 200, headers);
     });
   })
 
@@ -68,10 +67,8 @@ export const cloudRoutes = new Hono<ApiEnv>()
     };
     const after = await afterOf(c);
     // The lag first: what D1 holds when it is asked is at least as new.
-    const { seq, asOfMs, lagMs } = await cloud(c).lag();
-    return await withToken(c, merge(after, { [CLOUD]: seq }), async () =>
-      c.json({ ...(await queryPage(c.env.DB, query)), asOf: asOfMs, lagMs }),
-    );
+    const { seen, asOfMs, lagMs } = await cloud(c).lag(after);
+    return await withToken(c, seen, async () => c.json({ ...(await queryPage(c.env.DB, query)), asOf: asOfMs, lagMs }));
   })
 
   .get('/export', (c) => {
@@ -98,10 +95,10 @@ async function write(c: C, content: WriteContent): Promise<Response> {
   requireWrite(c.var.grant, entity.entityType);
   refuseQuorum(c);
   const after = await afterOf(c);
-  const { result, clock } = await cloud(c).write({ ...entity, ...content, ...preconditionOf(c) }, after);
-  return await withToken(c, clock, () => {
+  const { result, seen } = await cloud(c).write({ ...entity, ...content, ...preconditionOf(c) }, after);
+  return await withToken(c, seen, () => {
     const written = fromResult(result);
-    const body = writtenBody(entity, { ...written, synced: true }, clock);
+    const body = writtenBody(entity, { ...written, synced: true }, seen.clock);
     return c.json(body, written.created ? 201 : 200, { ETag: `"${written.version}"` });
   });
 }

@@ -36,8 +36,8 @@ export const conflictRoutes = new Hono<ApiEnv>()
     requireWrite(grant, entityType);
     const after = await afterOf(c);
     const by = grant.sub ?? grant.role;
-    const { result, clock } = await cloud(c).resolveConflict(id, decision, by, preconditionOf(c), after);
-    return await withToken(c, clock, () => c.json(conflictBody(fromResult(result))));
+    const { result, seen } = await cloud(c).resolveConflict(id, decision, by, preconditionOf(c), after);
+    return await withToken(c, seen, () => c.json(conflictBody(fromResult(result))));
   });
 
 /** Either `data` (null: the entity is deleted) or `winner`. */

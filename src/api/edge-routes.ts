@@ -45,7 +45,7 @@ export const edgeRoutes = new Hono<ApiEnv>()
     const demand = await readDemandOf(c, entity.entityType);
     const { ifNoneMatch } = preconditionOf(c);
     const answer = await stub(c, allowedNode(c)).read(entity, demand);
-    return await withToken(c, answer.causalClock, () => {
+    return await withToken(c, answer.context, () => {
       const { record, ...served } = fromResult(answer.result);
       if (record === null) throw new SyncError('not_found', `there is no ${entity.entityType}/${entity.entityId}`);
       const headers = { ETag: `"${record.version}"` };
@@ -64,7 +64,7 @@ export const edgeRoutes = new Hono<ApiEnv>()
     refuseQuorum(c);
     const demand = await readDemandOf(c, entityType);
     const answer = await stub(c, allowedNode(c)).list(entityType, listAfterOf(c), limitOf(c), demand);
-    return await withToken(c, answer.causalClock, () => {
+    return await withToken(c, answer.context, () => {
       const { items, next, ...served } = fromResult(answer.result);
       return c.json({
         items: items.map((record) => ({ entityType, ...recordBody(record, answer, served, demand.level) })),
@@ -138,7 +138,7 @@ async function write(c: C, content: WriteContent): Promise<Response> {
     level === 'strong'
       ? await node.writeStrong(demanded, after, waitMsOf(c))
       : await node.write(demanded, after, waitMsOf(c));
-  return await withToken(c, answer.causalClock, () => {
+  return await withToken(c, answer.context, () => {
     const written = fromResult(answer.result);
     const body = writtenBody(entity, written, answer.vectorClock);
     return c.json(body, written.created ? 201 : 200, { ETag: `"${written.version}"` });

@@ -1,10 +1,10 @@
 import type { Context } from 'hono';
+import type { CausalContext } from '../core/causal-context.ts';
 import type { Priority } from '../core/change.ts';
 import { type ConsistencyLevel, type ReadDemand, toConsistencyLevel } from '../core/consistency.ts';
 import { type EntityId, type EntityType, type NodeId, toEntityId, toEntityType, toNodeId } from '../core/ids.ts';
 import { type Policy, policyFor } from '../core/policy.ts';
 import type { Precondition } from '../core/precondition.ts';
-import { EMPTY_CLOCK, type VectorClock } from '../core/vector-clock.ts';
 import { policies } from '../policies.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
@@ -58,9 +58,9 @@ export async function readDemandOf(c: Context<ApiEnv>, entityType: EntityType): 
 }
 
 /** What the caller has seen: the token that it was last given. */
-export async function afterOf(c: Context<ApiEnv>): Promise<VectorClock> {
+export async function afterOf(c: Context<ApiEnv>): Promise<CausalContext> {
   const token = c.req.header('X-Causal-Token');
-  if (token === undefined) return EMPTY_CLOCK;
+  if (token === undefined) return {};
   return await verifyToken(token, c.var.grant.space, c.env.CAUSEWAY_SECRET ?? '');
 }
 

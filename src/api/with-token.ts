@@ -1,5 +1,5 @@
 import type { Context } from 'hono';
-import type { VectorClock } from '../core/vector-clock.ts';
+import type { CausalContext } from '../core/causal-context.ts';
 import { signToken } from './causal-token.ts';
 import type { ApiEnv } from './env.ts';
 import { problemResponse } from './problem.ts';
@@ -7,10 +7,10 @@ import { problemResponse } from './problem.ts';
 /** Every data answer carries the token, failures too: a caller that was told "not found" has seen that. */
 export async function withToken(
   c: Context<ApiEnv>,
-  clock: VectorClock,
+  seen: CausalContext,
   respond: () => Response | Promise<Response>,
 ): Promise<Response> {
-  const token = await signToken(clock, c.var.grant.space, c.env.CAUSEWAY_SECRET ?? '');
+  const token = await signToken(seen, c.var.grant.space, c.env.CAUSEWAY_SECRET ?? '');
   let response: Response;
   try {
     response = await respond();

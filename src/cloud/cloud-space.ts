@@ -1,8 +1,9 @@
 import { DurableObject } from 'cloudflare:workers';
+import { type CausalContext, clockIn } from '../core/causal-context.ts';
 import type { EntityVersion } from '../core/entity.ts';
-import { type EntityKey, type NodeId, toSpaceId } from '../core/ids.ts';
+import { CLOUD, type EntityKey, type NodeId, toSpaceId } from '../core/ids.ts';
 import type { Precondition } from '../core/precondition.ts';
-import { EMPTY_CLOCK, merge, type VectorClock } from '../core/vector-clock.ts';
+import { merge, type VectorClock } from '../core/vector-clock.ts';
 import { clock } from '../platform/clock.ts';
 import { entropy } from '../platform/entropy.ts';
 import { policies } from '../policies.ts';
@@ -44,16 +45,19 @@ export interface ExportPage {
   readonly more: boolean;
 }
 
+/** With every field. */
+type Seen = { readonly epoch: string; readonly clock: VectorClock };
+
 export interface CloudRead {
   readonly entity: EntityVersion | null;
-  readonly clock: VectorClock;
+  readonly seen: Seen;
   /** Whether the cloud has all that the caller has seen. */
   readonly covered: boolean;
 }
 
-/** How far the projection is behind. `seq`: what it has, at least. */
+/** How far the projection is behind. `seen`: what its reader has seen then, at least. */
 export interface ProjectionLag {
-  readonly seq: number;
+  readonly seen: Seen;
   readonly asOfMs: number;
   readonly lagMs: number;
 }
@@ -125,19 +129,16 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
   // --- data ---
 
   /** The current version; a strong read. What the caller has seen may be on its way here: that is waited for. */
-  async read(key: EntityKey, after: VectorClock = EMPTY_CLOCK, waitMs = 0): Promise<CloudRead> {
-    const covered = await untilTrue(() => this.#sequencer.covers(after), clock, waitMs);
-    return { entity: this.#store.readEntity(key) ?? null, clock: this.#clockAfter(after), covered };
+  async read(key: EntityKey, after: CausalContext = {}, waitMs = 0): Promise<CloudRead> {
+    const covered = await untilTrue(() => this.#covers(after), clock, waitMs);
+    return { entity: this.#store.readEntity(key) ?? null, seen: this.#seenAfter(after), covered };
   }
 
-  async write(
-    write: Write,
-    after: VectorClock = EMPTY_CLOCK,
-  ): Promise<{ result: Result<Written>; clock: VectorClock }> {
+  async write(write: Write, after: CausalContext = {}): Promise<{ result: Result<Written>; seen: Seen }> {
     const before = this.#sequencer.meta.seq;
     const result = await toResult(() => this.#sequencer.commit((commit) => writeAtCloud(commit, write)));
     this.#spread(before, undefined);
-    return { result, clock: this.#clockAfter(after) };
+    return { result, seen: this.#seenAfter(after) };
   }
 
   /** All live entities, in order of seq. What changes meanwhile moves to a later page. */
@@ -159,25 +160,26 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
     decision: ManualDecision,
     by: string,
     precondition: Precondition,
-    after: VectorClock = EMPTY_CLOCK,
-  ): Promise<{ result: Result<ConflictRecord>; clock: VectorClock }> {
+    after: CausalContext = {},
+  ): Promise<{ result: Result<ConflictRecord>; seen: Seen }> {
     const before = this.#sequencer.meta.seq;
     const result = await toResult(() =>
       this.#sequencer.commit((commit) => resolveConflict(commit, id, decision, by, precondition)),
     );
     this.#spread(before, undefined);
-    return { result, clock: this.#clockAfter(after) };
+    return { result, seen: this.#seenAfter(after) };
   }
 
   // --- the projection ---
 
-  lag(): ProjectionLag {
+  lag(after: CausalContext = {}): ProjectionLag {
     const nowMs = clock.nowMs();
-    const { projected, changedAtMs } = this.#sequencer.meta;
-    if (!this.#projection.isBehind) return { seq: projected.seq, asOfMs: nowMs, lagMs: 0 };
+    const { epoch, projected, changedAtMs } = this.#sequencer.meta;
+    const seen = { epoch, clock: merge(clockIn(after, epoch), { [CLOUD]: projected.seq }) };
+    if (!this.#projection.isBehind) return { seen, asOfMs: nowMs, lagMs: 0 };
     // Never projected: behind at least since the last change.
     const lagMs = Math.max(0, nowMs - (projected.atMs || changedAtMs));
-    return { seq: projected.seq, asOfMs: projected.atMs, lagMs };
+    return { seen, asOfMs: projected.atMs, lagMs };
   }
 
   override async alarm(): Promise<void> {
@@ -217,9 +219,14 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
   }
 
   /** What a caller has seen now that had seen `after`. */
-  #clockAfter(after: VectorClock): VectorClock {
-    const head = { cloud: this.#sequencer.meta.seq };
-    return this.#sequencer.covers(after) ? head : merge(after, head);
+  #seenAfter(after: CausalContext): Seen {
+    const { epoch, seq } = this.#sequencer.meta;
+    const head = { [CLOUD]: seq };
+    return { epoch, clock: this.#covers(after) ? head : merge(clockIn(after, epoch), head) };
+  }
+
+  #covers(seen: CausalContext): boolean {
+    return this.#sequencer.covers(clockIn(seen, this.#sequencer.meta.epoch));
   }
 }
 

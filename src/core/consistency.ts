@@ -1,4 +1,4 @@
-import type { VectorClock } from './vector-clock.ts';
+import type { CausalContext } from './causal-context.ts';
 
 /** What a read or write may be served from; from the strictest to the loosest promise. `design.md`, section 8. */
 export const CONSISTENCY_LEVELS = ['strong', 'causal', 'session', 'eventual'] as const;
@@ -14,7 +14,7 @@ export interface ReadDemand {
   /** Only for `eventual`; undefined: any age will do. */
   readonly maxStalenessMs?: number | undefined;
   /** What the caller has seen and must not see undone. */
-  readonly after: VectorClock;
+  readonly after: CausalContext;
   /** How long the caller waits for a level that can't be served at once. */
   readonly waitMs: number;
 }

@@ -1,4 +1,5 @@
 import { DurableObject } from 'cloudflare:workers';
+import type { CausalContext } from '../core/causal-context.ts';
 import type { Change, Priority } from '../core/change.ts';
 import type { ReadDemand } from '../core/consistency.ts';
 import { digestTotal } from '../core/digest.ts';
@@ -6,7 +7,7 @@ import { parseStamp, type Stamp } from '../core/hlc.ts';
 import { type EntityId, type EntityType, entityKey, type NodeId, toNodeId, toSpaceId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import { policyFor, policyWarnings } from '../core/policy.ts';
-import { merge, type VectorClock } from '../core/vector-clock.ts';
+import type { VectorClock } from '../core/vector-clock.ts';
 import { clock } from '../platform/clock.ts';
 import { entropy } from '../platform/entropy.ts';
 import { logger } from '../platform/logger.ts';
@@ -36,7 +37,7 @@ export interface EdgeAnswer<T> {
   /** The whole clock of the node. */
   readonly vectorClock: VectorClock;
   /** What the caller has to show at its next request, here or elsewhere. */
-  readonly causalClock: VectorClock;
+  readonly context: CausalContext;
 }
 
 export interface EdgeRecord {
@@ -177,11 +178,11 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
 
   // --- data ---
 
-  write(write: Write, after: VectorClock, waitMs: number): Promise<EdgeAnswer<EdgeWritten>> {
+  write(write: Write, after: CausalContext, waitMs: number): Promise<EdgeAnswer<EdgeWritten>> {
     return this.#answer(after, async () => ({ ...(await this.#access.write(write, after, waitMs)), synced: false }));
   }
 
-  writeStrong(write: Write, after: VectorClock, waitMs: number): Promise<EdgeAnswer<EdgeWritten>> {
+  writeStrong(write: Write, after: CausalContext, waitMs: number): Promise<EdgeAnswer<EdgeWritten>> {
     return this.#answer(after, async () => ({
       ...(await this.#access.writeStrong(write, after, waitMs)),
       synced: true,
@@ -294,16 +295,14 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
     this.#schedule();
   }
 
-  async #answer<T>(after: VectorClock, body: () => Promise<T>): Promise<EdgeAnswer<T>> {
+  async #answer<T>(after: CausalContext, body: () => Promise<T>): Promise<EdgeAnswer<T>> {
     this.#use();
     const result = await toResult(body);
     this.#schedule();
     return {
       result,
       vectorClock: this.#replica.vectorClock(),
-      causalClock: this.#replica.covers(after)
-        ? this.#replica.causalClock()
-        : merge(after, this.#replica.causalClock()),
+      context: this.#replica.causalContext(after),
     };
   }
 

@@ -1,6 +1,6 @@
 import { assertNever } from '../core/assert.ts';
+import type { CausalContext } from '../core/causal-context.ts';
 import type { ReadDemand } from '../core/consistency.ts';
-import type { VectorClock } from '../core/vector-clock.ts';
 import { type ErrorCode, SyncError } from '../protocol/errors.ts';
 import type { ChangeResult } from '../protocol/messages.ts';
 import { refusalError } from '../protocol/record.ts';
@@ -63,7 +63,7 @@ export class Access {
    * Writes at this replica: acknowledged when it is in the queue. What the writer has seen elsewhere is pulled first,
    * if the cloud can be reached; if not, the change carries it as its base, and the cloud sorts it out.
    */
-  async write(write: Write, after: VectorClock, waitMs: number): Promise<Written> {
+  async write(write: Write, after: CausalContext, waitMs: number): Promise<Written> {
     if (!this.#replica.covers(after)) await this.#within(waitMs, this.#link.sync({ requires: after }));
     const written = this.#replica.write(write, after);
     this.#link.noteLocalChange();
@@ -76,7 +76,7 @@ export class Access {
    * @throws SyncError `cloud_unavailable`: it did not happen; `outcome_unknown`: it may have happened, and if it has
    *   not by now, it never will. Or as a local write does. Nothing stays in the queue.
    */
-  async writeStrong(write: Write, after: VectorClock, waitMs: number): Promise<StrongWritten> {
+  async writeStrong(write: Write, after: CausalContext, waitMs: number): Promise<StrongWritten> {
     if (!this.#link.online) throw cutOff();
     // Only the cloud knows where the counters of a node go on that lost its storage.
     if (this.#replica.meta.epoch === null) {

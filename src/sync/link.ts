@@ -1,5 +1,5 @@
+import { type CausalContext, clockOfAll } from '../core/causal-context.ts';
 import type { Change, Priority } from '../core/change.ts';
-import { EMPTY_CLOCK, merge, type VectorClock } from '../core/vector-clock.ts';
 import { ERRORS, type ErrorCode, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { type BatchAnswer, type ChangeResult, isFinal } from '../protocol/messages.ts';
@@ -53,7 +53,7 @@ export interface Demand {
   /** A change that somebody waits for. */
   readonly strong?: Change | undefined;
   /** What the cloud must have before the replica can be said to. */
-  readonly requires?: VectorClock | undefined;
+  readonly requires?: CausalContext | undefined;
   /** Whether all that is queued has to go, whatever the link is like. */
   readonly all?: boolean | undefined;
 }
@@ -70,7 +70,12 @@ export class Link {
   #online = true;
   #running: Promise<unknown> = Promise.resolve();
   #next:
-    | { readonly strong: Map<string, Change>; requires: VectorClock; all: boolean; readonly run: Promise<SyncRun> }
+    | {
+        readonly strong: Map<string, Change>;
+        readonly requires: CausalContext[];
+        all: boolean;
+        readonly run: Promise<SyncRun>;
+      }
     | undefined;
   #failures = 0;
   #nextAttemptAtMs: number | null = null;
@@ -123,7 +128,7 @@ export class Link {
   sync(demand: Demand = {}): Promise<SyncRun> {
     const next = this.#next ?? this.#enqueue();
     if (demand.strong !== undefined) next.strong.set(demand.strong.id, demand.strong);
-    if (demand.requires !== undefined) next.requires = merge(next.requires, demand.requires);
+    if (demand.requires !== undefined) next.requires.push(demand.requires);
     next.all ||= demand.all === true;
     return next.run;
   }
@@ -136,16 +141,16 @@ export class Link {
   #enqueue() {
     const strong = new Map<string, Change>();
     const run = this.#running.then(() => {
-      const { requires = EMPTY_CLOCK, all = false } = this.#next ?? {};
+      const { requires = [], all = false } = this.#next ?? {};
       this.#next = undefined;
       return this.#run([...strong.values()], requires, all);
     });
     this.#running = run;
-    this.#next = { strong, requires: EMPTY_CLOCK, all: false, run };
+    this.#next = { strong, requires: [], all: false, run };
     return this.#next;
   }
 
-  async #run(strong: readonly Change[], requires: VectorClock, all: boolean): Promise<SyncRun> {
+  async #run(strong: readonly Change[], requires: readonly CausalContext[], all: boolean): Promise<SyncRun> {
     const tally = new Tally();
     this.#on(this.#state === 'offline' ? 'retry' : 'sync_trigger');
     try {
@@ -174,7 +179,12 @@ export class Link {
    *
    * @returns false: that takes more than `LIMITS.exchangesPerSync`.
    */
-  async #exchangeAll(tally: Tally, strong: readonly Change[], requires: VectorClock, all: boolean): Promise<boolean> {
+  async #exchangeAll(
+    tally: Tally,
+    strong: readonly Change[],
+    requires: readonly CausalContext[],
+    all: boolean,
+  ): Promise<boolean> {
     let waiting = strong;
     let mended = false;
     for (let exchanges = 0; exchanges < LIMITS.exchangesPerSync; exchanges += 1) {
@@ -215,7 +225,7 @@ export class Link {
   }
 
   /** One round trip, within a session; a new one where the old has ended. */
-  async #exchange(tally: Tally, strong: readonly Change[], requires: VectorClock, all: boolean) {
+  async #exchange(tally: Tally, strong: readonly Change[], requires: readonly CausalContext[], all: boolean) {
     const { replica, upstream, entropy } = this.#options;
     for (let renewals = 0; ; renewals += 1) {
       if (!this.#online) throw cutOff();
@@ -229,7 +239,7 @@ export class Link {
       const batch = {
         ...replica.nextBatch(entropy.id(), bounds, strong),
         ...(this.#options.isLive() ? { live: true } : {}),
-        ...(Object.keys(requires).length > 0 ? { requires } : {}),
+        ...(requires.length > 0 ? { requires: clockOfAll(requires, replica.meta.epoch) } : {}),
       };
       const sent = new Set(batch.changes.map(({ id }) => id));
       for (const { id } of strong) if (sent.has(id)) tally.unanswered.add(id);

@@ -83,6 +83,8 @@ export interface ReplicaMeta {
   /** Set until the first head: see `Change.ownFrom`. */
   readonly ownFrom?: number | undefined;
   readonly epoch: string | null;
+  /** The epoch that bases in the queue are of, while none is known: that of the first token that came. */
+  readonly presumedEpoch?: string | undefined;
   /** Everything up to here is confirmed, nothing else. */
   readonly cursor: number;
   /** The counter of the last change made here that is no longer in the queue, at least. */

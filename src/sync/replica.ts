@@ -1,5 +1,6 @@
 import { assert, assertNever } from '../core/assert.ts';
 import { checksum } from '../core/canonical.ts';
+import { type CausalContext, clockIn, isOfOther } from '../core/causal-context.ts';
 import { type Change, type ChangeContent, dotOf, isDelta, type Priority } from '../core/change.ts';
 import { coalesce } from '../core/coalesce.ts';
 import { stampAfter } from '../core/conflict.ts';
@@ -171,20 +172,40 @@ export class Replica {
     return { [CLOUD]: this.#meta.cursor, ...(this.#counter > 0 ? { [this.nodeId]: this.#counter } : {}) };
   }
 
-  /** As {@link vectorClock}, without what the cursor says already: nothing of this node's own waits. */
-  causalClock(): VectorClock {
+  /** What somebody has seen now that had seen `after`: no more than the cursor, where nothing of this node's own waits. */
+  causalContext(after: CausalContext = {}): CausalContext {
+    // A node that has been in no history yet takes its caller's word.
+    const epoch = this.#meta.epoch ?? after.epoch ?? this.#meta.presumedEpoch;
+    const here = this.#causalClock();
+    const clock = this.covers(after) ? here : merge(clockIn(after, epoch), here);
+    return { epoch, clock };
+  }
+
+  #causalClock(): VectorClock {
     const hasMore = this.#queue.hasUnsent('normal', this.nowMs()) || this.queueStats().syncing > 0;
     return hasMore || this.#unshown.size > 0 ? this.vectorClock() : { [CLOUD]: this.#meta.cursor };
   }
 
-  /** Whether this replica can tell by itself that it has all that `clock` has. */
-  covers(clock: VectorClock): boolean {
+  /** Whether this replica can tell by itself that it has all that was seen; of another history it can't. */
+  covers(seen: CausalContext): boolean {
+    if (isOfOther(seen, this.#epoch())) return false;
+    const { clock = EMPTY_CLOCK } = seen;
     return Object.entries(clock).every(([node, counter]) => {
       if (counter === 0) return true;
       if (node === CLOUD) return this.#meta.asOfMs > 0 && this.#meta.cursor >= counter;
-      const isOwn = node === this.nodeId && counter >= (this.#meta.ownFrom ?? 1) && counter <= this.#counter;
+      // What a former life wrote is here at the head.
+      const isOwn = node === this.nodeId && counter <= this.#counter && this.#meta.ownFrom === undefined;
       return isOwn && ![...this.#unshown].some((one) => one <= counter);
     });
+  }
+
+  /** The history that this replica is of, or seems to be. */
+  #epoch(): string | null {
+    return this.#meta.epoch ?? this.#meta.presumedEpoch ?? null;
+  }
+
+  #presume({ epoch }: CausalContext): void {
+    if (epoch !== undefined && this.#epoch() === null) this.#saveMeta({ presumedEpoch: epoch });
   }
 
   queueStats(): QueueStats {
@@ -256,8 +277,9 @@ export class Replica {
    * @throws SyncError `not_found`, `precondition_failed`, `invalid_operation`, `invalid_data`, `too_large`,
    *   `too_deep`, `queue_full`. Nothing has changed then.
    */
-  write(write: Write, after: VectorClock): Written {
+  write(write: Write, after: CausalContext): Written {
     checkContent(write, LIMITS.changeDepth);
+    this.#presume(after);
     const key = entityKey(write);
     const before = this.read(key);
     checkPrecondition(before, write);
@@ -265,7 +287,7 @@ export class Replica {
     // the caller has seen is not what the operations to a whole record would begin with.
     const isMadeHere = write.kind === 'patch' || write.kind === 'merge-patch';
     const isCovered = this.covers(after);
-    const seen = isMadeHere && !isCovered ? EMPTY_CLOCK : after;
+    const seen = isMadeHere && !isCovered ? {} : after;
     const content = this.#localContent(write, before, isMadeHere || isCovered);
     const change = this.#make(write, content, seen, this.#counter + 1);
     this.#enqueue(change, write);
@@ -276,7 +298,7 @@ export class Replica {
    * Makes a change that somebody waits for. It is not queued, and not visible before the cloud has it. Until
    * {@link endStrong} its counter is neither sent as void nor used again.
    */
-  beginStrong(write: Write, after: VectorClock): Change {
+  beginStrong(write: Write, after: CausalContext): Change {
     checkContent(write, LIMITS.changeDepth);
     const before = this.read(entityKey(write));
     const policy = policyFor(this.#policies, write.entityType);
@@ -375,23 +397,25 @@ export class Replica {
   adopt(answer: HandshakeAnswer, sentAtMs: number, answeredAtMs: number): void {
     const clockOffsetMs = Math.round(answer.serverTime - (sentAtMs + answeredAtMs) / 2);
     this.#reported = answer.received;
-    const { epoch: before } = this.#meta;
+    const { epoch: before, presumedEpoch } = this.#meta;
     const isOtherHistory = before !== answer.epoch;
+    const isUnexpected = isOtherHistory && (before ?? presumedEpoch ?? answer.epoch) !== answer.epoch;
     this.#store.transaction(() => {
       const former = before === null ? this.#renumberBehind(answer.received) : 0;
       if (isOtherHistory || answer.mode === 'snapshot') this.#beginAnew();
       this.#saveMeta({
         clockOffsetMs,
         epoch: answer.epoch,
+        presumedEpoch: undefined,
         counter: this.#counter,
         ...(former > 0 ? { ownFrom: former + 1 } : {}),
         ...(isOtherHistory
           ? { cursor: 0, received: EMPTY_DOT_SET, settled: { upTo: former, extra: [] }, settledAt: [] }
           : {}),
       });
-      if (isOtherHistory && before !== null) this.#giveBack();
+      if (isUnexpected) this.#giveBack();
     });
-    if (isOtherHistory && before !== null) this.#formerUpTo = this.#counter;
+    if (isUnexpected) this.#formerUpTo = this.#counter;
   }
 
   /**
@@ -876,7 +900,7 @@ export class Replica {
     return isTelling || isSmaller(operations, data) ? { operations } : {};
   }
 
-  #make(write: Write, content: ChangeContent, after: VectorClock, counter: number): Change {
+  #make(write: Write, content: ChangeContent, after: CausalContext, counter: number): Change {
     const now = this.nowMs();
     const seen = { [CLOUD]: this.#meta.cursor, ...(counter > 1 ? { [this.nodeId]: counter - 1 } : {}) };
     return {
@@ -884,7 +908,7 @@ export class Replica {
       entityType: write.entityType,
       entityId: write.entityId,
       ...content,
-      base: merge(after, seen),
+      base: merge(clockIn(after, this.#epoch()), seen),
       ...(this.#meta.ownFrom === undefined ? {} : { ownFrom: this.#meta.ownFrom }),
       stamp: stampOf(tick(this.#hlc, now), this.nodeId),
       timestamp: now,

@@ -1,10 +1,10 @@
-import { EMPTY_CLOCK, type VectorClock } from '../../src/core/vector-clock.ts';
-import { NOTHING, type Op, type Past } from './op.ts';
+import type { CausalContext } from '../../src/core/causal-context.ts';
+import { afterLoss, NOTHING, type Op, type Past } from './op.ts';
 
 /** Somebody who reads and writes at one node after the other, one thing at a time, and carries a causal token. */
 export class Client {
   readonly name: string;
-  token: VectorClock = EMPTY_CLOCK;
+  token: CausalContext = {};
   past: Past = NOTHING;
   #turn: Turn | undefined;
 
@@ -30,18 +30,24 @@ export class Client {
     return this.#turn === turn;
   }
 
-  /** A session that has seen what is lost can't go on. */
-  beginAnew(): void {
+  /** What a session has seen of a lost history is lost; it goes on with the token that it was given. */
+  forgetPast(): void {
     this.#turn = undefined;
-    this.token = EMPTY_CLOCK;
+    this.past = afterLoss(this.past);
+  }
+
+  /** A session that has seen what is lost with a disk can't go on. */
+  beginAnew(): void {
+    this.forgetPast();
     this.past = NOTHING;
+    this.token = {};
   }
 }
 
 /** One request of a client: what it had seen when it asked, and what it sees by the answer, if it still waits for it. */
 export class Turn {
   readonly client: Client;
-  readonly token: VectorClock;
+  readonly token: CausalContext;
   #past: Past;
 
   constructor(client: Client) {
@@ -64,11 +70,11 @@ export class Turn {
    *
    * @param waiting what the node has that the cloud hasn't: the token covers it, though nobody looked.
    */
-  sees(seen: readonly Op[], waiting: readonly Op[], cloud: number, token: VectorClock): void {
+  sees(seen: readonly Op[], waiting: readonly Op[], cloud: number, token: CausalContext): void {
     if (!this.client.isIn(this)) return;
     const ops = new Set([...this.#past.ops, ...seen.flatMap((op) => [op, ...op.causes])]);
     const shown = new Set([...this.#past.shown, ...ops, ...waiting]);
-    this.client.past = { cloud: Math.max(cloud, this.#past.cloud), ops, shown };
+    this.client.past = { cloud: Math.max(cloud, this.#past.cloud), ops, shown, lost: this.#past.lost };
     this.client.token = token;
   }
 }

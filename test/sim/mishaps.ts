@@ -28,7 +28,7 @@ export function loseCloud({ cloud, clients, d1 }: Space, checks: Checks, { trace
   d1.loseCloud();
   checks.lostCloud();
   // Their tokens are of a history that is no more.
-  for (const client of clients) client.beginAnew();
+  for (const client of clients) client.forgetPast();
 }
 
 export function partition(

@@ -1,8 +1,8 @@
+import type { CausalContext } from '../../src/core/causal-context.ts';
 import { dotOf } from '../../src/core/change.ts';
 import { type DotSet, EMPTY_DOT_SET, has } from '../../src/core/dot-set.ts';
 import type { NodeId } from '../../src/core/ids.ts';
 import { policyFor } from '../../src/core/policy.ts';
-import { merge, type VectorClock } from '../../src/core/vector-clock.ts';
 import { type Result, SyncError, toResult } from '../../src/protocol/errors.ts';
 import type { Batch } from '../../src/protocol/messages.ts';
 import { MemoryReplicaStore } from '../../src/store/memory-replica-store.ts';
@@ -86,8 +86,8 @@ export class NodeHost implements Endpoint {
   }
 
   /** What a caller of this node has seen, once it is answered. */
-  tokenFor({ replica }: NodeProcess, after: VectorClock): VectorClock {
-    return replica.covers(after) ? replica.causalClock() : merge(after, replica.causalClock());
+  tokenFor({ replica }: NodeProcess, after: CausalContext): CausalContext {
+    return replica.causalContext(after);
   }
 
   /** Cuts the node off, or lets it sync again, until it is told otherwise. */

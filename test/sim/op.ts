@@ -23,6 +23,8 @@ export interface Past {
   readonly ops: ReadonlySet<Op>;
   /** Those too that waited at a node when it was read there: a token can't tell them from the others. */
   readonly shown: ReadonlySet<Op>;
+  /** How much of a history that was lost. */
+  readonly lost: number;
 }
 
 /** One write, as the checkers know it. */
@@ -61,7 +63,12 @@ export interface Op {
   isRenumbered: boolean;
 }
 
-export const NOTHING: Past = { cloud: 0, ops: new Set(), shown: new Set() };
+export const NOTHING: Past = { cloud: 0, ops: new Set(), shown: new Set(), lost: 0 };
+
+/** What is left of it when the cloud is lost: the names of writes. */
+export function afterLoss({ cloud, shown, lost }: Past): Past {
+  return { ...NOTHING, shown, lost: Math.max(cloud, lost) };
+}
 
 export const CANCELLED: Fate = { status: 'cancelled', epoch: null, seq: undefined, position: 0 };
 
@@ -159,7 +166,7 @@ export class Ops {
     this.#byVersion.clear();
     for (const op of [...this.#byDot.values()].flatMap((one) => [...allOf(one)])) {
       op.causes.clear();
-      op.past = { cloud: 0, ops: new Set(), shown: op.past.shown };
+      op.past = afterLoss(op.past);
       if (op.fate?.epoch === null) continue;
       op.formerFate = op.fate ?? op.formerFate;
       if (op.fate !== undefined && !isKept(op)) op.isLost = true;

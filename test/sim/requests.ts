@@ -9,7 +9,7 @@ import { checkSession } from './checkers/sessions.ts';
 import type { Increment } from './checkers/tallies.ts';
 import type { Turn } from './client.ts';
 import type { NodeHost, NodeProcess } from './node-host.ts';
-import { CANCELLED, isIncluded, NOTHING, type Op, unknownOp, waitingAt } from './op.ts';
+import { afterLoss, CANCELLED, isIncluded, type Op, unknownOp, waitingAt } from './op.ts';
 import type { Space } from './space.ts';
 import { require, Violation } from './violation.ts';
 
@@ -118,7 +118,7 @@ export class Requests {
   #opOf(request: Request, dot: string, stamp: string | undefined, write: Write): Op {
     const { turn, node, process, generation } = request;
     const isOfNow = this.#isOfNow(request);
-    const past = generation === this.#space.history.generation ? turn.past : NOTHING;
+    const past = generation === this.#space.history.generation ? turn.past : afterLoss(turn.past);
     const cloud = isOfNow ? Math.max(past.cloud, process.replica.meta.cursor) : past.cloud;
     const causes = new Set([...past.ops].filter((cause) => isOfNow && isIncluded(cause, node)));
     if (causes.size < past.ops.size) this.#space.trace.count('outcome: written before its cause arrived');
@@ -136,11 +136,13 @@ export class Requests {
   }
 
   /** What was asked before the cloud was lost, or is told by a node that hasn't heard of that, is of no history now. */
-  #isOfNow({ generation, turn, node }: Request): boolean {
-    const { history } = this.#space;
+  #isOfNow({ generation, turn, node, process }: Request): boolean {
+    const { history, ops } = this.#space;
     const { epoch } = node.process?.replica.meta ?? { epoch: null };
     if (generation === history.generation && history.of(epoch) === history) return true;
-    if (turn.client.isIn(turn)) turn.client.beginAnew();
+    if (!turn.client.isIn(turn)) return false;
+    turn.sees([], waitingAt(node, ops), process.replica.meta.cursor, node.tokenFor(process, turn.token));
+    turn.client.forgetPast();
     return false;
   }
 

@@ -1,7 +1,6 @@
 import type { Client } from './client.ts';
 import type { CloudHost } from './cloud-host.ts';
 import type { SimulatedD1 } from './d1.ts';
-import type { Gaps } from './gaps.ts';
 import type { History } from './history.ts';
 import type { NodeHost } from './node-host.ts';
 import type { Ops } from './op.ts';
@@ -17,5 +16,4 @@ export interface Space {
   readonly history: History;
   readonly ops: Ops;
   readonly trace: Trace;
-  readonly gaps: Gaps;
 }

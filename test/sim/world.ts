@@ -4,7 +4,6 @@ import { Checks } from './checkers/checks.ts';
 import { Client } from './client.ts';
 import { CloudHost } from './cloud-host.ts';
 import { SimulatedD1 } from './d1.ts';
-import { Gaps } from './gaps.ts';
 import { History } from './history.ts';
 import { named } from './names.ts';
 import { type Endpoint, Network } from './network.ts';
@@ -33,8 +32,6 @@ export interface Plant {
 /** What of a run its seed doesn't say. */
 export interface Settings {
   readonly plant?: Plant;
-  /** Whether known gaps are failures. */
-  readonly isStrict?: boolean;
 }
 
 /** The names of the spaces; all other names are the same in both. */
@@ -52,14 +49,13 @@ export class World {
   readonly #seed: number;
   readonly #plant: Plant;
 
-  constructor(seed: number, options: Options, { plant = {}, isStrict = false }: Settings) {
+  constructor(seed: number, options: Options, { plant = {} }: Settings) {
     this.#seed = seed;
     this.#plant = plant;
     this.scheduler = new Scheduler(new Random(seed, Stream.world));
     this.trace = new Trace(() => this.scheduler.nowMs);
     this.network = new Network(this.scheduler, this.trace, options);
-    const gaps = new Gaps(this.trace, isStrict);
-    const made = SPACES.map((name) => this.#makeSpace(name, options, gaps));
+    const made = SPACES.map((name) => this.#makeSpace(name, options));
     this.spaces = made.map(({ space }) => space);
     this.checks = made.map(({ checks }) => checks);
   }
@@ -82,7 +78,7 @@ export class World {
     });
   }
 
-  #makeSpace(name: string, options: Options, gaps: Gaps): { space: Space; checks: Checks } {
+  #makeSpace(name: string, options: Options): { space: Space; checks: Checks } {
     const { scheduler, trace, network } = this;
     const history = new History();
     const d1 = new SimulatedD1(scheduler, trace, options.d1Faults);
@@ -117,7 +113,7 @@ export class World {
       });
     });
     const clients = Array.from({ length: options.clients }, (_, index) => new Client(`${name}/c${index + 1}`));
-    const space: Space = { name, cloud, d1, nodes, clients, history, ops: new Ops(), trace, gaps };
+    const space: Space = { name, cloud, d1, nodes, clients, history, ops: new Ops(), trace };
     return { space, checks };
   }
 

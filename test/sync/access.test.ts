@@ -95,7 +95,7 @@ test('[S20] a strong write of what is not there is not_found, and a condition th
 test('[I5] a causal read with a token of another node waits for what that node wrote', async () => {
   const { a, b } = pair();
   a.put('x', { value: 1 });
-  const token = a.replica.causalClock();
+  const token = a.replica.causalContext();
   const demand = { level: 'causal', after: token, waitMs: 0 } as const;
   await expect(b.access.satisfy(demand)).rejects.toMatchObject({ code: 'causality_timeout' });
   await a.link.sync();
@@ -112,7 +112,7 @@ test('[I1] a patch made on an older state than its caller has seen is a conflict
   await a.link.sync();
   b.link.setOnline(false);
   const patch: WriteContent = { kind: 'patch', operations: [{ op: 'set', path: 'value', value: 2 }] };
-  await b.access.write({ ...entity, ...patch }, a.replica.causalClock(), 0);
+  await b.access.write({ ...entity, ...patch }, a.replica.causalContext(), 0);
   b.link.setOnline(true);
   await b.link.sync();
   expect(world.sequencer.meta.conflicts).toBe(1);
@@ -156,7 +156,7 @@ describe('[I6] a strong read shows what its caller has seen elsewhere', () => {
       sleep: (ms) => (ms <= 1_000 ? pause() : new Promise(() => undefined)),
     };
     const access = new Access(b.replica, b.link, clock);
-    return () => access.satisfy({ level: 'strong', after: a.replica.causalClock(), waitMs: 30_000 });
+    return () => access.satisfy({ level: 'strong', after: a.replica.causalContext(), waitMs: 30_000 });
   }
 
   test('it waits until the cloud has it', async () => {
@@ -188,7 +188,7 @@ test.each(['causal', 'strong'] as const)(
     // What the link is asked takes no time: only the clock says when to end.
     const clock: Clock = { nowMs: () => nowMs, sleep: (ms) => (ms === 1_000 ? new Promise(() => undefined) : sleep()) };
     const access = new Access(b.replica, b.link, clock);
-    const demand = { level, after: { other: 1 }, waitMs: 1_000, maxStalenessMs: undefined };
+    const demand = { level, after: { clock: { other: 1 } }, waitMs: 1_000, maxStalenessMs: undefined };
     await expect(access.satisfy(demand)).rejects.toMatchObject({ code: 'causality_timeout' });
   },
 );

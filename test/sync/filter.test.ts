@@ -66,15 +66,15 @@ describe('a node that asks for some types', () => {
     const { world, reader } = await began();
     refilter(reader, [TASK]);
     await reader.link.sync();
-    expect(reader.replica.covers({ cloud: 3 })).toBe(true);
+    expect(reader.replica.covers({ clock: { cloud: 3 } })).toBe(true);
     refilter(reader, [TASK, USER]);
     expect(held(reader)).toEqual([TASK]);
-    expect(reader.replica.covers({ cloud: 3 })).toBe(false);
+    expect(reader.replica.covers({ clock: { cloud: 3 } })).toBe(false);
     expect(reader.replica.stalenessMs()).toBeNull();
     expect(reader.replica.isPulling()).toBe(true);
     await reader.link.sync();
     expect(held(reader)).toEqual([TASK, USER]);
-    expect(reader.replica.covers({ cloud: 3 })).toBe(true);
+    expect(reader.replica.covers({ clock: { cloud: 3 } })).toBe(true);
     expectVerified(world, reader, [TASK, USER]);
     refilter(reader, undefined);
     await reader.link.sync();
@@ -87,7 +87,7 @@ describe('a node that asks for some types', () => {
     await reader.link.sync();
     refilter(reader, [TASK]);
     expect(held(reader)).toEqual([TASK]);
-    expect(reader.replica.covers({ cloud: 3 })).toBe(true);
+    expect(reader.replica.covers({ clock: { cloud: 3 } })).toBe(true);
     expect((await reader.link.sync()).summary).toMatchObject({ success: true, downloaded: 0 });
     expectVerified(world, reader, [TASK]);
   });
@@ -127,7 +127,7 @@ describe('a node whose token reads some types', () => {
     reader.put('z', { n: 1 }, USER);
     await reader.link.sync();
     expect(held(reader)).toEqual([TASK]);
-    expect(reader.replica.covers({ cloud: 4 })).toBe(true);
+    expect(reader.replica.covers({ clock: { cloud: 4 } })).toBe(true);
     expectVerified(world, reader, [TASK]);
   });
 

@@ -146,8 +146,8 @@ describe('no wait goes on that nobody needs', () => {
     await a.access.satisfy(strongRead);
     await a.access.satisfy(eventualRead);
     await a.access.writeStrong({ ...entity, kind: 'put', data: { n: 1 } }, {}, 1_000);
-    await a.access.satisfy({ level: 'causal', after: { cloud: 1 }, waitMs: 1_000 });
-    await a.access.write({ ...entity, kind: 'put', data: { n: 2 } }, { other: 1 }, 1_000);
+    await a.access.satisfy({ level: 'causal', after: { clock: { cloud: 1 } }, waitMs: 1_000 });
+    await a.access.write({ ...entity, kind: 'put', data: { n: 2 } }, { clock: { other: 1 } }, 1_000);
     expect(world.waits.size).toBe(0);
   });
 

@@ -226,9 +226,15 @@ describe('what may not go into one another', () => {
   test('[I6] a write of who has seen what the node has not, and one of who has not', async () => {
     const { a } = merging();
     a.put('x', { n: 2 });
-    a.replica.write({ entityType: TYPE, entityId: entityId('x'), kind: 'put', data: { n: 3 } }, { cloud: 1 });
+    a.replica.write(
+      { entityType: TYPE, entityId: entityId('x'), kind: 'put', data: { n: 3 } },
+      { clock: { cloud: 1 } },
+    );
     expect(a.replica.queueStats().total).toBe(2);
-    a.replica.write({ entityType: TYPE, entityId: entityId('x'), kind: 'put', data: { n: 4 } }, { cloud: 1 });
+    a.replica.write(
+      { entityType: TYPE, entityId: entityId('x'), kind: 'put', data: { n: 4 } },
+      { clock: { cloud: 1 } },
+    );
     expect(a.replica.queueStats().total).toBe(2);
   });
 

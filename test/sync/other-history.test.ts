@@ -93,7 +93,7 @@ test('[I6] the first history that a node meets is the one that its callers have 
   const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
   a.put('x', { n: 1 });
   await sync(a);
-  b.replica.write({ ...entity, kind: 'put', data: { n: 2 } }, a.replica.causalClock());
+  b.replica.write({ ...entity, kind: 'put', data: { n: 2 } }, a.replica.causalContext());
   await sync(b);
   expect(b.read('x')).toEqual({ n: 2 });
 });
@@ -133,4 +133,64 @@ test('[I1] [S18] a node that lost its storage has not seen what it wrote before'
   a.put('x', { life: 3 });
   await sync(a);
   expect(world.sequencer.meta.conflicts).toBe(2);
+});
+
+describe('a token of a history that was lost', () => {
+  async function afterLoss() {
+    const world = new World();
+    const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
+    for (const id of ['x', 'y', 'z']) a.put(id, { of: 'a' });
+    await sync(a);
+    const token = a.replica.causalContext();
+    world.loseCloud();
+    return { world, a, b, token };
+  }
+
+  test('[I11] asks for nothing of its places in the order of the next one', async () => {
+    const { b, token } = await afterLoss();
+    await b.access.satisfy({ level: 'causal', after: token, waitMs: 1_000 });
+    expect(b.replica.causalContext(token)).toMatchObject({ epoch: b.replica.meta.epoch, clock: {} });
+  });
+
+  test('[I1] has not seen what the next one has at those places', async () => {
+    const { world, a, b, token } = await afterLoss();
+    b.put('x', { of: 'b' });
+    await sync(b);
+    const c = new Node(world, 'c');
+    // It has never been there, and takes the token for one of the history that it will meet.
+    c.replica.write({ ...entity, kind: 'put', data: { of: 'c' } }, token);
+    await sync(c);
+    expect(world.sequencer.meta.conflicts).toBe(1);
+    b.replica.write({ ...entity, kind: 'put', data: { of: 'token' } }, token);
+    await sync(b, a);
+    expect(b.replica.causalContext(token).epoch).not.toBe(token.epoch);
+  });
+
+  test('[I6] still asks for what nodes wrote, which these give back', async () => {
+    const { world, a, b } = await afterLoss();
+    a.put('w', { of: 'a' });
+    const waiting = a.replica.causalContext();
+    expect(waiting.clock).toEqual({ cloud: 3, a: 4 });
+    await sync(b);
+    expect((await b.link.sync({ requires: waiting })).covered).toBe(false);
+    await sync(a);
+    expect((await b.link.sync({ requires: waiting })).covered).toBe(true);
+    expect(Object.keys(b.list()).sort()).toEqual(['w', 'x', 'y', 'z']);
+    expect(world.sequencer.meta.seq).toBe(4);
+  });
+});
+
+test('[I6] a node that lags behind in a lost history asks before it takes a token of the next one for covered', async () => {
+  const world = new World();
+  const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
+  for (const id of ['x', 'y', 'z']) a.put(id, { n: 1 });
+  await sync(a, b);
+  world.loseCloud();
+  const c = new Node(world, 'c');
+  c.put('new', { n: 1 });
+  await sync(c);
+  const token = c.replica.causalContext();
+  expect(b.replica.covers(token)).toBe(false);
+  await b.access.satisfy({ level: 'causal', after: token, waitMs: 1_000 });
+  expect(b.read('new')).toEqual({ n: 1 });
 });

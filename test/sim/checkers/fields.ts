@@ -100,11 +100,9 @@ export class Fields {
     const [later, earlier] = mine.stamp > other.stamp ? [mine, other] : [other, mine];
     if (isThere(later)) return later;
     const detail = `${place} should be of ${later.op.dot} at ${later.stamp}, not of ${earlier.op.dot} at ${earlier.stamp}`;
-    const { generation } = this.#space().history;
     if (mayMistake(mine.op, other.op)) return undefined;
-    if (mine.op.generation < generation) this.#space().gaps.report('lost history', 'I3', detail);
     // What repeats a value is no write of it: the value's time stays that of who gave it first.
-    else if (later.isRepeated) this.#space().trace.count('outcome: a repeated value gives way');
+    if (later.isRepeated) this.#space().trace.count('outcome: a repeated value gives way');
     else throw new Violation('I3', detail);
     return isThere(earlier) ? earlier : undefined;
   }

@@ -30,7 +30,7 @@ export class Ledger {
 
   /** The node's disk is gone. */
   lostDisk(node: NodeHost): void {
-    for (const op of setOf(this.#open, node)) {
+    for (const op of [...setOf(this.#open, node), ...setOf(this.#closed, node)]) {
       if (op.fate === undefined) this.#space().ops.lose(op);
     }
     this.#open.delete(node);

@@ -34,7 +34,8 @@ export function checkLosses(
     trace.count(`conflict: ${record.type} ${record.resolution.metadata.strategy}`);
     const before = history.at(entityKey(record), head);
     checkRecord(change, record, before);
-    checkUnseen(change, op, before);
+    // Of several histories a node that has been in none can tell but one.
+    if (history.generation === 0) checkUnseen(change, op, before);
     // It may have been sent before, and then its record has the stamp that it was taken with at that time.
     checkLatest(record, result.stamp ?? record.remote.stamp, before, seq !== undefined);
   } else if (seq === undefined) {

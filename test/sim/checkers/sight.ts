@@ -16,7 +16,7 @@ export function checkSight(
   op: Op,
   { seq, conflictId }: ChangeResult,
   before: EntityVersion | undefined,
-  { history, ops, gaps, cloud, trace }: Space,
+  { history, ops, cloud, trace }: Space,
 ): void {
   const isReplaced = before !== undefined && seq !== undefined && conflictId === undefined;
   if (!isReplaced || op.disk === undefined || meansWhatItMeets(change)) return;
@@ -32,7 +32,6 @@ export function checkSight(
     : `${change.id} replaced ${before.version} unseen, without a record`;
   const all = [...allOf(op)];
   if (all.some((each) => mayMistake(each, author))) trace.count('outcome: took a write for another of its node');
-  else if (all.some(({ generation }) => generation < history.generation)) gaps.report('lost history', rule, detail);
   else throw new Violation(rule, detail);
 }
 
@@ -73,7 +72,8 @@ export function knows(op: Op, other: Op, seq = Number.POSITIVE_INFINITY): boolea
   const { past } = firstOf(op);
   // What waited unnoticed when it was shown is known by its name.
   const isShown = [...past.shown].some(({ dot, stamp }) => dot === other.dot && stamp === other.stamp);
-  if (past.cloud >= seq || isShown) return true;
+  const isOfLost = [other.formerFate, other.fate].some((fate) => fate !== undefined && fate.position <= past.lost);
+  if (past.cloud >= seq || isShown || isOfLost) return true;
   // A node shows what waits in its queue; also what nobody was told of, before it crashed.
   return other.stamp !== undefined && other.nodeId === op.nodeId && (other.disk ?? op.disk) === op.disk;
 }
