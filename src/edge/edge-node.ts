@@ -65,6 +65,7 @@ export interface EdgeStatus {
   readonly nodeId: NodeId;
   readonly state: LinkState;
   readonly online: boolean;
+  readonly paused: 'needs-auth' | null;
   readonly vectorClock: VectorClock;
   readonly cursor: number;
   readonly epoch: string | null;
@@ -214,6 +215,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
       nodeId: this.#replica.nodeId,
       state: this.#link.state,
       online: this.#link.online,
+      paused: this.#link.paused,
       vectorClock: this.#replica.vectorClock(),
       cursor,
       epoch,
@@ -290,7 +292,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
   override async alarm(): Promise<void> {
     this.#alarmAtMs = null;
     // `sync` never throws: an alarm that does is tried six times and then forgotten.
-    if (this.#link.online) await this.#link.sync();
+    if (this.#link.isDue) await this.#link.sync();
     this.#schedule();
   }
 
@@ -368,7 +370,8 @@ function recordOf(entityId: EntityId, { data, version, stamp, synced }: View): E
 
 function queueItemOf({ change, status, ...queued }: QueuedChange & { status: QueueStatus }): QueueItem {
   const { id: changeId, entityType, entityId, operation, priority = 'normal', data } = change;
-  const { retryCount, queuedAtMs: queuedAt, lastAttemptMs: lastAttempt, error, bytes } = queued;
+  const { retryCount, queuedAtMs: queuedAt, lastAttemptMs: lastAttempt, bytes } = queued;
+  const error = queued.error ?? queued.failure ?? null;
   const item = { changeId, entityType, entityId, operation, status, retryCount, queuedAt, lastAttempt, error };
   return { ...item, priority, bytes, ...(data === undefined ? {} : { data }) };
 }

@@ -12,7 +12,13 @@ import type { Policy } from '../core/policy.ts';
 import type { Effect } from '../core/version.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
-import { type ChangeResult, change as changeSchema, type IncomingBatch, isFinal } from '../protocol/messages.ts';
+import {
+  type ChangeResult,
+  change as changeSchema,
+  type IncomingBatch,
+  isFinal,
+  withdrawal,
+} from '../protocol/messages.ts';
 import { firstIssue } from '../protocol/parse.ts';
 import { contentProblem, type Refusal, recordProblem } from '../protocol/record.ts';
 import type { Commit } from './commit.ts';
@@ -47,7 +53,8 @@ export interface Sequenced {
 }
 
 /**
- * Takes a batch's changes in their order. One that can't be taken is refused alone, and counts as received.
+ * Takes a batch's changes in their order. One that can't be taken is refused alone, and counts as received. One that this
+ * program fails at is not: it may come again, until its node gives it up.
  *
  * @throws SyncError `forbidden` for a change of another node than the author may write as; `node_forked` for a known dot
  *   with another content. Nothing has happened then.
@@ -116,15 +123,15 @@ class Judge {
   made: EntityVersion[] | undefined = [];
   readonly #commit: Commit;
   readonly #author: Author;
-  /** Node and entity of changes that have to be sent once more. */
-  readonly #deferred = new Set<string>();
+  /** Node and entity of changes that have to be sent once more, and why. */
+  readonly #deferred = new Map<string, 'needs-full' | 'failed'>();
 
   constructor(commit: Commit, author: Author) {
     this.#commit = commit;
     this.#author = author;
   }
 
-  /** Whatever fails for one change is that one's end, and not the batch's: it would fail for ever. */
+  /** Whatever fails for one change fails for that one, and not for the batch. */
   take(envelope: Envelope): ChangeResult {
     try {
       return this.#commit.attempt(() => this.#take(envelope));
@@ -132,7 +139,11 @@ class Judge {
       if (error instanceof SyncError) throw error;
       this.made = undefined;
       this.#commit.noteFailure({ changeId: envelope.id, error });
-      return this.#refuse(envelope, { code: 'internal', detail: 'the cloud failed at this change; its log says why' });
+      const failure = { code: 'internal', detail: 'the cloud failed at this change; its log says why' } as const;
+      // Nobody sends again what somebody waits for.
+      if (envelope['consistency'] === 'strong') return this.#refuse(envelope, failure);
+      this.#deferred.set(placeOf(envelope), 'failed');
+      return { id: envelope.id, status: 'failed', ...failure };
     }
   }
 
@@ -180,16 +191,18 @@ class Judge {
       return this.#commit.refuse(change.id, { code: 'forbidden', detail });
     }
     // Behind a change of the same node that has to be sent once more: the order of the two stays.
-    const place = `${change.nodeId} ${entityKey(change)}`;
-    if (this.#author.needsFull && isDelta(change)) this.#deferred.add(place);
-    if (this.#deferred.has(place)) return { id: change.id, status: 'needs-full' };
+    const place = placeOf(change);
+    if (this.#author.needsFull && isDelta(change) && !this.#deferred.has(place))
+      this.#deferred.set(place, 'needs-full');
+    const status = this.#deferred.get(place);
+    if (status !== undefined) return { id: change.id, status };
     const { stamp, clamped } = this.#stampFor(change);
     // What its node wrote before it heard that the record has another id is meant for that one.
     const entityId = renamedTo(this.#commit.node(change.nodeId as NodeId), change) ?? change.entityId;
     const meant = { ...change, stamp, entityId };
     const before = this.#commit.entity(entityKey(meant));
     const result = decide(this.#commit, meant, this.#policyFor(change));
-    if (!isFinal(result)) this.#deferred.add(place);
+    if (!isFinal(result)) this.#deferred.set(place, 'needs-full');
     // A node that has not heard of the other id yet can't tell what became of it: it is sent the record.
     const told = entityId === change.entityId ? result : { ...asRenamed(result), entityId };
     this.#noteApplied(meant, before, told);
@@ -229,8 +242,15 @@ class Judge {
   }
 }
 
+/** Of a change, or of what may not be one: the node and the entity. */
+function placeOf(change: { readonly nodeId: string; readonly entityType?: unknown; readonly entityId?: unknown }) {
+  return JSON.stringify([change.nodeId, change.entityType, change.entityId]);
+}
+
 /** What arrived as a change, or why it is none. */
 function readChange(envelope: Envelope): Change | Refusal {
+  const withdrawn = withdrawal.safeParse(envelope);
+  if (withdrawn.success) return withdrawn.data.withdrawn;
   const problem = contentProblem(envelope, LIMITS.changeDepth);
   if (problem !== undefined) return problem;
   const parsed = changeSchema.safeParse(envelope);

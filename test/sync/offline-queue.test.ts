@@ -243,8 +243,9 @@ describe('what may not go into one another', () => {
     const read = a.replica.nextBatch('read', bounds, []);
     a.put('x', { n: 2 });
     const { exchanges } = b;
-    const deleted = exchanges.flatMap(({ batch }) => batch.changes).filter(({ operation }) => operation === 'delete');
-    const { entityType, stamp, id: version } = deleted[0] ?? expect.unreachable('nothing was deleted');
+    const deletion = exchanges.flatMap(({ batch }) => batch.changes).find(({ operation }) => operation === 'delete');
+    if (deletion?.operation !== 'delete') throw new Error('nothing was deleted');
+    const { entityType, stamp, id: version } = deletion;
     const remote = {
       entityType,
       entityId: entityId('x'),
