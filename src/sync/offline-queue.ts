@@ -283,10 +283,11 @@ export class OfflineQueue {
     }
   }
 
-  /** Entities with a change that waits for its next try: nothing of theirs goes before it. */
+  /** Entities with a change that waits for its next try, or for the head to be sent once more: nothing of theirs goes before it. */
   #resting(nowMs: number): ReadonlySet<EntityKey> {
-    const resting = [...this.#failed.values()].filter((queued) => msUntilRetry(queued, nowMs) > 0);
-    return new Set(resting.map(({ change }) => entityKey(change)));
+    const failed = [...this.#failed.values()].filter((queued) => msUntilRetry(queued, nowMs) > 0);
+    const answered = [...this.#answered].flatMap(([id, isLast]) => (isLast ? [] : (this.#changes.get(id) ?? [])));
+    return new Set([...failed, ...answered].map(({ change }) => entityKey(change)));
   }
 
   #forget(queued: QueuedChange): void {

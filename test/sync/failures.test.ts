@@ -12,7 +12,7 @@ const read = { level: 'strong', after: {}, waitMs: 1_000 } as const;
 
 /** A node, and a cloud that fails at the entities in `poison` as long as they are there. */
 function poisoned(...ids: string[]) {
-  const world = new World({ policy: { coalesce: false } satisfies Partial<Policy> });
+  const world = new World({ policy: { coalesce: false, conflict: 'merge' } satisfies Partial<Policy> });
   const a = new Node(world, 'a');
   const poison = new Set(ids);
   const { cloudStore: store } = world;
@@ -51,7 +51,7 @@ function atCloud(world: World, id: string) {
 }
 
 describe('a change that the cloud fails at', () => {
-  test('[I11] [S25] is tried three times, after longer waits, and is dead then; the others go on', async () => {
+  test('[I11] [S27] is tried three times, after longer waits, and is dead then; the others go on', async () => {
     const { world, a } = poisoned('x');
     a.put('x', { n: 1 });
     a.put('y', { n: 1 });
@@ -84,7 +84,7 @@ describe('a change that the cloud fails at', () => {
     expect(a.exchanges.map(({ batch }) => batch.changes.length)).toEqual([2, 1, 1, 1, 1]);
   });
 
-  test('[S25] that the cloud takes at a later try is one like any other', async () => {
+  test('[S27] that the cloud takes at a later try is one like any other', async () => {
     const { world, a, poison } = poisoned('x');
     a.put('x', { n: 1 });
     await a.link.sync();
@@ -96,7 +96,7 @@ describe('a change that the cloud fails at', () => {
     expect(a.replica.meta.digestMismatches).toBe(0);
   });
 
-  test('[I1] [S25] keeps its tries over a restart', async () => {
+  test('[I1] [S27] keeps its tries over a restart', async () => {
     const { world, a } = poisoned('x');
     a.put('x', { n: 1 });
     await a.link.sync();
@@ -108,7 +108,7 @@ describe('a change that the cloud fails at', () => {
     expect(queue(a)).toEqual([['x', 'failed', 2, undefined]]);
   });
 
-  test('[I5] [S25] is overtaken by nothing of its record, and by all others', async () => {
+  test('[I5] [S27] is overtaken by nothing of its record, and by all others', async () => {
     const { world, a, poison } = poisoned('x');
     a.put('x', { n: 1 });
     a.write('x', { kind: 'patch', operations: [{ op: 'increment', path: 'n', value: 1 }] });
@@ -127,14 +127,14 @@ describe('a change that the cloud fails at', () => {
     expect(a.replica.queueStats().total).toBe(0);
   });
 
-  test('[I6] [S25] is in what its node gives out as seen, as long as it waits', async () => {
+  test('[I6] [S27] is in what its node gives out as seen, as long as it waits', async () => {
     const { a } = poisoned('x');
     a.put('x', { n: 1 });
     await a.link.sync();
     expect(a.replica.causalClock()).toMatchObject({ a: 1 });
   });
 
-  test('[S12] [S25] dead, is sent again as a new one, with new tries, or given up', async () => {
+  test('[S12] [S27] dead, is sent again as a new one, with new tries, or given up', async () => {
     const { world, a, poison } = poisoned('x', 'y');
     a.put('x', { n: 1 });
     a.put('y', { n: 1 });
@@ -156,7 +156,7 @@ describe('a change that the cloud fails at', () => {
     expect(a.list()).toEqual({ x: { n: 1 } });
   });
 
-  test('[I11] [S25] what was made on a dead one says so, where it is refused too', async () => {
+  test('[I11] [S27] what was made on a dead one says so, where it is refused too', async () => {
     const { world, a, poison } = poisoned('x');
     a.put('x', { n: 1 });
     await a.link.sync();
@@ -174,7 +174,36 @@ describe('a change that the cloud fails at', () => {
     expect(a.read('x')).toBeUndefined();
   });
 
-  test('[S25] has new tries in the next cloud', async () => {
+  test('[I2] [S27] what was made on a dead one is what its operations make without it', async () => {
+    const { world, a, poison } = poisoned();
+    const increment = (value: number) =>
+      a.write('x', { kind: 'patch', operations: [{ op: 'increment', path: 'n', value }] });
+    a.put('x', { n: 0, text: 'long enough that a field is worth sending by itself' });
+    await a.link.sync();
+    poison.add('x');
+    increment(1);
+    increment(10);
+    for (const waitMs of [0, 1_000]) {
+      world.nowMs += waitMs;
+      await a.link.sync();
+    }
+    increment(100);
+    world.nowMs += 2_000;
+    // It is dead, and the two behind it wait for their turn.
+    a.beforeCall = () => {
+      if (a.replica.queueStats().dead > 0) poison.clear();
+    };
+    await a.link.sync();
+    expect(queue(a)).toEqual([['x', 'dead', 3, 'internal']]);
+    expect(a.read('x')).toMatchObject({ n: 110 });
+    expect(atCloud(world, 'x')).toMatchObject({ n: 110 });
+    a.replica.retryDead('a:2');
+    await a.link.sync();
+    expect(atCloud(world, 'x')).toMatchObject({ n: 111 });
+    expect(a.replica.meta.digestMismatches).toBe(0);
+  });
+
+  test('[S27] has new tries in the next cloud', async () => {
     const { world, a } = poisoned('x');
     a.put('x', { n: 1 });
     await a.link.sync();
@@ -188,7 +217,7 @@ describe('a change that the cloud fails at', () => {
     expect(a.replica.queueStats().total).toBe(0);
   });
 
-  test('[S20] [S25] and that somebody waits for is refused at once; one behind it waits no longer than it said', async () => {
+  test('[S20] [S27] and that somebody waits for is refused at once; one behind it waits no longer than it said', async () => {
     const { world, a } = poisoned('x');
     const write = { ...entity('x'), kind: 'put', data: { n: 1 } } as const;
     await expect(a.access.writeStrong(write, {}, 1_000)).rejects.toMatchObject({ code: 'internal' });
@@ -209,7 +238,7 @@ describe('a change that the cloud fails at', () => {
 });
 
 test.each(['invalid_data', 'not_found'] as const)(
-  '[I11] [S25] a change that the cloud refuses is dead at once: trying again can’t help (%s)',
+  '[I11] [S27] a change that the cloud refuses is dead at once: trying again can’t help (%s)',
   async (code) => {
     const { world, a } = poisoned();
     if (code === 'invalid_data') world.refuse = () => true;
@@ -230,7 +259,7 @@ test.each(['invalid_data', 'not_found'] as const)(
 
 describe('where the cloud fails at a whole batch', () => {
   test.each(['internal', 'too_large', 'bad_request'] as const)(
-    '[I11] [S26] it is halved down to the change that is to blame, which fails alone; the rest goes on (%s)',
+    '[I11] [S28] it is halved down to the change that is to blame, which fails alone; the rest goes on (%s)',
     async (code) => {
       const { world, a, sizes } = choking(has('e2'), code);
       for (let n = 0; n < 8; n += 1) a.put(`e${n}`, { n });
@@ -250,7 +279,7 @@ describe('where the cloud fails at a whole batch', () => {
     },
   );
 
-  test('[I11] [S26] a batch that is too large goes in parts', async () => {
+  test('[I11] [S28] a batch that is too large goes in parts', async () => {
     const { world, a, sizes } = choking((batch) => batch.changes.length > 1, 'too_large');
     for (let n = 0; n < 4; n += 1) a.put(`e${n}`, { n });
     expect((await a.link.sync()).summary).toMatchObject({ success: true, uploaded: 4, failed: 0 });
@@ -258,7 +287,7 @@ describe('where the cloud fails at a whole batch', () => {
     expect([a.replica.queueStats().total, world.sequencer.meta.seq]).toEqual([0, 4]);
   });
 
-  test('[I1] [S26] and at an empty one too, no change is to blame, however often', async () => {
+  test('[I1] [S28] and at an empty one too, no change is to blame, however often', async () => {
     const { world, a, sizes, fault } = choking(() => true, 'internal');
     for (let n = 0; n < 4; n += 1) a.put(`e${n}`, { n });
     for (let tries = 0; tries < 10; tries += 1) {
@@ -274,7 +303,7 @@ describe('where the cloud fails at a whole batch', () => {
     expect(a.replica.queueStats().total).toBe(0);
   });
 
-  test('[S26] the link that breaks is nobody’s try', async () => {
+  test('[S28] the link that breaks is nobody’s try', async () => {
     const { world, a, fault } = choking(has('x'), 'internal');
     a.put('x', { n: 1 });
     for (let tries = 0; tries < 10; tries += 1) {
@@ -288,7 +317,7 @@ describe('where the cloud fails at a whole batch', () => {
     expect(a.replica.queueStats().total).toBe(0);
   });
 
-  test('[I1] [I2] [S26] what the cloud took, though it said that it failed, is not dead', async () => {
+  test('[I1] [I2] [S28] what the cloud took, though it said that it failed, is not dead', async () => {
     const { world, a } = choking(() => false, 'internal');
     const exchange = world.responder.exchange;
     world.responder.exchange = (sessionId, batch, caller) => {
@@ -306,7 +335,7 @@ describe('where the cloud fails at a whole batch', () => {
     expect(world.sequencer.meta.seq).toBe(1);
   });
 
-  test('[S26] who waits for the change that is to blame is told so, and others for theirs', async () => {
+  test('[S28] who waits for the change that is to blame is told so, and others for theirs', async () => {
     const { a } = choking(has('x'), 'too_large');
     a.put('z', { n: 1 });
     const write = (id: string) => a.access.writeStrong({ ...entity(id), kind: 'put', data: { n: 1 } }, {}, 1_000);
@@ -403,7 +432,7 @@ describe('how long a node waits', () => {
   });
 });
 
-test('[S16] [S25] what went into a change that is given up is void with it', async () => {
+test('[S16] [S27] what went into a change that is given up is void with it', async () => {
   const world = new World();
   const a = new Node(world, 'a');
   a.put('x', { n: 1 });

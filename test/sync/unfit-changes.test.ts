@@ -120,7 +120,7 @@ describe('[I11] a change that this program fails at fails alone', () => {
     expect(send('b2', ...changes).results.map(({ status }) => status)).toEqual(['duplicate', 'applied', 'duplicate']);
   });
 
-  test('[S25] what its node has given up is refused for the reason that the node says, and never comes', () => {
+  test('[S27] what its node has given up is refused for the reason that the node says, and never comes', () => {
     const { world, send } = session();
     const withdrawn = (counter: number, reason: object) =>
       JSON.stringify({ id: formatDot({ node: nodeId, counter }), nodeId, withdrawn: reason });
