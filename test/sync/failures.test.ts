@@ -113,7 +113,7 @@ describe('a change that the cloud fails at', () => {
     a.put('x', { n: 1 });
     a.write('x', { kind: 'patch', operations: [{ op: 'increment', path: 'n', value: 1 }] });
     a.put('y', { n: 1 });
-    await a.link.sync();
+    expect((await a.link.sync()).summary).toMatchObject({ uploaded: 1, failed: 1 });
     expect(a.exchanges[0]?.answer.results.map(({ status }) => status)).toEqual(['failed', 'failed', 'applied']);
     a.write('x', { kind: 'patch', operations: [{ op: 'increment', path: 'n', value: 1 }] });
     a.put('z', { n: 1 });
@@ -325,6 +325,10 @@ describe('where the cloud fails at a whole batch', () => {
     expect(a.replica.queueStats()).toMatchObject({ dead: 0, total: 0 });
     expect(a.read('x')).toEqual({ n: 1 });
     expect(world.sequencer.meta.seq).toBe(1);
+    // The next cloud gets all of it.
+    world.loseCloud();
+    await a.link.sync();
+    expect(atCloud(world, 'x')).toEqual({ n: 1 });
   });
 
   test('[S28] who waits for the change that is to blame is told so, and others for theirs', async () => {
