@@ -192,6 +192,7 @@ export const changeResult = z.object({
     'rejected',
     'needs-full',
     'conflict',
+    'deferred',
     'failed',
   ]),
   seq: count.optional(),
@@ -217,7 +218,7 @@ export type ChangeResult = z.infer<typeof changeResult>;
 
 /** Whether the cloud has spoken its last word on the change. */
 export function isFinal({ status }: ChangeResult): boolean {
-  return status !== 'needs-full' && status !== 'conflict' && status !== 'failed';
+  return status !== 'needs-full' && status !== 'conflict' && status !== 'deferred' && status !== 'failed';
 }
 
 /** The last state of one entity, whole, or by what changed after the `since` of the batch. */

@@ -123,8 +123,8 @@ class Judge {
   made: EntityVersion[] | undefined = [];
   readonly #commit: Commit;
   readonly #author: Author;
-  /** Node and entity of changes that have to be sent once more, and why. */
-  readonly #deferred = new Map<string, 'needs-full' | 'failed'>();
+  /** Node and entity of changes that have to be sent once more, and how those behind them are answered. */
+  readonly #deferred = new Map<string, 'needs-full' | 'deferred'>();
 
   constructor(commit: Commit, author: Author) {
     this.#commit = commit;
@@ -142,7 +142,7 @@ class Judge {
       const failure = { code: 'internal', detail: 'the cloud failed at this change; its log says why' } as const;
       // Nobody sends again what somebody waits for.
       if (envelope['consistency'] === 'strong') return this.#refuse(envelope, failure);
-      this.#deferred.set(placeOf(envelope), 'failed');
+      this.#deferred.set(placeOf(envelope), 'deferred');
       return { id: envelope.id, status: 'failed', ...failure };
     }
   }

@@ -411,8 +411,8 @@ class Tally {
       if (result.conflictId !== undefined) this.conflicts += 1;
       if (result.status === 'superseded') this.#superseded += 1;
       if (result.status === 'rejected') this.#rejected += 1;
-      else if (result.status === 'failed') this.failed += result.code === undefined ? 0 : 1;
-      else if (result.status !== 'needs-full') this.#uploaded += 1;
+      if (result.status === 'failed') this.failed += 1;
+      if (isFinal(result) && result.status !== 'rejected') this.#uploaded += 1;
     }
   }
 

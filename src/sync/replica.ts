@@ -1054,11 +1054,10 @@ function afterResult(queued: QueuedChange, result: ChangeResult, nowMs: number):
       const resolves = { conflictId, attempts: queued.change.resolves?.attempts ?? 0, reason: '' };
       return { ...queued, needsFull: true, change: { ...queued.change, resolves } };
     }
+    case 'deferred':
+      return queued;
     case 'failed':
-      // Without a code it was not tried: what goes before it failed.
-      return result.code === undefined
-        ? queued
-        : afterFailure(queued, { code: result.code, detail: result.detail ?? '' }, nowMs);
+      return afterFailure(queued, { code: result.code ?? 'internal', detail: result.detail ?? '' }, nowMs);
     case 'rejected': {
       const error = { code: result.code ?? 'bad_request', detail: result.detail ?? '' };
       return { ...queued, error, lastAttemptMs: nowMs };

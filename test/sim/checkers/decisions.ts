@@ -73,6 +73,8 @@ export class Decisions {
       case 'conflict':
         this.#deferred.add(change.id);
         break;
+      case 'deferred':
+        break;
       case 'failed':
         this.#failed.add(change.id);
         break;
