@@ -23,6 +23,8 @@ export interface LinkOptions {
   readonly isLive: () => boolean;
   /** What goes over the link now, and how much of it at a time. */
   readonly plan: () => Pick<Plan, 'strategy' | 'batchSize'>;
+  /** Called after each sync. It must not throw. */
+  readonly onEnd?: (() => void) | undefined;
 }
 
 /** What one sync did. Also the answer of `POST .../sync`. */
@@ -68,6 +70,7 @@ export class Link {
   readonly #options: LinkOptions;
   #state: LinkState = 'idle';
   #online = true;
+  #isRunning = false;
   #running: Promise<unknown> = Promise.resolve();
   #next:
     | { readonly strong: Map<string, Change>; requires: VectorClock; all: boolean; readonly run: Promise<SyncRun> }
@@ -101,6 +104,16 @@ export class Link {
   /** When the wait after a failure ends, ms since 1970; null: there was none. */
   get nextAttemptAtMs(): number | null {
     return this.#nextAttemptAtMs;
+  }
+
+  /** Whether a sync may begin that nobody asks for. */
+  get isDue(): boolean {
+    return this.#online && this.#options.clock.nowMs() >= (this.#nextAttemptAtMs ?? 0);
+  }
+
+  /** Whether a sync is under way, or about to begin. */
+  get isBusy(): boolean {
+    return this.#isRunning || this.#next !== undefined;
   }
 
   /** Cuts the link, or restores it; either ends the wait after a failure. */
@@ -147,6 +160,7 @@ export class Link {
 
   async #run(strong: readonly Change[], requires: VectorClock, all: boolean): Promise<SyncRun> {
     const tally = new Tally();
+    this.#isRunning = true;
     this.#on(this.#state === 'offline' ? 'retry' : 'sync_trigger');
     try {
       const isComplete = await this.#exchangeAll(tally, strong, requires, all);
@@ -166,6 +180,8 @@ export class Link {
       bytesUp: this.#traffic.bytesUp + this.#last.bytesUp,
       bytesDown: this.#traffic.bytesDown + this.#last.bytesDown,
     };
+    this.#isRunning = false;
+    this.#options.onEnd?.();
     return { summary: this.#last, results: tally.results, unanswered: tally.unanswered, covered: tally.covered };
   }
 

@@ -69,13 +69,20 @@ export function leastOf({ strategy }: Pick<Plan, 'strategy'>): Priority {
   return strategy === 'critical' ? 'critical' : 'normal';
 }
 
-/** How long a first write waits for others to go with it, ms. */
-export function debounceMs({ strategy }: Plan): number {
-  return strategy === 'full' ? 0 : LIMITED_DEBOUNCE_MS;
+/** The least pressing priority that doesn't wait for others to go with it. */
+export function leastAtOnce({ strategy }: Pick<Plan, 'strategy'>): Priority {
+  return strategy === 'full' ? 'normal' : 'critical';
+}
+
+/**
+ * What is taken to be so: what was said on purpose, and what hints add to it. The type of a link is made of its round
+ * trips and its downlink (Network Information API, section 3.4), so that a type stands for these as well.
+ */
+export function reportOf(said: NetworkReport, { saveData, ...speed }: NetworkReport): NetworkReport {
+  return { saveData, ...(said.effectiveType === undefined ? speed : {}), ...said };
 }
 
 const GRADES: readonly Grade[] = ['good', 'limited', 'poor'];
-const LIMITED_DEBOUNCE_MS = 1_000;
 
 function findings(
   { effectiveType, saveData, rttMs, downlinkMbps }: NetworkReport,
