@@ -305,7 +305,8 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
     const wasOnline = this.#link.online;
     this.#network = { ...this.#network, ...change };
     this.ctx.storage.kv.put(NETWORK_KEY, this.#network);
-    if (change.online !== undefined) this.#link.setOnline(change.online);
+    // Whatever is said of the link, it is no longer the one that failed.
+    this.#link.setOnline(change.online ?? wasOnline);
     if (this.#link.online && !wasOnline) this.#syncSoon();
     this.#sendOrSchedule();
   }
@@ -400,7 +401,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
 const SYNC_DELAY_MS = 1_000;
 /** A node that somebody uses asks for news so often, beside being poked. */
 const PULL_EVERY_MS = 30_000;
-/** So long after the last request somebody is taken to be there, and after the last hints the link to be like that. */
+/** So long after a request somebody is taken to be there, and the link to be as that caller hinted. */
 const LIVE_MS = 60_000;
 const NETWORK_KEY = 'network';
 

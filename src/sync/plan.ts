@@ -40,7 +40,8 @@ export function measure(quality: LinkQuality, rttMs: number | null): LinkQuality
   const average = rttMs === null ? quality.rttMs : mix(quality.rttMs ?? rttMs, rttMs);
   const failures = mix(quality.failures, rttMs === null ? 1 : 0);
   const isGood = (average ?? 0) < LIMITED_RTT_MS && failures < LIMITED_FAILURES;
-  const better = isGood && quality.grade === 'limited' ? quality.better + 1 : 0;
+  const isBetter = isGood && rttMs !== null && quality.grade === 'limited';
+  const better = isBetter ? quality.better + 1 : 0;
   const isRisen = isGood && (quality.grade === 'good' || better >= RISE_AFTER);
   return { rttMs: average, failures, grade: isRisen ? 'good' : 'limited', better: isRisen ? 0 : better };
 }

@@ -130,6 +130,13 @@ describe('what is measured', () => {
     expect(strategyOf({}, measure(measure(grownBy(8), null), null))).toBe('priority');
   });
 
+  test('an exchange that failed is not better, and the count begins anew behind it', () => {
+    const rising = measured(2_000, ...Array.from({ length: 8 }, () => 10));
+    expect(rising).toMatchObject({ grade: 'limited', better: 1 });
+    const grades = [null, 10, 10, 10].map((_, index, rtts) => rtts.slice(0, index + 1).reduce(measure, rising).grade);
+    expect(grades).toEqual(['limited', 'limited', 'limited', 'good']);
+  });
+
   test('a plan does not swing with every exchange', () => {
     const swinging = Array.from({ length: 200 }, (_, index) => (index % 2 === 0 ? 100 : 600));
     const strategies = swinging.map((_, index) => strategyOf({}, measured(...swinging.slice(0, index + 1))));

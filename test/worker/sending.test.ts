@@ -23,6 +23,11 @@ async function arrive(space: Space, ...ids: string[]): Promise<void> {
   await until(async () => String(await cloudHas(space)) === String(ids));
 }
 
+/** Until node `a` has ended what it does. */
+async function rest({ edge }: Space): Promise<void> {
+  await until(async () => (await edge('a').status()).state === 'idle');
+}
+
 /** How many changes were in each batch that came to the cloud; it answers when it is told to. */
 function heldCloud() {
   const { syncExchange } = CloudSpace.prototype;
@@ -70,6 +75,7 @@ test('[S27] what is written while a batch is under way goes together in the next
   for (const id of ['x', 'y', 'z']) await space.edge('a').write(note(id), {}, 0);
   release();
   await arrive(space, 'w', 'x', 'y', 'z');
+  await rest(space);
   expect(batches).toEqual([1, 3]);
 });
 
@@ -92,11 +98,12 @@ test('[I1] [I11] a node that dies while its write is under way wakes within 30 s
 
 test('[I11] the alarm alone is enough, where nobody calls a node that died', async () => {
   const space = freshSpace();
-  const { edge, edgeObject } = space;
+  const { edge, edgeObject, alarmOf } = space;
   stopClock();
   const { came } = heldCloud();
   await edge('a').write(note('x'), {}, 0);
   await came(1);
+  expect(await alarmOf('a')).toBe(Date.now() + 30_000);
   await abortAllDurableObjects();
   vi.restoreAllMocks();
   expect(await runDurableObjectAlarm(edgeObject('a'))).toBe(true);
@@ -144,7 +151,7 @@ test('[S27] a link that is slow waits for more, though nobody said so', async ()
   pass(2_000);
   release();
   await arrive(space, 'x');
-  await until(async () => (await edge('a').status()).state === 'idle');
+  await rest(space);
   const { measured, network, plan } = await edge('a').status();
   expect({ measured, network, plan }).toMatchObject({
     measured: { rttMs: 2_000, failures: 0 },
@@ -175,6 +182,19 @@ test('[S27] after a failure a write waits as all else does, until the wait ends'
   pass(7_992);
   expect(await runDurableObjectAlarm(edgeObject('a'))).toBe(true);
   expect(await cloudHas(space)).toEqual(['x']);
+});
+
+test('[S27] what is said of the link ends the wait after a failure', async () => {
+  const space = freshSpace();
+  const { edge } = space;
+  stopClock();
+  const exchange = vi.spyOn(CloudSpace.prototype, 'syncExchange').mockResolvedValue(AWAY);
+  await edge('a').sync();
+  await edge('a').write(note('x'), {}, 0);
+  expect(await edge('a').status()).toMatchObject({ state: 'offline', nextAttemptAt: expect.any(Number) });
+  exchange.mockRestore();
+  await edge('a').setNetwork({ effectiveType: '4g' });
+  await arrive(space, 'x');
 });
 
 test('[S27] a sync that the caller does not wait for the end of sees to what comes next by itself', async () => {
