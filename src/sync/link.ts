@@ -24,6 +24,8 @@ export interface LinkOptions {
   readonly isLive: () => boolean;
   /** What goes over the link now, and how much of it at a time. */
   readonly plan: () => Pick<Plan, 'strategy' | 'batchSize'>;
+  /** Called after each sync. It must not throw. */
+  readonly onEnd?: (() => void) | undefined;
 }
 
 /** What one sync did. Also the answer of `POST .../sync`. */
@@ -71,6 +73,7 @@ export class Link {
   readonly #options: LinkOptions;
   #state: LinkState = 'idle';
   #online = true;
+  #isRunning = false;
   #running: Promise<unknown> = Promise.resolve();
   #next:
     | { readonly strong: Map<string, Change>; requires: VectorClock; all: boolean; readonly run: Promise<SyncRun> }
@@ -107,9 +110,14 @@ export class Link {
     return this.#nextAttemptAtMs;
   }
 
-  /** Whether a sync may begin that nobody asks for. */
+  /** Whether a sync is under way, or about to begin. */
+  get isBusy(): boolean {
+    return this.#isRunning || this.#next !== undefined;
+  }
+
+  /** Whether a sync may begin that nobody asks for: none is under way, and none has to wait. */
   get isDue(): boolean {
-    return this.#online && this.#options.clock.nowMs() >= (this.#nextAttemptAtMs ?? 0);
+    return this.#online && !this.isBusy && this.#options.clock.nowMs() >= (this.#nextAttemptAtMs ?? 0);
   }
 
   /** Why this node asks the cloud no more than now and then, with all that waits kept; null: it doesn't. */
@@ -162,6 +170,7 @@ export class Link {
 
   async #run(strong: readonly Change[], requires: VectorClock, all: boolean): Promise<SyncRun> {
     const tally = new Tally();
+    this.#isRunning = true;
     this.#on(this.#state === 'offline' ? 'retry' : 'sync_trigger');
     try {
       const end = await this.#exchangeAll(tally, strong, requires, all);
@@ -186,6 +195,8 @@ export class Link {
       bytesUp: this.#traffic.bytesUp + this.#last.bytesUp,
       bytesDown: this.#traffic.bytesDown + this.#last.bytesDown,
     };
+    this.#isRunning = false;
+    this.#options.onEnd?.();
     return { summary: this.#last, results: tally.results, unanswered: tally.unanswered, covered: tally.covered };
   }
 

@@ -19,10 +19,11 @@ function poison(id: string): void {
   });
 }
 
-/** A node, and how it syncs: by its alarm alone. */
-function node() {
+/** A node over a limited link, where a write waits for the alarm. */
+async function node() {
   const space = freshSpace();
   const { pass } = stopClock();
+  await space.edge('a').setNetwork({ effectiveType: '3g' });
   const items = async (status: string) =>
     (await space.call('GET', `edge/a/queue?status=${status}`)).json['items'] as Record<string, unknown>[];
   const wake = () => runDurableObjectAlarm(space.edgeObject('a'));
@@ -30,7 +31,7 @@ function node() {
 }
 
 test('[I11] [S12] [S27] a poisoned change is tried three times, is dead then, and can be sent again; others go on', async () => {
-  const { call, pass, items, wake, alarmOf, status } = node();
+  const { call, pass, items, wake, alarmOf, status } = await node();
   poison('poison');
   await call('PUT', 'edge/a/data/note/poison', { body: { n: 1 } });
   await call('PUT', 'edge/a/data/note/x', { body: { n: 1 } });
@@ -69,7 +70,7 @@ test('[I11] [S12] [S27] a poisoned change is tried three times, is dead then, an
 });
 
 test('[S27] a strong write at which the cloud fails is refused at once, and nothing of it waits', async () => {
-  const { call, status } = node();
+  const { call, status } = await node();
   poison('poison');
   const strong = { body: { n: 1 }, headers: { 'X-Consistency': 'strong' } };
   expect(await call('PUT', 'edge/a/data/note/poison', strong)).toMatchObject({ status: 500, code: 'internal' });
@@ -77,7 +78,7 @@ test('[S27] a strong write at which the cloud fails is refused at once, and noth
 });
 
 test('[I11] [S28] a batch that the cloud fails at goes in parts, and what it fails at alone is to blame', async () => {
-  const { call, items } = node();
+  const { call, items } = await node();
   vi.spyOn(console, 'error').mockImplementation(() => undefined);
   const { syncExchange } = CloudSpace.prototype;
   vi.spyOn(CloudSpace.prototype, 'syncExchange').mockImplementation(async function (
@@ -96,7 +97,7 @@ test('[I11] [S28] a batch that the cloud fails at goes in parts, and what it fai
 });
 
 test('[S23] a node whose token is refused says so, keeps all, asks seldom, and goes on when it is let in', async () => {
-  const { call, pass, wake, alarmOf, status } = node();
+  const { call, pass, wake, alarmOf, status } = await node();
   vi.spyOn(Math, 'random').mockReturnValue(0.5);
   const refusal = { ok: false, code: 'unauthenticated', detail: 'the token is too old', details: {} } as const;
   const exchange = vi.spyOn(CloudSpace.prototype, 'syncExchange').mockResolvedValue(refusal);
@@ -122,7 +123,7 @@ test('[S23] a node whose token is refused says so, keeps all, asks seldom, and g
 });
 
 test('[S23] a cloud that asks for time gets it: an alarm that rings earlier asks nothing', async () => {
-  const { call, pass, wake, alarmOf } = node();
+  const { call, pass, wake, alarmOf } = await node();
   const busy = { ok: false, code: 'overloaded', detail: 'busy', details: { retryAfterMs: 90_000 } } as const;
   const exchange = vi.spyOn(CloudSpace.prototype, 'syncExchange').mockResolvedValue(busy);
   await call('PUT', 'edge/a/data/note/x', { body: { n: 1 } });
