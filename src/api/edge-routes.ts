@@ -16,6 +16,7 @@ import {
   afterOf,
   entityOf,
   entityTypeOf,
+  hintsOf,
   levelOf,
   limitOf,
   listAfterOf,
@@ -44,7 +45,7 @@ export const edgeRoutes = new Hono<ApiEnv>()
     refuseQuorum(c);
     const demand = await readDemandOf(c, entity.entityType);
     const { ifNoneMatch } = preconditionOf(c);
-    const answer = await stub(c, allowedNode(c)).read(entity, demand);
+    const answer = await stub(c, allowedNode(c)).read(entity, demand, hintsOf(c));
     return await withToken(c, answer.context, () => {
       const { record, ...served } = fromResult(answer.result);
       if (record === null) throw new SyncError('not_found', `there is no ${entity.entityType}/${entity.entityId}`);
@@ -63,7 +64,7 @@ export const edgeRoutes = new Hono<ApiEnv>()
     requireRead(c.var.grant, entityType);
     refuseQuorum(c);
     const demand = await readDemandOf(c, entityType);
-    const answer = await stub(c, allowedNode(c)).list(entityType, listAfterOf(c), limitOf(c), demand);
+    const answer = await stub(c, allowedNode(c)).list(entityType, listAfterOf(c), limitOf(c), demand, hintsOf(c));
     return await withToken(c, answer.context, () => {
       const { items, next, ...served } = fromResult(answer.result);
       return c.json({
@@ -73,9 +74,9 @@ export const edgeRoutes = new Hono<ApiEnv>()
     });
   })
 
-  .get('/:node/status', async (c) => c.json(await stub(c, allowedNode(c)).status()))
+  .get('/:node/status', async (c) => c.json(await stub(c, allowedNode(c)).status(hintsOf(c))))
 
-  .post('/:node/sync', async (c) => c.json(await stub(c, allowedNode(c)).sync()))
+  .post('/:node/sync', async (c) => c.json(await stub(c, allowedNode(c)).sync(hintsOf(c))))
 
   .put('/:node/network', async (c) => {
     const change = await readMessage(c, networkChange);
@@ -84,7 +85,7 @@ export const edgeRoutes = new Hono<ApiEnv>()
     }
     const node = stub(c, allowedNode(c));
     await node.setNetwork(change);
-    return c.json(await node.status());
+    return c.json(await node.status(hintsOf(c)));
   });
 
 const networkChange = z.strictObject({
@@ -136,8 +137,8 @@ async function write(c: C, content: WriteContent): Promise<Response> {
   const after = await afterOf(c);
   const answer =
     level === 'strong'
-      ? await node.writeStrong(demanded, after, waitMsOf(c))
-      : await node.write(demanded, after, waitMsOf(c));
+      ? await node.writeStrong(demanded, after, waitMsOf(c), hintsOf(c))
+      : await node.write(demanded, after, waitMsOf(c), hintsOf(c));
   return await withToken(c, answer.context, () => {
     const written = fromResult(answer.result);
     const body = writtenBody(entity, written, answer.vectorClock);

@@ -9,6 +9,7 @@ import { policies } from '../policies.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { priority } from '../protocol/messages.ts';
+import { EFFECTIVE_TYPES, type NetworkReport } from '../sync/plan.ts';
 import { verifyToken } from './causal-token.ts';
 import type { ApiEnv } from './env.ts';
 
@@ -103,6 +104,24 @@ export function limitOf(c: Context<ApiEnv>): number {
     throw new SyncError('bad_request', `limit is a number from 1 to ${LIMITS.listItems}`);
   }
   return limit;
+}
+
+/**
+ * What a browser says by itself of its link (client hints); undefined: nothing that can be read. A hint is no more than
+ * that: one that makes no sense is left out, and refuses nothing.
+ */
+export function hintsOf(c: Context<ApiEnv>): NetworkReport | undefined {
+  const said = (name: string, shape: RegExp) => shape.exec(c.req.header(name)?.trim() ?? '')?.[0].toLowerCase();
+  const effectiveType = EFFECTIVE_TYPES.find((type) => type === said('ECT', /^[\w-]+$/));
+  const rttMs = said('RTT', /^\d{1,7}$/);
+  const downlinkMbps = said('Downlink', /^\d{1,7}(\.\d{0,7})?$/);
+  const hints = {
+    ...(effectiveType === undefined ? {} : { effectiveType }),
+    ...(rttMs === undefined ? {} : { rttMs: Number(rttMs) }),
+    ...(downlinkMbps === undefined ? {} : { downlinkMbps: Number(downlinkMbps) }),
+    ...(said('Save-Data', /^on$/i) === undefined ? {} : { saveData: true }),
+  };
+  return Object.keys(hints).length === 0 ? undefined : hints;
 }
 
 /** One replica holds every write and answers every read; more can't be asked for here. */

@@ -18,9 +18,10 @@ import { SqlReplicaStore } from '../store/sql-replica-store.ts';
 import { Access, type Served, type StrongWritten } from '../sync/access.ts';
 import { Link, type SyncSummary } from '../sync/link.ts';
 import type { LinkState } from '../sync/machine.ts';
+import { MeasuredUpstream } from '../sync/measured-upstream.ts';
 import { NodeResolver } from '../sync/node-resolver.ts';
 import type { QueueStats, QueueStatus } from '../sync/offline-queue.ts';
-import { leastOf, type NetworkReport, type Plan, planFor, UNMEASURED } from '../sync/plan.ts';
+import { leastAtOnce, leastOf, type NetworkReport, type Plan, planFor, reportOf } from '../sync/plan.ts';
 import type { QueuedChange } from '../sync/ports.ts';
 import { Relay } from '../sync/relay.ts';
 import { Replica, type View } from '../sync/replica.ts';
@@ -66,13 +67,17 @@ export interface EdgeStatus {
   readonly nodeId: NodeId;
   readonly state: LinkState;
   readonly online: boolean;
+  readonly paused: 'needs-auth' | null;
   readonly vectorClock: VectorClock;
   readonly cursor: number;
   readonly epoch: string | null;
   readonly queue: QueueStats;
   readonly asOf: number | null;
   readonly stalenessMs: number | null;
+  /** What was said of the link, on purpose and by hints. */
   readonly network: NetworkReport;
+  /** What exchanges took on average, and how many calls failed, of late; `rttMs` null: there was none. */
+  readonly measured: { readonly rttMs: number | null; readonly failures: number };
   readonly plan: Plan;
   readonly lastSync: number | null;
   readonly lastSyncResult: SyncSummary | null;
@@ -116,10 +121,14 @@ export interface NetworkChange extends NetworkReport {
  */
 export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, SyncRpc {
   readonly #replica: Replica;
+  readonly #upstream: MeasuredUpstream;
   readonly #link: Link;
   readonly #access: Access;
   readonly #relay: Relay;
   #network: NetworkChange;
+  /** What the last caller that gave hints gave. */
+  #hints: NetworkReport = {};
+  #hintedAtMs = 0;
   #lastUsedAtMs = 0;
   #alarmAtMs: number | null = null;
 
@@ -133,9 +142,10 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
       policies,
       clock,
     });
+    this.#upstream = new MeasuredUpstream(upstreamFor(env, space, nodeId), clock);
     this.#link = new Link({
       replica: this.#replica,
-      upstream: upstreamFor(env, space, nodeId),
+      upstream: this.#upstream,
       resolver: new NodeResolver({
         replica: this.#replica,
         policies,
@@ -147,6 +157,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
       logger,
       isLive: () => this.#isLive(),
       plan: () => this.#plan(),
+      onEnd: () => this.#schedule(),
     });
     this.#access = new Access(this.#replica, this.#link, clock);
     this.#relay = new Relay({ nodeId, above: carrierFor(env, space), isOnline: () => this.#link.online });
@@ -178,27 +189,45 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
 
   // --- data ---
 
-  write(write: Write, after: CausalContext, waitMs: number): Promise<EdgeAnswer<EdgeWritten>> {
-    return this.#answer(after, async () => ({ ...(await this.#access.write(write, after, waitMs)), synced: false }));
+  write(write: Write, after: CausalContext, waitMs: number, hints?: NetworkReport): Promise<EdgeAnswer<EdgeWritten>> {
+    return this.#answer(after, hints, async () => {
+      const written = await this.#access.write(write, after, waitMs);
+      return { ...written, synced: false };
+    });
   }
 
-  writeStrong(write: Write, after: CausalContext, waitMs: number): Promise<EdgeAnswer<EdgeWritten>> {
-    return this.#answer(after, async () => ({
-      ...(await this.#access.writeStrong(write, after, waitMs)),
-      synced: true,
-    }));
+  writeStrong(
+    write: Write,
+    after: CausalContext,
+    waitMs: number,
+    hints?: NetworkReport,
+  ): Promise<EdgeAnswer<EdgeWritten>> {
+    return this.#answer(after, hints, async () => {
+      const written = await this.#access.writeStrong(write, after, waitMs);
+      return { ...written, synced: true };
+    });
   }
 
-  read(entity: { entityType: EntityType; entityId: EntityId }, demand: ReadDemand): Promise<EdgeAnswer<EdgeRead>> {
-    return this.#answer(demand.after, async () => {
+  read(
+    entity: { entityType: EntityType; entityId: EntityId },
+    demand: ReadDemand,
+    hints?: NetworkReport,
+  ): Promise<EdgeAnswer<EdgeRead>> {
+    return this.#answer(demand.after, hints, async () => {
       const served = await this.#access.satisfy(demand);
       const view = this.#replica.read(entityKey(entity));
       return { ...served, record: view === undefined ? null : recordOf(entity.entityId, view) };
     });
   }
 
-  list(type: EntityType, after: string, limit: number, demand: ReadDemand): Promise<EdgeAnswer<EdgeList>> {
-    return this.#answer(demand.after, async () => {
+  list(
+    type: EntityType,
+    after: string,
+    limit: number,
+    demand: ReadDemand,
+    hints?: NetworkReport,
+  ): Promise<EdgeAnswer<EdgeList>> {
+    return this.#answer(demand.after, hints, async () => {
       const served = await this.#access.satisfy(demand);
       const { items, next } = this.#replica.list(type, after, limit);
       return { ...served, items: items.map((item) => recordOf(item.entityId, item)), next: next ?? null };
@@ -207,21 +236,23 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
 
   // --- the node ---
 
-  status(): EdgeStatus {
-    this.#use();
+  status(hints?: NetworkReport): EdgeStatus {
+    this.#use(hints);
     const { cursor, epoch, asOfMs, lastSyncMs, digest, digestMismatches } = this.#replica.meta;
-    const { online: _, ...network } = this.#network;
+    const { rttMs, failures } = this.#upstream.quality;
     return {
       nodeId: this.#replica.nodeId,
       state: this.#link.state,
       online: this.#link.online,
+      paused: this.#link.paused,
       vectorClock: this.#replica.vectorClock(),
       cursor,
       epoch,
       queue: this.#replica.queueStats(),
       asOf: asOfMs === 0 ? null : asOfMs,
       stalenessMs: this.#replica.stalenessMs(),
-      network,
+      network: this.#report(),
+      measured: { rttMs, failures },
       plan: this.#plan(),
       lastSync: lastSyncMs === 0 ? null : lastSyncMs,
       lastSyncResult: this.#link.lastSummary,
@@ -233,10 +264,9 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
     };
   }
 
-  async sync(): Promise<SyncSummary> {
-    this.#use();
+  async sync(hints?: NetworkReport): Promise<SyncSummary> {
+    this.#use(hints);
     const { summary } = await this.#link.sync();
-    this.#schedule();
     return summary;
   }
 
@@ -258,7 +288,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
     return toResult(() => {
       this.#use();
       const again = { changeId: this.#replica.retryDead(changeId, data) };
-      this.#schedule();
+      this.#sendOrSchedule();
       return again;
     });
   }
@@ -267,7 +297,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
     return toResult(() => {
       this.#use();
       this.#replica.discardDead(changeId);
-      this.#schedule();
+      this.#sendOrSchedule();
       return { changeId };
     });
   }
@@ -278,9 +308,10 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
     const wasOnline = this.#link.online;
     this.#network = { ...this.#network, ...change };
     this.ctx.storage.kv.put(NETWORK_KEY, this.#network);
-    if (change.online !== undefined) this.#link.setOnline(change.online);
+    // Whatever is said of the link, it is no longer the one that failed.
+    this.#link.setOnline(change.online ?? wasOnline);
     if (this.#link.online && !wasOnline) this.#syncSoon();
-    this.#schedule();
+    this.#sendOrSchedule();
   }
 
   /** The cloud has news. Answers at once; the pull goes on behind. */
@@ -291,14 +322,18 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
   override async alarm(): Promise<void> {
     this.#alarmAtMs = null;
     // `sync` never throws: an alarm that does is tried six times and then forgotten.
-    if (this.#link.online) await this.#link.sync();
-    this.#schedule();
+    if (this.#link.isDue) await this.#link.sync();
+    else this.#schedule();
   }
 
-  async #answer<T>(after: CausalContext, body: () => Promise<T>): Promise<EdgeAnswer<T>> {
-    this.#use();
+  async #answer<T>(
+    after: CausalContext,
+    hints: NetworkReport | undefined,
+    body: () => Promise<T>,
+  ): Promise<EdgeAnswer<T>> {
+    this.#use(hints);
     const result = await toResult(body);
-    this.#schedule();
+    this.#sendOrSchedule();
     return {
       result,
       vectorClock: this.#replica.vectorClock(),
@@ -307,7 +342,13 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
   }
 
   #syncSoon(): void {
-    this.ctx.waitUntil(this.#link.sync().then(() => this.#schedule()));
+    this.ctx.waitUntil(this.#link.sync());
+  }
+
+  /** What may go at once goes. What comes while a sync is under way goes with that, or is seen to at its end. */
+  #sendOrSchedule(): void {
+    if (this.#link.isDue && this.#replica.hasUnsent(leastAtOnce(this.#plan()))) this.#syncSoon();
+    this.#schedule();
   }
 
   /** Sets the alarm that is needed, in the turn of what needs it: so the two are durable together. */
@@ -318,10 +359,14 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
     void this.ctx.storage.setAlarm(wantedMs);
   }
 
-  /** No alarm without a reason: something waits to be sent, a pull is half done, or somebody is there who wants news. */
+  /**
+   * No alarm without a reason: something waits to be sent, a pull is half done, or somebody is there who wants news.
+   * While a sync is under way that last one, set in any case, is the net for an object that dies before its end.
+   */
   #wantedAlarmMs(): number | null {
     if (!this.#link.online) return null;
     const nowMs = clock.nowMs();
+    if (this.#link.isBusy) return nowMs + PULL_EVERY_MS;
     const waitMs = this.#replica.isPulling() ? 0 : this.#replica.msUntilUnsent(leastOf(this.#plan()));
     const sync = waitMs === null ? [] : [nowMs + Math.max(SYNC_DELAY_MS, waitMs)];
     const pull = this.#isLive() ? [nowMs + PULL_EVERY_MS] : [];
@@ -329,8 +374,12 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
     return firstMs === Number.POSITIVE_INFINITY ? null : Math.max(firstMs, this.#link.nextAttemptAtMs ?? 0);
   }
 
-  #use(): void {
+  /** @param hints of the caller; undefined: it gave none, and those before it hold. */
+  #use(hints?: NetworkReport): void {
     this.#lastUsedAtMs = clock.nowMs();
+    if (hints === undefined) return;
+    this.#hints = hints;
+    this.#hintedAtMs = this.#lastUsedAtMs;
   }
 
   #isLive(): boolean {
@@ -338,15 +387,21 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
   }
 
   #plan(): Plan {
-    return planFor(this.#network, UNMEASURED);
+    return planFor(this.#report(), this.#upstream.quality);
+  }
+
+  /** In memory alone: hints are no more than that, and cost no row. */
+  #report(): NetworkReport {
+    const { online: _, ...said } = this.#network;
+    return reportOf(said, clock.nowMs() - this.#hintedAtMs < LIVE_MS ? this.#hints : {});
   }
 }
 
-/** After a write, the first of a burst waits so long for the others. */
+/** What doesn't go at once waits so long: over a limited link the first of a burst for the others. */
 const SYNC_DELAY_MS = 1_000;
 /** A node that somebody uses asks for news so often, beside being poked. */
 const PULL_EVERY_MS = 30_000;
-/** So long after the last request somebody is taken to be there. */
+/** So long after a request somebody is taken to be there, and the link to be as that caller hinted. */
 const LIVE_MS = 60_000;
 const NETWORK_KEY = 'network';
 
@@ -367,7 +422,8 @@ function recordOf(entityId: EntityId, { data, version, stamp, synced }: View): E
 
 function queueItemOf({ change, status, ...queued }: QueuedChange & { status: QueueStatus }): QueueItem {
   const { id: changeId, entityType, entityId, operation, priority = 'normal', data } = change;
-  const { retryCount, queuedAtMs: queuedAt, lastAttemptMs: lastAttempt, error, bytes } = queued;
+  const { retryCount, queuedAtMs: queuedAt, lastAttemptMs: lastAttempt, bytes } = queued;
+  const error = queued.error ?? queued.failure ?? null;
   const item = { changeId, entityType, entityId, operation, status, retryCount, queuedAt, lastAttempt, error };
   return { ...item, priority, bytes, ...(data === undefined ? {} : { data }) };
 }

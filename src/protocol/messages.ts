@@ -94,6 +94,19 @@ export const changeEnvelope = z
     message: "the id is not of the change's nodeId",
   });
 
+/** What is left of a change that its node gives up, and why: its counter is answered for, and it never takes effect. */
+export const withdrawal = z.object({
+  id: dot,
+  nodeId,
+  withdrawn: z.object({
+    code: z.custom<ErrorCode>((value) => typeof value === 'string' && isErrorCode(value), 'an error code'),
+    detail: z.string().max(LIMITS.reasonChars),
+  }),
+});
+export type Withdrawal = z.infer<typeof withdrawal> & {
+  readonly [Field in Exclude<keyof Change, 'id' | 'nodeId'>]?: undefined;
+};
+
 export const connectRequest = z.object({
   nodeId,
   protocol: z.number().int(),
@@ -167,7 +180,7 @@ export const batch = z.object({
 export type IncomingBatch = z.infer<typeof batch>;
 /** As a node makes it. */
 export type Batch = Omit<IncomingBatch, 'changes' | 'void'> & {
-  readonly changes: readonly Change[];
+  readonly changes: readonly (Change | Withdrawal)[];
   readonly void?: readonly (readonly [from: number, to: number])[] | undefined;
 };
 
@@ -183,6 +196,7 @@ export const changeResult = z.object({
     'needs-full',
     'conflict',
     'deferred',
+    'failed',
   ]),
   seq: count.optional(),
   version: z.string().optional(),
@@ -207,7 +221,7 @@ export type ChangeResult = z.infer<typeof changeResult>;
 
 /** Whether the cloud has spoken its last word on the change. */
 export function isFinal({ status }: ChangeResult): boolean {
-  return status !== 'needs-full' && status !== 'conflict' && status !== 'deferred';
+  return status !== 'needs-full' && status !== 'conflict' && status !== 'deferred' && status !== 'failed';
 }
 
 /** The last state of one entity, whole, or by what changed after the `since` of the batch. */

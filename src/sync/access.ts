@@ -190,5 +190,6 @@ function unavailable(run: SyncRun | undefined): SyncError {
   const error = run?.summary.error;
   const told: ErrorCode =
     error?.code === 'overloaded' || error?.code === 'rate_limited' ? error.code : 'cloud_unavailable';
-  return new SyncError(told, error?.detail ?? 'the cloud did not answer in time', { retryAfterMs: LONGEST_PAUSE_MS });
+  const detail = run?.summary.success ? 'what was written before it waits for its next try' : 'no answer in time';
+  return new SyncError(told, error?.detail ?? detail, { retryAfterMs: LONGEST_PAUSE_MS });
 }

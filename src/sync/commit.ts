@@ -21,7 +21,7 @@ export interface AwaitedResolution {
   readonly answer: PromiseLike<unknown>;
 }
 
-/** A change that this program failed at, and refused for that. */
+/** A change that this program failed at. */
 export interface ChangeFailure {
   readonly changeId: string;
   readonly error: unknown;
@@ -63,7 +63,7 @@ export class Commit {
     }
   }
 
-  /** A change was given up for a failure of this program, and somebody must look. */
+  /** This program failed at a change, and somebody must look. */
   noteFailure(failure: ChangeFailure): void {
     this.#failures.push(failure);
   }

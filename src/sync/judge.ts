@@ -12,7 +12,13 @@ import type { Policy } from '../core/policy.ts';
 import type { Effect } from '../core/version.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
-import { type ChangeResult, change as changeSchema, type IncomingBatch, isFinal } from '../protocol/messages.ts';
+import {
+  type ChangeResult,
+  change as changeSchema,
+  type IncomingBatch,
+  isFinal,
+  withdrawal,
+} from '../protocol/messages.ts';
 import { firstIssue } from '../protocol/parse.ts';
 import { contentProblem, type Refusal, recordProblem } from '../protocol/record.ts';
 import type { Commit } from './commit.ts';
@@ -49,7 +55,8 @@ export interface Sequenced {
 }
 
 /**
- * Takes a batch's changes in their order. One that can't be taken is refused alone, and counts as received.
+ * Takes a batch's changes in their order. One that can't be taken is refused alone, and counts as received. One that this
+ * program fails at is not: it may come again, until its node gives it up.
  *
  * @throws SyncError `forbidden` for a change of another node than the author may write as; `node_forked` for a known dot
  *   with another content. Nothing has happened then.
@@ -118,15 +125,17 @@ class Judge {
   made: EntityVersion[] | undefined = [];
   readonly #commit: Commit;
   readonly #author: Author;
-  /** Nodes that have to send a change once more, and with the entity of that. */
-  readonly #deferred = new Set<string>();
+  /** Node and entity of changes that have to be sent once more, and how those behind them are answered. */
+  readonly #deferred = new Map<string, 'needs-full' | 'deferred'>();
+  /** Nodes that have such a change, which the cloud has not failed at: what they wrote later waits for it, if they want order. */
+  readonly #held = new Set<string>();
 
   constructor(commit: Commit, author: Author) {
     this.#commit = commit;
     this.#author = author;
   }
 
-  /** Whatever fails for one change is that one's end, and not the batch's: it would fail for ever. */
+  /** Whatever fails for one change fails for that one, and not for the batch. */
   take(envelope: Envelope): ChangeResult {
     try {
       return this.#commit.attempt(() => this.#take(envelope));
@@ -134,7 +143,11 @@ class Judge {
       if (error instanceof SyncError) throw error;
       this.made = undefined;
       this.#commit.noteFailure({ changeId: envelope.id, error });
-      return this.#refuse(envelope, { code: 'internal', detail: 'the cloud failed at this change; its log says why' });
+      const failure = { code: 'internal', detail: 'the cloud failed at this change; its log says why' } as const;
+      // Nobody sends again what somebody waits for.
+      if (envelope['consistency'] === 'strong') return this.#refuse(envelope, failure);
+      this.#deferred.set(placeOf(envelope), 'deferred');
+      return { id: envelope.id, status: 'failed', ...failure };
     }
   }
 
@@ -183,9 +196,11 @@ class Judge {
       return this.#commit.refuse(change.id, { code: 'forbidden', detail });
     }
     // Behind a change of the same node that has to be sent once more: the order of the two stays.
-    if (this.#author.needsFull && isDelta(change)) this.#defer(change);
-    if (this.#deferred.has(placeOf(change))) return { id: change.id, status: 'needs-full' };
-    if (this.#author.isOrdered && this.#deferred.has(change.nodeId)) return { id: change.id, status: 'deferred' };
+    const place = placeOf(change);
+    if (this.#author.needsFull && isDelta(change) && !this.#deferred.has(place)) this.#defer(change);
+    const status = this.#deferred.get(place);
+    if (status !== undefined) return { id: change.id, status };
+    if (this.#author.isOrdered && this.#held.has(change.nodeId)) return { id: change.id, status: 'deferred' };
     // What its node wrote before it heard that the record has another id is meant for that one.
     const entityId = renamedTo(this.#commit.node(change.nodeId as NodeId), change) ?? change.entityId;
     const before = this.#commit.entity(entityKey({ ...change, entityId }));
@@ -200,7 +215,8 @@ class Judge {
   }
 
   #defer(change: Change): void {
-    this.#deferred.add(change.nodeId).add(placeOf(change));
+    this.#deferred.set(placeOf(change), 'needs-full');
+    this.#held.add(change.nodeId);
   }
 
   /** A node that can't resolve conflicts isn't asked to. */
@@ -239,12 +255,15 @@ class Judge {
   }
 }
 
-function placeOf(change: Change): string {
-  return `${change.nodeId} ${entityKey(change)}`;
+/** Of a change, or of what may not be one: the node and the entity. */
+function placeOf(change: { readonly nodeId: string; readonly entityType?: unknown; readonly entityId?: unknown }) {
+  return JSON.stringify([change.nodeId, change.entityType, change.entityId]);
 }
 
 /** What arrived as a change, or why it is none. */
 function readChange(envelope: Envelope): Change | Refusal {
+  const withdrawn = withdrawal.safeParse(envelope);
+  if (withdrawn.success) return withdrawn.data.withdrawn;
   const problem = contentProblem(envelope, LIMITS.changeDepth);
   if (problem !== undefined) return problem;
   const parsed = changeSchema.safeParse(envelope);

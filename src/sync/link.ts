@@ -6,6 +6,7 @@ import { type BatchAnswer, type ChangeResult, isFinal } from '../protocol/messag
 import { CAPABILITIES, PROTOCOL_VERSION } from '../protocol/version.ts';
 import { backoffMs } from './backoff.ts';
 import { type LinkEvent, type LinkState, step } from './machine.ts';
+import { type Culprit, Narrowing } from './narrowing.ts';
 import type { NodeResolver } from './node-resolver.ts';
 import { leastOf, type Plan } from './plan.ts';
 import type { Clock, Entropy, Logger, Metered, Session, Upstream } from './ports.ts';
@@ -23,6 +24,8 @@ export interface LinkOptions {
   readonly isLive: () => boolean;
   /** What goes over the link now, and how much of it at a time. */
   readonly plan: () => Pick<Plan, 'strategy' | 'batchSize'>;
+  /** Called after each sync. It must not throw. */
+  readonly onEnd?: (() => void) | undefined;
 }
 
 /** What one sync did. Also the answer of `POST .../sync`. */
@@ -33,6 +36,8 @@ export interface SyncSummary {
   readonly conflicts: number;
   readonly superseded: number;
   readonly rejected: number;
+  /** Changes that the cloud failed at; they are tried again. */
+  readonly failed: number;
   readonly bytesUp: number;
   readonly bytesDown: number;
   readonly error?: { readonly code: ErrorCode; readonly detail: string } | undefined;
@@ -68,6 +73,7 @@ export class Link {
   readonly #options: LinkOptions;
   #state: LinkState = 'idle';
   #online = true;
+  #isRunning = false;
   #running: Promise<unknown> = Promise.resolve();
   #next:
     | {
@@ -80,6 +86,7 @@ export class Link {
   #failures = 0;
   #nextAttemptAtMs: number | null = null;
   #last: SyncSummary | null = null;
+  readonly #narrowing = new Narrowing();
   #traffic = { bytesUp: 0, bytesDown: 0 };
 
   constructor(options: LinkOptions) {
@@ -106,6 +113,22 @@ export class Link {
   /** When the wait after a failure ends, ms since 1970; null: there was none. */
   get nextAttemptAtMs(): number | null {
     return this.#nextAttemptAtMs;
+  }
+
+  /** Whether a sync is under way, or about to begin. */
+  get isBusy(): boolean {
+    return this.#isRunning || this.#next !== undefined;
+  }
+
+  /** Whether a sync may begin that nobody asks for: none is under way, and none has to wait. */
+  get isDue(): boolean {
+    return this.#online && !this.isBusy && this.#options.clock.nowMs() >= (this.#nextAttemptAtMs ?? 0);
+  }
+
+  /** Why this node asks the cloud no more than now and then, with all that waits kept; null: it doesn't. */
+  get paused(): 'needs-auth' | null {
+    const code = this.#last?.error?.code;
+    return code !== undefined && ERRORS[code].retry === 'auth' ? 'needs-auth' : null;
   }
 
   /** Cuts the link, or restores it; either ends the wait after a failure. */
@@ -152,12 +175,18 @@ export class Link {
 
   async #run(strong: readonly Change[], requires: readonly CausalContext[], all: boolean): Promise<SyncRun> {
     const tally = new Tally();
+    this.#isRunning = true;
     this.#on(this.#state === 'offline' ? 'retry' : 'sync_trigger');
     try {
-      const isComplete = await this.#exchangeAll(tally, strong, requires, all);
+      const end = await this.#exchangeAll(tally, strong, requires, all);
+      const isComplete = end === 'complete' || (end === 'differs' && this.#options.replica.stalenessMs() !== null);
       if (!isComplete) tally.error = new SyncError('overloaded', 'there is more than one sync takes; the next goes on');
-      this.#failures = 0;
-      this.#nextAttemptAtMs = null;
+      if (end === 'differs') {
+        this.#backOff();
+      } else {
+        this.#failures = 0;
+        this.#nextAttemptAtMs = null;
+      }
       this.#on(tally.conflicts > 0 ? 'conflicts_detected' : 'no_conflicts');
       this.#on('conflicts_resolved');
       this.#on(isComplete ? 'sync_complete' : 'sync_failed');
@@ -171,29 +200,40 @@ export class Link {
       bytesUp: this.#traffic.bytesUp + this.#last.bytesUp,
       bytesDown: this.#traffic.bytesDown + this.#last.bytesDown,
     };
+    this.#isRunning = false;
+    this.#options.onEnd?.();
     return { summary: this.#last, results: tally.results, unanswered: tally.unanswered, covered: tally.covered };
   }
 
   /**
    * Exchanges until the head is reached and nothing that can be sent waits.
    *
-   * @returns false: that takes more than `LIMITS.exchangesPerSync`.
+   * @returns `partial`: that takes more than `LIMITS.exchangesPerSync`; `differs`: the state that was read from the
+   *   beginning isn't what the cloud says it is, and reading it once more right away would not mend that.
    */
   async #exchangeAll(
     tally: Tally,
     strong: readonly Change[],
     requires: readonly CausalContext[],
     all: boolean,
-  ): Promise<boolean> {
+  ): Promise<'complete' | 'partial' | 'differs'> {
     let waiting = strong;
     let mended = false;
+    let differs = false;
     for (let exchanges = 0; exchanges < LIMITS.exchangesPerSync; exchanges += 1) {
       const { replica, clock, logger } = this.#options;
       const askedAtMs = replica.nowMs();
-      const { batch, answer } = await this.#exchange(tally, waiting, requires, all);
+      const exchanged = await this.#exchange(tally, waiting, requires, all);
+      if (exchanged === undefined) continue;
+      const { batch, answer } = exchanged;
       waiting = waiting.filter(({ id }) => !answer.results.some((result) => result.id === id && isFinal(result)));
       const confirmation = replica.confirm(batch, answer, askedAtMs);
       tally.add(answer, confirmation?.downloaded ?? 0);
+      const culprit = this.#narrowing.passed();
+      if (culprit !== undefined) {
+        waiting = waiting.filter(({ id }) => id !== culprit.changeId);
+        this.#blame(culprit, strong, tally);
+      }
       if (answer.more) continue;
       if (confirmation?.readsAgain) {
         if (!mended) {
@@ -202,18 +242,34 @@ export class Link {
         }
         // What was read from the beginning is the cloud's state: so it is the cloud whose digest is wrong, or its types changed.
         logger.error('state_differs', { node: replica.nodeId, cursor: answer.cursor });
-        if (replica.stalenessMs() === null) return false;
+        differs = true;
+        if (replica.stalenessMs() === null) return 'differs';
       }
       await this.#resolveConflicts(confirmation?.conflicts ?? []);
       const moved =
         answer.results.some((result) => isFinal(result)) ||
         (confirmation?.changed ?? 0) > 0 ||
         batch.changes.length === 0;
-      if ((!replica.hasUnsent(this.#least(all)) && waiting.length === 0) || !moved) return true;
+      // What somebody waits for may have to wait for what goes before it.
+      const isHeldBack = batch.changes.length === 0 && culprit === undefined;
+      const isDone = !replica.hasUnsent(this.#least(all)) && (waiting.length === 0 || isHeldBack);
+      if (isDone || !moved) return differs ? 'differs' : 'complete';
       // What came in while the batch was away goes in the next one; a pause lets it come.
       await clock.sleep(0);
     }
-    return false;
+    return 'partial';
+  }
+
+  /** Counts a try of a change that no batch passes with. */
+  #blame({ changeId, ...failure }: Culprit, strong: readonly Change[], tally: Tally): void {
+    const { replica, logger } = this.#options;
+    tally.failed += 1;
+    if (failure.code === 'internal') logger.error('change_failed', { node: replica.nodeId, changeId, ...failure });
+    if (!strong.some(({ id }) => id === changeId)) replica.noteFailure(changeId, failure);
+    // Who waits for it is told; what came of it is unknown, where the cloud didn't refuse it.
+    else if (!tally.unanswered.has(changeId)) {
+      tally.results.set(changeId, { id: changeId, status: 'rejected', ...failure });
+    }
   }
 
   /** Resolves what the cloud leaves to this node; it goes out again, with the next batch. */
@@ -224,7 +280,7 @@ export class Link {
     this.#on('conflicts_resolved');
   }
 
-  /** One round trip, within a session; a new one where the old has ended. */
+  /** One round trip, within a session; a new one where the old has ended. Undefined: a smaller batch may pass. */
   async #exchange(tally: Tally, strong: readonly Change[], requires: readonly CausalContext[], all: boolean) {
     const { replica, upstream, entropy } = this.#options;
     for (let renewals = 0; ; renewals += 1) {
@@ -232,7 +288,7 @@ export class Link {
       const session = await this.#session(tally);
       const bounds = {
         least: this.#least(all),
-        maxChanges: Math.min(this.#options.plan().batchSize, session.maxBatchChanges),
+        maxChanges: Math.min(this.#options.plan().batchSize, session.maxBatchChanges, this.#narrowing.maxChanges),
         // The rest of the batch takes room too.
         maxBytes: Math.floor(session.maxBatchBytes * 0.9),
       };
@@ -248,6 +304,7 @@ export class Link {
       } catch (error) {
         replica.releaseBatch();
         if (isRefusal(error)) tally.unanswered.clear();
+        if (this.#narrowing.failed(batch.changes, error)) return undefined;
         const isOver = error instanceof SyncError && ERRORS[error.code].retry === 'session';
         if (!isOver || renewals >= LIMITS.renewalsPerExchange) throw error;
         replica.saveSession(null);
@@ -296,9 +353,18 @@ export class Link {
     if (isUnreachable(error)) this.#cut();
     else this.#refused();
     // Who is cut off waits for being let in, not for the time to pass.
-    if (!this.#online) return;
+    if (this.#online) this.#backOff(error);
+  }
+
+  #backOff(error?: SyncError): void {
+    const { clock, entropy } = this.#options;
     this.#failures += 1;
-    this.#nextAttemptAtMs = this.#options.clock.nowMs() + backoffMs(this.#failures, this.#options.entropy.fraction());
+    const isPaused = error !== undefined && ERRORS[error.code].retry === 'auth';
+    const pauseMs = isPaused
+      ? LIMITS.authRetryMs * (1 - entropy.fraction() / 2)
+      : backoffMs(this.#failures, entropy.fraction());
+    const toldMs = Math.min(error?.details.retryAfterMs ?? 0, LIMITS.retryAfterMs);
+    this.#nextAttemptAtMs = clock.nowMs() + Math.max(Math.floor(pauseMs), toldMs);
   }
 
   /** The cloud is there, and says no; or something failed here. */
@@ -338,6 +404,7 @@ class Tally {
   readonly unanswered = new Set<string>();
   covered: boolean | undefined;
   conflicts = 0;
+  failed = 0;
   error: SyncError | undefined;
   #uploaded = 0;
   #downloaded = 0;
@@ -361,6 +428,7 @@ class Tally {
       if (result.conflictId !== undefined) this.conflicts += 1;
       if (result.status === 'superseded') this.#superseded += 1;
       if (result.status === 'rejected') this.#rejected += 1;
+      if (result.status === 'failed') this.failed += 1;
       if (isFinal(result) && result.status !== 'rejected') this.#uploaded += 1;
     }
   }
@@ -373,6 +441,7 @@ class Tally {
       conflicts: this.conflicts,
       superseded: this.#superseded,
       rejected: this.#rejected,
+      failed: this.failed,
       bytesUp: this.#bytesUp,
       bytesDown: this.#bytesDown,
       ...(this.error === undefined ? {} : { error: { code: this.error.code, detail: this.error.message } }),

@@ -2,6 +2,7 @@ import { type Change, PRIORITIES, type Priority } from '../core/change.ts';
 import { type EntityKey, type EntityType, entityKey, splitKey } from '../core/ids.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { type ChangeResult, isFinal } from '../protocol/messages.ts';
+import { backoffMs } from './backoff.ts';
 import type { QueuedChange } from './ports.ts';
 
 export const QUEUE_STATUSES = ['pending', 'syncing', 'failed', 'dead'] as const;
@@ -47,8 +48,10 @@ export class OfflineQueue {
   };
   /** In the batch that is under way. */
   #inFlight: ReadonlySet<string> = new Set();
-  /** The cloud's word has come, and whether it was the last one; its effect becomes visible at the head. */
-  readonly #answered = new Map<string, boolean>();
+  /** What the cloud said; its effect becomes visible at the head. */
+  readonly #answered = new Map<string, ChangeResult>();
+  /** Those of the waiting ones that the cloud has failed at. */
+  readonly #failed = new Map<string, QueuedChange>();
   /** Made since the start on what is still confirmed, and never in a batch: nobody else can have seen them. */
   readonly #fresh = new Set<string>();
   #bytes = 0;
@@ -99,6 +102,11 @@ export class OfflineQueue {
     return (this.#byEntity.get(key) ?? []).filter((queued) => queued.error === null);
   }
 
+  /** The dead changes of one entity, oldest first. */
+  deadOf(key: EntityKey): readonly QueuedChange[] {
+    return (this.#byEntity.get(key) ?? []).filter((queued) => queued.error !== null);
+  }
+
   /** Ids, in order, of the entities of a type that have changes here. */
   idsOf(type: EntityType): string[] {
     const ids: string[] = [];
@@ -130,6 +138,8 @@ export class OfflineQueue {
     this.#changes.set(id, queued);
     this.#link(queued);
     this.#nextOrder = Math.max(this.#nextOrder, queued.order + 1);
+    if (hasFailed(queued)) this.#failed.set(id, queued);
+    else this.#failed.delete(id);
     // A Map keeps the place of a key that it has.
     const priority = priorityOf(queued.change);
     if (queued.error === null) this.#waiting[priority].set(queued.order, queued);
@@ -158,11 +168,16 @@ export class OfflineQueue {
   }
 
   markAnswered(results: Iterable<ChangeResult>): void {
-    for (const result of results) this.#answered.set(result.id, isFinal(result));
+    for (const result of results) this.#answered.set(result.id, result);
   }
 
   forgetAnswered(): void {
     this.#answered.clear();
+  }
+
+  /** Whether anything waits for the cloud's last word. */
+  get isWaiting(): boolean {
+    return PRIORITIES.some((priority) => this.#waiting[priority].size > 0);
   }
 
   /** Whether there is something that a batch could take. */
@@ -171,28 +186,36 @@ export class OfflineQueue {
     return false;
   }
 
-  /** When the oldest of what a batch could take was queued, ms since 1970; null: there is none. */
-  oldestUnsentMs(): number | null {
-    const first = PRIORITIES.flatMap((priority) => {
-      for (const { queuedAtMs } of this.#waitingOf(priority)) return [queuedAtMs];
-      return [];
-    });
-    return first.length === 0 ? null : Math.min(...first);
+  /**
+   * How long until time alone makes something ready to be sent: it is old enough to go by any plan, or to be tried once
+   * more, ms; null: nothing waits for that.
+   */
+  msUntilReady(nowMs: number): number | null {
+    const waits = [...this.#failed.values()].map((queued) => msUntilRetry(queued, nowMs)).filter((ms) => ms > 0);
+    const resting = this.#resting(nowMs);
+    for (const priority of PRIORITIES) {
+      for (const { queuedAtMs } of this.#waitingOf(priority, resting)) {
+        waits.push(Math.max(0, queuedAtMs + LIMITS.maxQueueAgeMs - nowMs));
+        break;
+      }
+    }
+    return waits.length === 0 ? null : Math.min(...waits);
   }
 
   /** Whether a change has to be sent once more, and can't before the head: what was written after it waits until then. */
   isHeld(): boolean {
-    return [...this.#answered.values()].includes(false);
+    return [...this.#answered.values()].some(({ status }) => status === 'needs-full' || status === 'conflict');
   }
 
   /** Whether a change of the entity waits that is neither in the batch under way nor answered for good. */
   hasUnsettledOf(key: EntityKey): boolean {
-    return this.of(key).some(({ change: { id } }) => !this.#inFlight.has(id) && this.#answered.get(id) !== true);
+    return this.of(key).some(({ change: { id } }) => !this.#inFlight.has(id) && !this.#hasLastWord(id));
   }
 
   /**
    * The next changes for a batch: those of the entities `first`, then what has waited too long, then by priority, each
-   * in the order in which they were written and behind the earlier changes of the same entity.
+   * in the order in which they were written and behind the earlier changes of the same entity. One that the cloud has
+   * failed at goes alone, so that no other one fails with it; what follows it at its entity waits.
    */
   select(bounds: SelectBounds): QueuedChange[] {
     const selected = new Set<QueuedChange>();
@@ -202,9 +225,13 @@ export class OfflineQueue {
         return other.order <= candidate.order && this.#isUnsent(other) && !selected.has(other);
       });
       for (const queued of group) {
+        if (selected.size >= bounds.maxChanges) return [...selected];
+        if (hasFailed(queued)) {
+          if (selected.size === 0) return [queued];
+          break;
+        }
         // The first one goes whatever its size: a change that is too large for the cloud has to be told so.
         if (selected.size > 0 && bytes + queued.bytes > bounds.maxBytes) return [...selected];
-        if (selected.size >= bounds.maxChanges) return [...selected];
         selected.add(queued);
         bytes += queued.bytes;
       }
@@ -215,7 +242,7 @@ export class OfflineQueue {
   statusOf(queued: QueuedChange): QueueStatus {
     if (queued.error !== null) return 'dead';
     if (!this.#isUnsent(queued)) return 'syncing';
-    return queued.retryCount > 0 ? 'failed' : 'pending';
+    return hasFailed(queued) ? 'failed' : 'pending';
   }
 
   stats(nowMs: number): QueueStats {
@@ -231,32 +258,53 @@ export class OfflineQueue {
   }
 
   *#inOrder(bounds: SelectBounds): Generator<QueuedChange> {
-    for (const key of bounds.first) yield* this.of(key).filter((queued) => this.#isUnsent(queued));
+    const resting = this.#resting(bounds.nowMs);
+    for (const key of bounds.first) {
+      if (!resting.has(key)) yield* this.of(key).filter((queued) => this.#isUnsent(queued));
+    }
     yield* this.#candidates(bounds.least, bounds.nowMs);
   }
 
   *#candidates(least: Priority, nowMs: number): Generator<QueuedChange> {
     // What was queued by a clock that was far ahead has waited too: how long, nobody can tell.
     const isOld = ({ queuedAtMs }: QueuedChange) => Math.abs(nowMs - queuedAtMs) >= LIMITS.maxQueueAgeMs;
+    const resting = this.#resting(nowMs);
     for (const priority of PRIORITIES) {
-      for (const queued of this.#waitingOf(priority)) {
+      for (const queued of this.#waitingOf(priority, resting)) {
         if (!isOld(queued)) break;
         yield queued;
       }
     }
     for (const priority of PRIORITIES) {
-      yield* this.#waitingOf(priority);
+      yield* this.#waitingOf(priority, resting);
       if (priority === least) return;
     }
   }
 
-  /** Unsent changes of a priority, oldest first. */
-  *#waitingOf(priority: Priority): Generator<QueuedChange> {
-    for (const queued of this.#waiting[priority].values()) if (this.#isUnsent(queued)) yield queued;
+  /** Unsent changes of a priority, oldest first, but for those of the entities `resting`. */
+  *#waitingOf(priority: Priority, resting: ReadonlySet<EntityKey>): Generator<QueuedChange> {
+    for (const queued of this.#waiting[priority].values()) {
+      if (this.#isUnsent(queued) && !resting.has(entityKey(queued.change))) yield queued;
+    }
+  }
+
+  /** Entities with a change that waits for its next try, or for the head to be sent once more: nothing of theirs goes before it. */
+  #resting(nowMs: number): ReadonlySet<EntityKey> {
+    const failed = [...this.#failed.values()].filter((queued) => msUntilRetry(queued, nowMs) > 0);
+    const answered = [...this.#answered].flatMap(([id, result]) =>
+      isFinal(result) ? [] : (this.#changes.get(id) ?? []),
+    );
+    return new Set([...failed, ...answered].map(({ change }) => entityKey(change)));
+  }
+
+  #hasLastWord(id: string): boolean {
+    const result = this.#answered.get(id);
+    return result !== undefined && isFinal(result);
   }
 
   #forget(queued: QueuedChange): void {
     this.#changes.delete(queued.change.id);
+    this.#failed.delete(queued.change.id);
     this.#fresh.delete(queued.change.id);
     this.#unlink(queued);
   }
@@ -282,6 +330,23 @@ export class OfflineQueue {
     const { id } = queued.change;
     return queued.error === null && !this.#inFlight.has(id) && !this.#answered.has(id);
   }
+}
+
+/** Whether the cloud has failed at it, and it isn't dead for that. */
+function hasFailed({ retryCount, error }: QueuedChange): boolean {
+  return retryCount > 0 && error === null;
+}
+
+/** Whether it has had its tries, and the next thing that the cloud is told of it is that it never comes. */
+export function isGivenUp({ retryCount }: QueuedChange): boolean {
+  return retryCount >= LIMITS.maxRetries;
+}
+
+/** How long a change that failed still waits, ms. By a clock that was put back nobody can tell: it doesn't. */
+function msUntilRetry({ retryCount, lastAttemptMs }: QueuedChange, nowMs: number): number {
+  // Giving it up needs no pause, unless that fails as well.
+  if (lastAttemptMs === null || retryCount === LIMITS.maxRetries || nowMs < lastAttemptMs) return 0;
+  return Math.max(0, lastAttemptMs + backoffMs(retryCount, 1) - nowMs);
 }
 
 function priorityOf({ priority = 'normal' }: Change): Priority {

@@ -40,7 +40,8 @@ export function measure(quality: LinkQuality, rttMs: number | null): LinkQuality
   const average = rttMs === null ? quality.rttMs : mix(quality.rttMs ?? rttMs, rttMs);
   const failures = mix(quality.failures, rttMs === null ? 1 : 0);
   const isGood = (average ?? 0) < LIMITED_RTT_MS && failures < LIMITED_FAILURES;
-  const better = isGood && quality.grade === 'limited' ? quality.better + 1 : 0;
+  const isBetter = isGood && rttMs !== null && quality.grade === 'limited';
+  const better = isBetter ? quality.better + 1 : 0;
   const isRisen = isGood && (quality.grade === 'good' || better >= RISE_AFTER);
   return { rttMs: average, failures, grade: isRisen ? 'good' : 'limited', better: isRisen ? 0 : better };
 }
@@ -69,13 +70,20 @@ export function leastOf({ strategy }: Pick<Plan, 'strategy'>): Priority {
   return strategy === 'critical' ? 'critical' : 'normal';
 }
 
-/** How long a first write waits for others to go with it, ms. */
-export function debounceMs({ strategy }: Plan): number {
-  return strategy === 'full' ? 0 : LIMITED_DEBOUNCE_MS;
+/** The least pressing priority that doesn't wait for others to go with it. */
+export function leastAtOnce({ strategy }: Pick<Plan, 'strategy'>): Priority {
+  return strategy === 'full' ? 'normal' : 'critical';
+}
+
+/**
+ * What is taken to be so: what was said on purpose, and what hints add to it. The type of a link is made of its round
+ * trips and its downlink (Network Information API, section 3.4), so that a type stands for these as well.
+ */
+export function reportOf(said: NetworkReport, { saveData, ...speed }: NetworkReport): NetworkReport {
+  return { saveData, ...(said.effectiveType === undefined ? speed : {}), ...said };
 }
 
 const GRADES: readonly Grade[] = ['good', 'limited', 'poor'];
-const LIMITED_DEBOUNCE_MS = 1_000;
 
 function findings(
   { effectiveType, saveData, rttMs, downlinkMbps }: NetworkReport,

@@ -7,6 +7,7 @@ import type { HlcState, Stamp } from '../core/hlc.ts';
 import type { EntityId, EntityKey, EntityType, NodeId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import type { TypeFilter } from '../core/type-filter.ts';
+import type { ErrorCode } from '../protocol/errors.ts';
 import type {
   Batch,
   BatchAnswer,
@@ -132,10 +133,15 @@ export interface QueuedChange {
   readonly since?: number | undefined;
   readonly queuedAtMs: number;
   readonly bytes: number;
+  /** How often the cloud has failed at it. */
   readonly retryCount: number;
   readonly lastAttemptMs: number | null;
+  /** Of the last try that failed. */
+  readonly failure?: { readonly code: ErrorCode; readonly detail: string } | undefined;
   /** The cloud needs the whole record, not only the operations. */
   readonly needsFull?: boolean | undefined;
+  /** One that it was made on is dead: its operations need not make its record. */
+  readonly isLoose?: boolean | undefined;
   /** Set: the change is dead, and this is why. */
   readonly error: { readonly code: string; readonly detail: string } | null;
 }

@@ -29,7 +29,7 @@ import { admits, admitsAll, narrowed, type TypeFilter } from '../core/type-filte
 import { EMPTY_CLOCK, entry, merge, type VectorClock } from '../core/vector-clock.ts';
 import { type Effect, versionAfter } from '../core/version.ts';
 import { batchChecksum } from '../protocol/batch-checksum.ts';
-import { SyncError } from '../protocol/errors.ts';
+import { type ErrorCode, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import {
   type Batch,
@@ -39,9 +39,10 @@ import {
   type HandshakeRequest,
   isFinal,
   type RemoteChange,
+  type Withdrawal,
 } from '../protocol/messages.ts';
 import { checkContent, checkRecord, utf8Bytes } from '../protocol/record.ts';
-import { OfflineQueue, type QueueStats, type QueueStatus } from './offline-queue.ts';
+import { isGivenUp, OfflineQueue, type QueueStats, type QueueStatus } from './offline-queue.ts';
 import type { Clock, QueuedChange, ReplicaMeta, ReplicaStore, Session, StagedPage } from './ports.ts';
 import { QueueSlots } from './queue-slots.ts';
 import { strongContent } from './strong-content.ts';
@@ -77,7 +78,7 @@ export interface BatchBounds {
 
 /** A change of this node, and what the cloud said of it. */
 interface Answered {
-  readonly change: Change;
+  readonly change: Change | Withdrawal;
   readonly result: ChangeResult;
 }
 
@@ -182,8 +183,7 @@ export class Replica {
   }
 
   #causalClock(): VectorClock {
-    const hasMore = this.#queue.hasUnsent('normal', this.nowMs()) || this.queueStats().syncing > 0;
-    return hasMore || this.#unshown.size > 0 ? this.vectorClock() : { [CLOUD]: this.#meta.cursor };
+    return this.#queue.isWaiting || this.#unshown.size > 0 ? this.vectorClock() : { [CLOUD]: this.#meta.cursor };
   }
 
   /** Whether this replica can tell by itself that it has all that was seen; of another history it can't. */
@@ -224,8 +224,7 @@ export class Replica {
   /** How long until there is, ms; null: nothing waits. */
   msUntilUnsent(least: Priority): number | null {
     if (this.hasUnsent(least)) return 0;
-    const oldestMs = this.#queue.oldestUnsentMs();
-    return oldestMs === null ? null : Math.max(0, oldestMs + LIMITS.maxQueueAgeMs - this.nowMs());
+    return this.#queue.msUntilReady(this.nowMs());
   }
 
   /** As {@link OfflineQueue.list}, each with its status. */
@@ -388,7 +387,7 @@ export class Replica {
       cursor: this.#meta.cursor,
       epoch: this.#meta.epoch,
       lastSyncTimestamp: Math.max(0, Math.floor(this.#meta.lastSyncMs)),
-      pendingChangesCount: this.queueStats().pending,
+      pendingChangesCount: this.#pending(),
       digest: digestTotal(this.#meta.digest),
     };
   }
@@ -435,11 +434,12 @@ export class Replica {
     this.#queue.markInFlight(selected.map(({ change }) => change.id));
     let left = bounds.maxBytes - selected.reduce((bytes, queued) => bytes + queued.bytes, 0);
     const waited: Change[] = [];
-    for (const change of isHeld ? [] : strong) {
+    // A change that failed before goes alone.
+    const isAlone = selected.some(({ retryCount }) => retryCount > 0);
+    const maxWaited = isHeld || isAlone ? 0 : bounds.maxChanges - selected.length;
+    for (const change of strong) {
       left -= changeBytes(change);
-      const isFull =
-        selected.length + waited.length > 0 && (left < 0 || selected.length + waited.length >= bounds.maxChanges);
-      if (isFull) break;
+      if (waited.length >= maxWaited || (left < 0 && selected.length + waited.length > 0)) break;
       if (this.#placesOf(change).some((key) => this.#queue.hasUnsettledOf(key))) continue;
       waited.push(dotOf(change).counter > this.#formerUpTo ? change : withoutHistory(change));
     }
@@ -455,11 +455,12 @@ export class Replica {
       lastSyncTimestamp: Math.max(0, Math.floor(this.#meta.lastSyncMs)),
       changes: [...changes, ...waited],
       ...(voids.length === 0 ? {} : { void: voids }),
-      pending: this.queueStats().pending,
+      pending: this.#pending(),
     };
-    const deltas = new Set(changes.filter(isDelta).map(({ id }) => id));
+    const deltas = new Set(changes.filter((change) => !isWithdrawal(change) && isDelta(change)).map(({ id }) => id));
     const made = selected.filter(({ change }) => deltas.has(change.id)).map(({ change }) => versionMadeBy(change));
-    const digest = made.length === 0 ? {} : { digest: digestTotal(digestOf(made)) };
+    const isTellable = made.length > 0 && !selected.some(({ isLoose }) => isLoose);
+    const digest = isTellable ? { digest: digestTotal(digestOf(made)) } : {};
     return { ...batch, ...digest, checksum: batchChecksum(batch) };
   }
 
@@ -470,9 +471,24 @@ export class Replica {
     return moved === undefined ? [key] : [key, moved];
   }
 
+  /** How many changes wait here. */
+  #pending(): number {
+    const { pending, failed } = this.queueStats();
+    return pending + failed;
+  }
+
   /** The batch under way failed: what it took waits again. */
   releaseBatch(): void {
     this.#queue.markInFlight([]);
+  }
+
+  /** Counts a try of a change that the cloud could not take a batch for, and takes others. */
+  noteFailure(id: string, failure: { readonly code: ErrorCode; readonly detail: string }): void {
+    const queued = this.#queue.get(id);
+    if (queued === undefined || queued.error !== null) return;
+    const next = afterFailure(queued, failure, this.nowMs());
+    this.#store.transaction(() => this.#store.writeQueued(next));
+    this.#queue.put(next);
   }
 
   /**
@@ -654,7 +670,7 @@ export class Replica {
 
     for (const { change, result } of answered) {
       if (isFinal(result)) settled = add(settled, dotOf(change).counter);
-      if (!admits(types, change.entityType)) continue;
+      if (isWithdrawal(change) || !admits(types, change.entityType)) continue;
       // The entity may have come in an earlier page, before this change, or with it or something later.
       if (result.status !== 'applied' || (pulled.get(entityKey(change)) ?? 0) >= (result.seq ?? 0)) continue;
       const version = this.#promoted(current(entityKey(change)), change, result);
@@ -714,7 +730,10 @@ export class Replica {
     return versionAfter(before, { ...remote, id: version }, { data: applied.data, written, stamp }, { seq, version });
   }
 
-  /** What was answered leaves the queue, or stays there: dead, with its reason; or to be sent otherwise. */
+  /**
+   * What was answered leaves the queue, or stays there: dead, with its reason; or to be sent otherwise. What was made on a
+   * dead one goes on by its operations alone, for its record has the dead one in it.
+   */
   #settle(answered: readonly Answered[]): { gone: string[]; changed: QueuedChange[] } {
     const gone: string[] = [];
     const changed = new Map<string, QueuedChange>();
@@ -726,11 +745,30 @@ export class Replica {
       }
       const next = afterResult(changed.get(result.id) ?? queued, result, this.nowMs());
       if (next === undefined) gone.push(result.id);
-      else if (next !== queued) changed.set(result.id, next);
+      else if (next !== queued) changed.set(result.id, this.#withCause(next, changed));
+    }
+    for (const { change, order, error } of [...changed.values()]) {
+      if (error === null) continue;
+      for (const later of this.#queue.of(entityKey(change))) {
+        const now = changed.get(later.change.id) ?? later;
+        if (later.order > order && now.error === null && now.change.operations !== undefined)
+          changed.set(later.change.id, { ...now, isLoose: true, needsFull: undefined });
+      }
     }
     for (const id of gone) changed.delete(id);
     for (const queued of changed.values()) this.#store.writeQueued(queued);
     return { gone, changed: [...changed.values()] };
+  }
+
+  /** A change that died tells of the one that it was made on, if that is dead: it may be why. */
+  #withCause(queued: QueuedChange, changed: ReadonlyMap<string, QueuedChange>): QueuedChange {
+    const { error, order, change } = queued;
+    if (error === null) return queued;
+    const key = entityKey(change);
+    const justDied = [...changed.values()].filter((other) => other.error !== null && entityKey(other.change) === key);
+    const cause = [...this.#queue.deadOf(key), ...justDied].findLast((other) => other.order < order);
+    if (cause === undefined) return queued;
+    return { ...queued, error: { ...error, detail: `${error.detail}; ${cause.change.id}, before it, is dead` } };
   }
 
   /** What was written on a record that got another id, after it was made, is meant for that id. */
@@ -765,7 +803,9 @@ export class Replica {
     const had = this.#store.readQueue(0).filter(({ change }) => this.#queue.get(change.id) === undefined);
     had.sort((a, b) => dotOf(a.change).counter - dotOf(b.change).counter);
     const kept = [...had, ...waiting].map((queued, index): QueuedChange => {
-      return { ...queued, order: index + 1, needsFull: true, change: withoutHistory(queued.change) };
+      const again = { ...queued, order: index + 1, needsFull: true, change: withoutHistory(queued.change) };
+      // It is another cloud, and has not failed at it.
+      return queued.error === null ? { ...again, ...UNTRIED } : again;
     });
     for (const queued of kept) this.#store.writeQueued(queued);
     this.#queue = new OfflineQueue(kept);
@@ -996,7 +1036,7 @@ export class Replica {
 
   #newRow(change: Change, bytes: number, slot = this.#freeSlot()): QueuedChange {
     const { nextOrder: order } = this.#queue;
-    return { slot, order, change, queuedAtMs: this.nowMs(), bytes, retryCount: 0, lastAttemptMs: null, error: null };
+    return { slot, order, change, queuedAtMs: this.nowMs(), bytes, ...UNTRIED, error: null };
   }
 
   #freeSlot(): number {
@@ -1052,11 +1092,11 @@ function withSettled({ settledAt }: ReplicaMeta, upTo: number, nowMs: number): R
 
 const SETTLED_EVERY_MS = 3_600_000;
 
+const UNTRIED = { retryCount: 0, lastAttemptMs: null, failure: undefined } as const;
+
 /** A queued change after the cloud's word on it; undefined: it has done its work. */
 function afterResult(queued: QueuedChange, result: ChangeResult, nowMs: number): QueuedChange | undefined {
   switch (result.status) {
-    case 'deferred':
-      return queued;
     case 'needs-full':
       return queued.needsFull ? queued : { ...queued, needsFull: true };
     case 'conflict': {
@@ -1064,6 +1104,10 @@ function afterResult(queued: QueuedChange, result: ChangeResult, nowMs: number):
       const resolves = { conflictId, attempts: queued.change.resolves?.attempts ?? 0, reason: '' };
       return { ...queued, needsFull: true, change: { ...queued.change, resolves } };
     }
+    case 'deferred':
+      return queued;
+    case 'failed':
+      return afterFailure(queued, { code: result.code ?? 'internal', detail: result.detail ?? '' }, nowMs);
     case 'rejected': {
       const error = { code: result.code ?? 'bad_request', detail: result.detail ?? '' };
       return { ...queued, error, lastAttemptMs: nowMs };
@@ -1079,8 +1123,21 @@ function afterResult(queued: QueuedChange, result: ChangeResult, nowMs: number):
   }
 }
 
-/** As it is sent: by its operations alone, unless the cloud said that these are not enough. */
-function onWire({ change, needsFull }: QueuedChange): Change {
+function afterFailure(queued: QueuedChange, failure: QueuedChange['failure'], nowMs: number): QueuedChange {
+  return { ...queued, failure, retryCount: queued.retryCount + 1, lastAttemptMs: nowMs };
+}
+
+/**
+ * As it is sent: by its operations alone, unless the cloud said that these are not enough; and of one that is given up
+ * only that, for what is in it may be what the cloud fails at.
+ */
+function onWire(queued: QueuedChange): Change | Withdrawal {
+  const { change, needsFull, failure } = queued;
+  if (failure !== undefined && isGivenUp(queued)) {
+    const { code, detail } = failure;
+    const withdrawn = { code, detail: detail.slice(0, LIMITS.reasonChars) };
+    return { id: change.id, nodeId: change.nodeId as NodeId, withdrawn };
+  }
   if (change.operation !== 'update' || change.operations === undefined) return change;
   // The record was asked for: the checksum says that it is meant, though the operations should make another one there.
   if (needsFull) return change.data === undefined ? change : { ...change, checksum: checksum(change.data) };
@@ -1091,6 +1148,10 @@ function onWire({ change, needsFull }: QueuedChange): Change {
 /** The newest counter of a set. */
 function lastOf({ extra, upTo }: DotSet): number {
   return extra.at(-1)?.[1] ?? upTo;
+}
+
+function isWithdrawal(change: Change | Withdrawal): change is Withdrawal {
+  return 'withdrawn' in change;
 }
 
 /** What a base says of one history says nothing of the next. */

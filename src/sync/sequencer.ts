@@ -13,7 +13,7 @@ export interface SequencerOptions {
   readonly entropy: Entropy;
   /** Told, after the commit, of resolvers that have not answered yet. */
   readonly onAwaited?: ((awaited: AwaitedResolution) => void) | undefined;
-  /** Told, after the commit, of changes that were refused because this program failed at them. */
+  /** Told, after the commit, of changes that this program failed at. */
   readonly onFailure?: ((failure: ChangeFailure) => void) | undefined;
 }
 

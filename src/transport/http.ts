@@ -104,6 +104,8 @@ function toError(response: Response, text: string): SyncError {
     const { code, detail, ...said } = parsed.data;
     return new SyncError(code, detail, { ...details, ...said });
   }
+  // Of something on the way, which lets less pass than the cloud.
+  if (response.status === 413) return new SyncError('too_large', 'the way to the cloud answered 413', details);
   if (response.status === 429) return new SyncError('rate_limited', 'the cloud answered 429', details);
   return new SyncError('cloud_unavailable', `the cloud answered ${response.status}`, details);
 }

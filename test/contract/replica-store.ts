@@ -155,6 +155,14 @@ export function replicaStoreContract(name: string, withStore: WithStore<ReplicaS
       expect(store.readQueue(0)).toEqual([queuedChange(1), dead, queuedChange(3)]);
     });
 
+    rule('a change that failed keeps how often, when and why', ({ store, reopen }) => {
+      const failure = { code: 'internal', detail: "it's broken" } as const;
+      const failed = { ...queuedChange(1), retryCount: 2, lastAttemptMs: 7, failure };
+      store.writeQueued(failed);
+      expect(reopen().readQueue(0)).toEqual([failed]);
+      expect(reopen().settledSlots(1, 0, 10)).toEqual([slotOf(1)]);
+    });
+
     rule('what is settled is left out, and its slot is told; a dead change stays', ({ store, reopen }) => {
       for (const counter of [1, 2, 3, 4]) store.writeQueued(queuedChange(counter));
       const dead = { ...queuedChange(2), error: { code: 'invalid_data', detail: '' } };

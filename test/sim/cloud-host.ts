@@ -19,6 +19,7 @@ import type { CloudStore } from '../../src/sync/ports.ts';
 import { Projection } from '../../src/sync/projection.ts';
 import { Responder } from '../../src/sync/responder.ts';
 import { Sequencer } from '../../src/sync/sequencer.ts';
+import { type CloudFailures, PlantedFailure } from './cloud-failures.ts';
 import type { SimulatedD1 } from './d1.ts';
 import type { History } from './history.ts';
 import { HostClock } from './host-clock.ts';
@@ -43,6 +44,7 @@ export interface CloudHostOptions {
   readonly trace: Trace;
   readonly history: History;
   readonly d1: SimulatedD1;
+  readonly failures: CloudFailures;
   /** What stands between the cloud and its disk; a planted bug, or nothing. */
   readonly wrapStore: (disk: CloudStore) => CloudStore;
   readonly onSequenced: (sequencing: Sequencing) => void;
@@ -99,9 +101,16 @@ export class CloudHost implements Endpoint {
         if (message.method === 'exchange' && this.#commits > commitsBefore) this.#tell(message, headBefore);
         return undefined;
       }
+      if (error instanceof PlantedFailure) {
+        return JSON.stringify({ ok: false, code: 'internal', detail: error.message, details: {} });
+      }
       if (!(error instanceof SyncError)) throw error instanceof Violation ? error : broken('the cloud', error);
       return JSON.stringify({ ok: false, code: error.code, detail: error.message, details: error.details });
     }
+  }
+
+  get failures(): CloudFailures {
+    return this.#options.failures;
   }
 
   /** Null: it has committed nothing yet. */
@@ -137,8 +146,13 @@ export class CloudHost implements Endpoint {
         return responder.connect(parseWith(connectRequest, json));
       case 'handshake':
         return responder.handshake(sessionId, parseWith(handshakeRequest, json), caller);
-      case 'exchange':
-        return responder.exchange(sessionId, parseWith(batch, json), caller);
+      case 'exchange': {
+        const incoming = parseWith(batch, json);
+        for (const change of incoming.changes) {
+          if (!('withdrawn' in change)) this.failures.meet('batch', change.id);
+        }
+        return responder.exchange(sessionId, incoming, caller);
+      }
       default:
         throw new Error(`invariant broken: no method ${String(method satisfies never)}`);
     }
@@ -164,7 +178,10 @@ export class CloudHost implements Endpoint {
     const store = storeOf(this.#options.wrapStore(this.disk), life, {
       called: (method, [entity]) => {
         // The one argument of that method of the port.
-        if (method === 'writeEntity') this.#written.push(entity as EntityVersion);
+        if (method !== 'writeEntity') return;
+        const written = entity as EntityVersion;
+        this.failures.meet('change', written.version);
+        this.#written.push(written);
       },
       committed: () => {
         this.#commits += 1;
@@ -180,7 +197,9 @@ export class CloudHost implements Endpoint {
     const sequencer: Sequencer = new Sequencer({
       ...parts,
       onAwaited: (awaited) => this.#await(awaited, sequencer, life),
-      onFailure: ({ error }) => this.#options.onFailure(broken('the cloud', error)),
+      onFailure: ({ error }) => {
+        if (!(error instanceof PlantedFailure)) this.#options.onFailure(broken('the cloud', error));
+      },
     });
     const responder = new Responder({ ...parts, sequencer });
     const projection = new Projection(store, sequencer, d1.sinkFor(life), parts.clock);

@@ -8,8 +8,9 @@ import type { Batch } from '../../src/protocol/messages.ts';
 import { MemoryReplicaStore } from '../../src/store/memory-replica-store.ts';
 import { Access } from '../../src/sync/access.ts';
 import { Link } from '../../src/sync/link.ts';
+import { MeasuredUpstream } from '../../src/sync/measured-upstream.ts';
 import { NodeResolver } from '../../src/sync/node-resolver.ts';
-import { type NetworkReport, planFor, UNMEASURED } from '../../src/sync/plan.ts';
+import { type NetworkReport, planFor } from '../../src/sync/plan.ts';
 import type { QueuedChange, ReplicaStore } from '../../src/sync/ports.ts';
 import { type Carrier, Relay } from '../../src/sync/relay.ts';
 import { Replica } from '../../src/sync/replica.ts';
@@ -145,16 +146,17 @@ export class NodeHost implements Endpoint {
         this.#options.onSent(this, dots);
       },
     };
+    const upstream = new MeasuredUpstream(simulatedUpstream(way), clock);
     const link = new Link({
       replica,
-      upstream: simulatedUpstream(way),
+      upstream,
       resolver: new NodeResolver({ replica, policies, clock, resolverFor: (type) => policyFor(policies, type).onNode }),
       clock,
       entropy: { id: () => scheduler.random.name(), fraction: () => scheduler.random.fraction() },
       logger: { error: () => undefined },
       isLive: () => true,
       plan: () => {
-        const plan = planFor(this.report, UNMEASURED);
+        const plan = planFor(this.report, upstream.quality);
         return { ...plan, batchSize: Math.min(batchSize, plan.batchSize) };
       },
     });

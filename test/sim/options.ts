@@ -46,6 +46,8 @@ export interface Options {
   readonly scriptedFaults: Readonly<Record<ScriptedFault, number>>;
   /** Who stands above each node: the place of another one, before it, which relays, or null: the cloud. */
   readonly above: readonly (number | null)[];
+  /** At which changes the cloud fails now and then, one of so many, and where; undefined: at none. */
+  readonly cloudFailures: { readonly every: number | undefined; readonly at: 'change' | 'batch' };
 }
 
 /**
@@ -70,6 +72,7 @@ export function chooseOptions(random: Random): Options {
     d1Faults: of(D1_FAULTS, 0.5),
     scriptedFaults: { ...of(SCRIPTED_FAULTS, 6), ...of(['lose-cloud', 'long-pause'], 1) },
     above: chooseTree(random, nodes),
+    cloudFailures: { every: random.pick([undefined, undefined, 2, 5]), at: random.pick(['change', 'batch']) },
   };
 }
 

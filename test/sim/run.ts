@@ -28,9 +28,10 @@ export function planFor(seed: number, steps: number): Plan {
   return { seed, options, script };
 }
 
-/** The same plan with all nodes directly below the cloud. */
+/** The same plan with all nodes directly below the cloud, and a cloud that doesn't fail. */
 export function flat(plan: Plan): Plan {
-  return { ...plan, options: { ...plan.options, above: [] } };
+  const cloudFailures = { ...plan.options.cloudFailures, every: undefined };
+  return { ...plan, options: { ...plan.options, above: [], cloudFailures } };
 }
 
 /** What is left of a plan that was shrunk: some of its steps, without some of its faults. */
@@ -72,6 +73,7 @@ async function heal(world: World): Promise<void> {
   for (const { cloud, nodes, d1 } of world.spaces) {
     d1.heal();
     cloud.life?.spare();
+    cloud.failures.heal();
     for (const node of nodes) {
       node.process?.life.spare();
       node.setOnline(true);

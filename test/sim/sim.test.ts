@@ -45,6 +45,7 @@ test('another seed gives another trace', async () => {
 const LIKELY = 0.1;
 
 const MUST_HAPPEN = [
+  ...['fault: cloud fails at a change', 'fault: cloud fails at a batch', 'outcome: failed', 'outcome: given up'],
   ...['put', 'patch', 'merge-patch', 'delete'].flatMap((kind) => [
     `action: eventual ${kind}`,
     `action: strong ${kind}`,

@@ -2,6 +2,7 @@ import { toNodeId } from '../../src/core/ids.ts';
 import type { CloudStore, ReplicaStore } from '../../src/sync/ports.ts';
 import { Checks } from './checkers/checks.ts';
 import { Client } from './client.ts';
+import { CloudFailures } from './cloud-failures.ts';
 import { CloudHost } from './cloud-host.ts';
 import { SimulatedD1 } from './d1.ts';
 import { History } from './history.ts';
@@ -89,6 +90,7 @@ export class World {
       trace,
       history,
       d1,
+      failures: new CloudFailures(scheduler, trace, options.cloudFailures),
       wrapStore: this.#plant.cloudStore ?? ((disk) => disk),
       onSequenced: (sequencing) => checks.sequenced(sequencing),
       onFailure: this.fail,

@@ -66,6 +66,46 @@ describe('what goes next', () => {
     expect(queue.select({ ...all, maxBytes: 1 })).toHaveLength(1);
   });
 
+  test('[S27] what failed goes alone when its time has come, and nothing of its record before it', () => {
+    const tried = { retryCount: 2, lastAttemptMs: NOW - 1_999 };
+    const queue = new OfflineQueue([
+      queued(1, 'x', 'normal', tried),
+      queued(2, 'x', 'critical'),
+      queued(3, 'y', 'normal'),
+      queued(4, 'x', 'normal'),
+    ]);
+    expect(queue.statusOf(queued(1, 'x', 'normal', tried))).toBe('failed');
+    expect(idsOf(queue.select(all))).toEqual(['a:3']);
+    expect(queue.hasUnsent('critical', NOW)).toBe(false);
+    expect(queue.msUntilReady(NOW)).toBe(1);
+    const first = new Set([entityKey(queued(1, 'x', 'normal').change)]);
+    expect(idsOf(queue.select({ ...all, first }))).toEqual(['a:3']);
+    const later = { ...all, nowMs: NOW + 1 };
+    expect(idsOf(queue.select(later))).toEqual(['a:1']);
+    expect(queue.select({ ...later, maxChanges: 0 })).toEqual([]);
+    // What goes before it in the batch leaves it, and its record, for another one.
+    queue.put(queued(5, 'z', 'critical'));
+    queue.put(queued(2, 'x', 'normal'));
+    expect(idsOf(queue.select(later))).toEqual(['a:5', 'a:3']);
+    expect(idsOf(queue.select({ ...later, first }))).toEqual(['a:1']);
+    // By a clock that was put back nobody knows how long it has waited.
+    expect(queue.hasUnsent('normal', NOW - 10_000)).toBe(true);
+    queue.put(queued(1, 'x', 'normal', { ...tried, error: { code: 'internal', detail: '' } }));
+    expect(idsOf(queue.select(all)).sort()).toEqual(['a:2', 'a:3', 'a:4', 'a:5']);
+    expect(queue.stats(NOW)).toMatchObject({ failed: 0, dead: 1, pending: 4 });
+  });
+
+  test('[I5] nothing of a record goes before what of it has to be sent once more, also within one pull', () => {
+    const queue = new OfflineQueue([queued(1, 'x', 'normal'), queued(2, 'x', 'normal'), queued(3, 'y', 'normal')]);
+    for (const status of ['failed', 'needs-full', 'conflict'] as const) {
+      queue.markAnswered([{ id: 'a:1', status }]);
+      expect(idsOf(queue.select(all)), status).toEqual(['a:3']);
+      queue.forgetAnswered();
+    }
+    queue.markAnswered([{ id: 'a:1', status: 'applied' }]);
+    expect(idsOf(queue.select(all))).toEqual(['a:2', 'a:3']);
+  });
+
   test('what is under way, answered or dead does not go', () => {
     const error = { code: 'invalid_data', detail: '' };
     const queue = new OfflineQueue([
@@ -249,8 +289,9 @@ describe('what may not go into one another', () => {
     const read = a.replica.nextBatch('read', bounds, []);
     a.put('x', { n: 2 });
     const { exchanges } = b;
-    const deleted = exchanges.flatMap(({ batch }) => batch.changes).filter(({ operation }) => operation === 'delete');
-    const { entityType, stamp, id: version } = deleted[0] ?? expect.unreachable('nothing was deleted');
+    const deletion = exchanges.flatMap(({ batch }) => batch.changes).find(({ operation }) => operation === 'delete');
+    if (deletion?.operation !== 'delete') throw new Error('nothing was deleted');
+    const { entityType, stamp, id: version } = deletion;
     const remote = {
       entityType,
       entityId: entityId('x'),

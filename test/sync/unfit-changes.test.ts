@@ -94,8 +94,8 @@ describe('[I11] a change whose content can not be taken in is refused alone', ()
   });
 });
 
-describe('[I11] a change that this program fails at is refused alone', () => {
-  test('[S6] nothing of it has happened, those around it have, and somebody is told', () => {
+describe('[I11] a change that this program fails at fails alone', () => {
+  test('[S6] nothing of it has happened, those around it have, somebody is told, and it may come again', () => {
     const { world, failures, send } = session();
     const { cloudStore: store } = world;
     const writeEntity = store.writeEntity.bind(store);
@@ -106,7 +106,7 @@ describe('[I11] a change that this program fails at is refused alone', () => {
     const changes = [1, 2, 3].map((counter) => changeText(counter, `"data":{"n":${counter}}`));
     expect(send('b1', ...changes).results).toMatchObject([
       { status: 'applied', seq: 1 },
-      { status: 'rejected', code: 'internal' },
+      { status: 'failed', code: 'internal' },
       { status: 'applied', seq: 2 },
     ]);
     expect(failures).toMatchObject([{ changeId: 'a:2', error: { message: 'a bug' } }]);
@@ -115,8 +115,27 @@ describe('[I11] a change that this program fails at is refused alone', () => {
       ['e1', 1],
       ['e3', 2],
     ]);
-    expect(store.readNode(nodeId)?.received).toEqual({ upTo: 3, extra: [] });
-    expect(send('b2', ...changes).results[1]).toMatchObject({ status: 'rejected', code: 'internal' });
+    expect(store.readNode(nodeId)?.received).toEqual({ upTo: 1, extra: [[3, 3]] });
+    store.writeEntity = writeEntity;
+    expect(send('b2', ...changes).results.map(({ status }) => status)).toEqual(['duplicate', 'applied', 'duplicate']);
+  });
+
+  test('[S27] what its node has given up is refused for the reason that the node says, and never comes', () => {
+    const { world, send } = session();
+    const withdrawn = (counter: number, reason: object) =>
+      JSON.stringify({ id: formatDot({ node: nodeId, counter }), nodeId, withdrawn: reason });
+    const reason = { code: 'internal', detail: 'it failed three times' };
+    const refused = { status: 'rejected', ...reason };
+    expect(send('b1', withdrawn(1, reason)).results).toMatchObject([refused]);
+    expect(send('b2', changeText(1, '"data":{"n":1}'), withdrawn(1, reason)).results).toMatchObject([refused, refused]);
+    expect(world.cloudStore.readNode(nodeId)?.received).toEqual({ upTo: 1, extra: [] });
+    // What is there stays there; and a reason that is none is no reason.
+    send('b3', changeText(2, '"data":{"n":2}'));
+    expect(send('b4', withdrawn(2, reason), withdrawn(3, { code: 'nonsense' })).results).toMatchObject([
+      { status: 'duplicate' },
+      { status: 'rejected', detail: expect.stringContaining('malformed') },
+    ]);
+    expect(world.cloudStore.readAfter(0, 10)).toMatchObject([{ data: { n: 2 } }]);
   });
 
   test('nor has what it had counted already', () => {

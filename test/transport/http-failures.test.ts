@@ -62,6 +62,7 @@ test.each([
     html(429, { 'Retry-After': '7' }),
     { code: 'rate_limited', details: { retryAfterMs: 7_000 } },
   ],
+  ['[S28] a 413 of something on the way, which lets less pass', html(413), { code: 'too_large' }],
   ['a 429 without a time', html(429), { code: 'rate_limited', details: {} }],
   [
     'a date as the time',

@@ -9,14 +9,18 @@ afterEach(() => {
 const PATH = 'data/note/x';
 const TIMEOUT = { status: 504, code: 'causality_timeout' };
 
-/** Nodes that are not told of news: they sync when they are told to, or are asked for more than they have. */
+/**
+ * Nodes that are not told of news, and that write over a limited link, which waits before it sends: they sync when they
+ * are told to, or are asked for more than they have.
+ */
 function threeNodes() {
   vi.spyOn(EdgeNode.prototype, 'poke').mockResolvedValue(undefined);
   const space = freshSpace();
   const { call } = space;
   return {
     ...space,
-    put: (node: string, n: number, headers = {}) => call('PUT', `edge/${node}/${PATH}`, { body: { n }, headers }),
+    put: (node: string, n: number, headers = {}) =>
+      call('PUT', `edge/${node}/${PATH}`, { body: { n }, headers: { ECT: '3g', ...headers } }),
     get: (node: string, headers = {}) => call('GET', `edge/${node}/${PATH}`, { headers }),
     sync: (node: string) => call('POST', `edge/${node}/sync`),
     setOnline: (node: string, online: boolean) => call('PUT', `edge/${node}/network`, { body: { online } }),

@@ -6,7 +6,7 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-/** Two nodes that are not told of news, and stay apart until they sync. */
+/** Two nodes that are not told of news, and whose link waits before it sends: they stay apart until they sync. */
 function apart() {
   vi.spyOn(EdgeNode.prototype, 'poke').mockResolvedValue(undefined);
   const { call } = freshSpace();
@@ -14,7 +14,7 @@ function apart() {
     ...stopClock(),
     call,
     put: (node: string, path: string, body: object, headers = {}) =>
-      call('PUT', `edge/${node}/data/${path}`, { body, headers }),
+      call('PUT', `edge/${node}/data/${path}`, { body, headers: { ECT: '3g', ...headers } }),
     get: (node: string, path: string) => call('GET', `edge/${node}/data/${path}`),
     sync: async (...nodes: string[]) => {
       for (const node of nodes) {

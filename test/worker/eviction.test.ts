@@ -17,6 +17,8 @@ const entity: { entityType: EntityType; entityId: EntityId } = {
   entityId: made(toEntityId('x')),
 };
 const put = (n: number) => ({ ...entity, kind: 'put', data: { n } }) as const;
+/** Over such a link a write waits for a second before it is sent. */
+const limited = { effectiveType: '3g' } as const;
 const local = { level: 'eventual', after: {}, waitMs: 1_000 } as const;
 const strong = { level: 'strong', after: {}, waitMs: 10_000 } as const;
 
@@ -33,11 +35,12 @@ function freshSpace() {
 
 test('[I1] a write that was acknowledged survives eviction and a crash, and its alarm brings it to the cloud', async () => {
   const { cloud, edge, edgeObject } = freshSpace();
-  expect((await edge('a').write(put(1), {}, 0)).result).toMatchObject({ ok: true, value: { changeId: 'a:1' } });
+  const written = await edge('a').write(put(1), {}, 0, limited);
+  expect(written.result).toMatchObject({ ok: true, value: { changeId: 'a:1' } });
   await evictDurableObject(edgeObject('a'));
   expect((await edge('a').status()).queue).toMatchObject({ pending: 1, total: 1 });
   await abortAllDurableObjects();
-  const read = await edge('a').read(entity, { ...local, level: 'session' });
+  const read = await edge('a').read(entity, { ...local, level: 'session' }, limited);
   expect(read.result).toMatchObject({ ok: true, value: { record: { data: { n: 1 }, synced: false }, source: 'edge' } });
 
   expect(await runDurableObjectAlarm(edgeObject('a'))).toBe(true);
@@ -47,11 +50,11 @@ test('[I1] a write that was acknowledged survives eviction and a crash, and its 
 
 test('a write at one node is read at another after both have synced, and the session outlives eviction', async () => {
   const { edge, edgeObject } = freshSpace();
-  await edge('a').write(put(1), {}, 0);
+  await edge('a').write(put(1), {}, 0, limited);
   expect(await edge('a').sync()).toMatchObject({ success: true, uploaded: 1 });
   expect(await edge('b').sync()).toMatchObject({ success: true, downloaded: 1 });
   await evictDurableObject(edgeObject('b'));
-  await edge('a').write(put(2), {}, 0);
+  await edge('a').write(put(2), {}, 0, limited);
   await edge('a').sync();
   await edge('b').sync();
   expect((await edge('b').read(entity, local)).result).toMatchObject({ value: { record: { data: { n: 2 } } } });

@@ -67,6 +67,14 @@ export function stopClock(): { readonly pass: (ms: number) => void } {
   return { pass: (ms) => vi.setSystemTime(Date.now() + ms) };
 }
 
+/** Waits without moving a clock that stands still, as `vi.waitFor` does. */
+export async function until(isSo: () => Promise<boolean> | boolean): Promise<void> {
+  for (let tries = 0; !(await isSo()); tries += 1) {
+    if (tries === 1_000) throw new Error(`it never came to be: ${isSo}`);
+    await scheduler.wait(10);
+  }
+}
+
 export function entityOf(type: string, id: string): { entityType: EntityType; entityId: EntityId } {
   return { entityType: made(toEntityType(type)), entityId: made(toEntityId(id)) };
 }

@@ -1,6 +1,6 @@
 import { type Change, dotOf } from '../../../src/core/change.ts';
 import { type EntityKey, entityKey, toEntityId } from '../../../src/core/ids.ts';
-import { type ChangeResult, change as changeSchema } from '../../../src/protocol/messages.ts';
+import { type ChangeResult, change as changeSchema, withdrawal } from '../../../src/protocol/messages.ts';
 import type { Sequencing } from '../cloud-host.ts';
 import { named } from '../names.ts';
 import { allOf, type Op } from '../op.ts';
@@ -24,6 +24,8 @@ export class Decisions {
   readonly #newest = new Map<string, number>();
   /** What has to be sent once more. */
   readonly #deferred = new Set<string>();
+  /** What the cloud failed at once; others go on meanwhile. */
+  readonly #failed = new Set<string>();
   readonly #voids: { readonly nodeId: string; readonly from: number; readonly to: number }[] = [];
 
   constructor(space: () => Space, rows: Rows) {
@@ -37,7 +39,7 @@ export class Decisions {
       this.#voids.push({ nodeId: batch.sourceNodeId, from, to });
       this.#checkNotWaiting(batch.sourceNodeId, from, to);
     }
-    const changes = batch.changes.map((envelope) => changeSchema.parse(envelope));
+    const changes = batch.changes.flatMap((envelope) => this.#meant(envelope));
     const results = new Map(answer.results.map((result) => [result.id, result]));
     let head = headBefore;
     for (const change of changes) {
@@ -48,6 +50,17 @@ export class Decisions {
     }
     // Within a batch all is there at once.
     for (const change of changes) this.#checkCauses(change, changes);
+  }
+
+  /** A change, also where its node only says that it gives it up. */
+  #meant(envelope: Sequencing['batch']['changes'][number]): Change[] {
+    const withdrawn = withdrawal.safeParse(envelope);
+    if (!withdrawn.success) return [changeSchema.parse(envelope)];
+    const { id, nodeId } = withdrawn.data;
+    this.#space().trace.count('outcome: given up');
+    const waiting = this.#waitingAt(nodeId).filter((change) => change.id === id);
+    require(waiting.length > 0 || this.#decided.has(id), 'I1', () => `${id} is given up, and was not queued`);
+    return waiting;
   }
 
   #take(change: Change, result: ChangeResult, head: number): void {
@@ -61,6 +74,9 @@ export class Decisions {
         this.#deferred.add(change.id);
         break;
       case 'deferred':
+        break;
+      case 'failed':
+        this.#failed.add(change.id);
         break;
       case 'duplicate':
         if (!this.#decided.has(change.id)) this.#checkVoid(change);
@@ -83,7 +99,8 @@ export class Decisions {
     const op = ops.waiting(change);
     const wasApplied = op.formerFate !== undefined && op.formerFate.status !== 'rejected';
     const isRefused = result.status === 'rejected';
-    require(!isRefused || !wasApplied || ops.isBehindRefused(op), 'I1', () =>
+    const isExcused = ops.isBehindRefused(op) || result.code === 'internal';
+    require(!isRefused || !wasApplied || isExcused, 'I1', () =>
       `${op.dot} was given back, and refused: ${result.code} ${result.detail}`);
     const { status, seq } = result;
     ops.decide(op, { status, epoch: cloud.epoch, seq, position: seq ?? head });
@@ -137,6 +154,15 @@ export class Decisions {
     require(isInOrder, 'I5', () => `${change.id} was overtaken by ${newest}, of the same node and entity`);
   }
 
+  /** Whether the cloud failed at a write that waits, or at one before it that it waits for. */
+  #hasFailed({ nodeId, key }: Op): boolean {
+    const node = this.#space().nodes.find((one) => one.nodeId === nodeId);
+    const rows = node === undefined ? [] : [...this.#rows.of(node).values()];
+    return rows.some(({ queued: { change, retryCount, error } }) => {
+      return entityKey(change) === key && error === null && (retryCount > 0 || this.#failed.has(change.id));
+    });
+  }
+
   /** By a clock that jumps nobody knows what has waited for long, and goes before what presses. */
   #hasJumped(nodeId: string): boolean {
     const { nodes, cloud } = this.#space();
@@ -159,7 +185,8 @@ export class Decisions {
       if (cause.mayComeLate || cause.isRetried) continue;
       const detail = `${op.dot} is in the cloud before ${cause.dot}, which its writer had seen`;
       const isOwn = cause.nodeId === op.nodeId;
-      if (isOwn && cause.key !== op.key && (batch.some(isStrong) || ops.hasStrongUnderWay(op)))
+      if (isOwn && cause.key !== op.key && this.#hasFailed(cause)) trace.count('outcome: overtaken where it failed');
+      else if (isOwn && cause.key !== op.key && (batch.some(isStrong) || ops.hasStrongUnderWay(op)))
         trace.count('outcome: overtaken by what somebody waits for');
       else if (isOwn && mayPress(change, cause, [...batch, ...this.#waitingAt(change.nodeId)]))
         trace.count('outcome: overtaken by what presses');

@@ -1,0 +1,448 @@
+import { describe, expect, test } from 'vitest';
+import { type Change, dotOf } from '../../src/core/change.ts';
+import { entityKey } from '../../src/core/ids.ts';
+import type { Policy } from '../../src/core/policy.ts';
+import { type ErrorCode, SyncError } from '../../src/protocol/errors.ts';
+import { LIMITS } from '../../src/protocol/limits.ts';
+import type { IncomingBatch } from '../../src/protocol/messages.ts';
+import { entityId, Node, TYPE, World } from './world.ts';
+
+const entity = (id: string) => ({ entityType: TYPE, entityId: entityId(id) });
+const read = { level: 'strong', after: {}, waitMs: 1_000 } as const;
+
+/** A node, and a cloud that fails at the entities in `poison` as long as they are there. */
+function poisoned(...ids: string[]) {
+  const world = new World({ policy: { coalesce: false, conflict: 'merge' } satisfies Partial<Policy> });
+  const a = new Node(world, 'a');
+  const poison = new Set(ids);
+  const { cloudStore: store } = world;
+  const writeEntity = store.writeEntity.bind(store);
+  store.writeEntity = (version) => {
+    if (poison.has(version.entityId)) throw new RangeError('a bug');
+    writeEntity(version);
+  };
+  return { world, a, poison };
+}
+
+/** A node, and a cloud that takes no batch with what `isPoison` says. @returns the sizes of the batches that it was sent. */
+function choking(isPoison: (batch: IncomingBatch) => boolean, code: ErrorCode) {
+  const world = new World({ policy: { coalesce: false } });
+  const a = new Node(world, 'a');
+  const sizes: number[] = [];
+  const fault = { isOn: true };
+  const exchange = world.responder.exchange.bind(world.responder);
+  world.responder.exchange = (sessionId, batch, caller) => {
+    sizes.push(batch.changes.length);
+    if (fault.isOn && isPoison(batch)) throw new SyncError(code, 'the batch is poisoned');
+    return exchange(sessionId, batch, caller);
+  };
+  return { world, a, sizes, fault };
+}
+
+const has = (id: string) => (batch: IncomingBatch) => batch.changes.some((change) => change['entityId'] === id);
+
+function queue(a: Node) {
+  const { items } = a.replica.listQueue(undefined, 0, 100);
+  return items.map(({ change, status, retryCount, error }) => [change.entityId, status, retryCount, error?.code]);
+}
+
+function atCloud(world: World, id: string) {
+  return world.cloudStore.readEntity(entityKey(entity(id)))?.data;
+}
+
+describe('a change that the cloud fails at', () => {
+  test('[I11] [S27] is tried three times, after longer waits, and is dead then; the others go on', async () => {
+    const { world, a } = poisoned('x');
+    a.put('x', { n: 1 });
+    a.put('y', { n: 1 });
+    expect((await a.link.sync()).summary).toMatchObject({ success: true, uploaded: 1, failed: 1, rejected: 0 });
+    expect(queue(a)).toEqual([['x', 'failed', 1, undefined]]);
+    expect(a.replica.queueStats()).toMatchObject({ failed: 1, pending: 0, dead: 0 });
+    expect(a.replica.msUntilUnsent('normal')).toBe(1_000);
+    expect(a.read('x')).toEqual({ n: 1 });
+
+    // Before its time it isn't sent, and others are.
+    world.nowMs += 999;
+    a.put('z', { n: 1 });
+    expect((await a.link.sync()).summary).toMatchObject({ uploaded: 1, failed: 0 });
+    world.nowMs += 1;
+    expect(a.replica.msUntilUnsent('normal')).toBe(0);
+    await a.link.sync();
+    expect(queue(a)).toEqual([['x', 'failed', 2, undefined]]);
+    expect(a.replica.msUntilUnsent('normal')).toBe(2_000);
+
+    world.nowMs += 2_000;
+    expect((await a.link.sync()).summary).toMatchObject({ success: true, failed: 1, rejected: 1 });
+    const [dead] = a.replica.listQueue('dead', 0, 10).items;
+    expect(dead).toMatchObject({ retryCount: LIMITS.maxRetries, lastAttemptMs: world.nowMs });
+    expect(dead?.error).toEqual({ code: 'internal', detail: expect.stringContaining('failed at this change') });
+    expect(a.replica.queueStats()).toMatchObject({ failed: 0, dead: 1, total: 1 });
+    expect(a.replica.msUntilUnsent('normal')).toBeNull();
+    expect(a.list()).toEqual({ y: { n: 1 }, z: { n: 1 } });
+    // Its counter is answered for, and it never comes: not even where it is on its way for the second time.
+    expect(world.cloudStore.readNode(a.nodeId)?.received).toEqual({ upTo: 3, extra: [] });
+    expect(a.exchanges.map(({ batch }) => batch.changes.length)).toEqual([2, 1, 1, 1, 1]);
+  });
+
+  test('[S27] that the cloud takes at a later try is one like any other', async () => {
+    const { world, a, poison } = poisoned('x');
+    a.put('x', { n: 1 });
+    await a.link.sync();
+    poison.clear();
+    world.nowMs += 1_000;
+    await a.link.sync();
+    expect(atCloud(world, 'x')).toEqual({ n: 1 });
+    expect(a.replica.queueStats().total).toBe(0);
+    expect(a.replica.meta.digestMismatches).toBe(0);
+  });
+
+  test('[I1] [S27] keeps its tries over a restart', async () => {
+    const { world, a } = poisoned('x');
+    a.put('x', { n: 1 });
+    await a.link.sync();
+    a.restart();
+    expect(queue(a)).toEqual([['x', 'failed', 1, undefined]]);
+    expect(a.replica.msUntilUnsent('normal')).toBe(1_000);
+    world.nowMs += 1_000;
+    await a.link.sync();
+    expect(queue(a)).toEqual([['x', 'failed', 2, undefined]]);
+  });
+
+  test('[I5] [S27] is overtaken by nothing of its record, and by all others', async () => {
+    const { world, a, poison } = poisoned('x');
+    a.put('x', { n: 1 });
+    a.write('x', { kind: 'patch', operations: [{ op: 'increment', path: 'n', value: 1 }] });
+    a.put('y', { n: 1 });
+    expect((await a.link.sync()).summary).toMatchObject({ uploaded: 1, failed: 1 });
+    expect(a.exchanges[0]?.answer.results.map(({ status }) => status)).toEqual(['failed', 'deferred', 'applied']);
+    a.write('x', { kind: 'patch', operations: [{ op: 'increment', path: 'n', value: 1 }] });
+    a.put('z', { n: 1 });
+    await a.link.sync();
+    expect([atCloud(world, 'x'), atCloud(world, 'z')]).toEqual([undefined, { n: 1 }]);
+    expect(queue(a).map(([, status]) => status)).toEqual(['failed', 'pending', 'pending']);
+    poison.clear();
+    world.nowMs += 1_000;
+    await a.link.sync();
+    expect(atCloud(world, 'x')).toEqual({ n: 3 });
+    expect(a.replica.queueStats().total).toBe(0);
+  });
+
+  test('[I6] [S27] is in what its node gives out as seen, as long as it waits', async () => {
+    const { a } = poisoned('x');
+    a.put('x', { n: 1 });
+    await a.link.sync();
+    expect(a.replica.causalContext().clock).toMatchObject({ a: 1 });
+  });
+
+  test('[S12] [S27] dead, is sent again as a new one, with new tries, or given up', async () => {
+    const { world, a, poison } = poisoned('x', 'y');
+    a.put('x', { n: 1 });
+    a.put('y', { n: 1 });
+    for (const waitMs of [0, 1_000, 2_000]) {
+      world.nowMs += waitMs;
+      await a.link.sync();
+    }
+    const [x, y] = a.replica.listQueue('dead', 0, 10).items.map(({ change }) => change.id);
+    const again = a.replica.retryDead(x ?? '');
+    a.replica.discardDead(y ?? '');
+    expect(queue(a)).toEqual([['x', 'pending', 0, undefined]]);
+    expect(a.read('x')).toEqual({ n: 1 });
+    await a.link.sync();
+    expect(queue(a)).toEqual([['x', 'failed', 1, undefined]]);
+    poison.clear();
+    world.nowMs += 1_000;
+    await a.link.sync();
+    expect(world.cloudStore.readEntity(entityKey(entity('x')))?.version).toBe(again);
+    expect(a.list()).toEqual({ x: { n: 1 } });
+  });
+
+  test('[I11] [S27] what was made on a dead one says so, where it is refused too', async () => {
+    const { world, a, poison } = poisoned('x');
+    a.put('x', { n: 1 });
+    await a.link.sync();
+    a.write('x', { kind: 'patch', operations: [{ op: 'increment', path: 'n', value: 1 }] });
+    for (const waitMs of [1_000, 2_000]) {
+      world.nowMs += waitMs;
+      await a.link.sync();
+    }
+    poison.clear();
+    await a.link.sync();
+    expect(a.replica.listQueue('dead', 0, 10).items.map(({ error }) => error)).toEqual([
+      { code: 'internal', detail: expect.anything() },
+      { code: 'not_found', detail: 'there is no note/x; a:1, before it, is dead' },
+    ]);
+    expect(a.read('x')).toBeUndefined();
+  });
+
+  test('[I2] [S27] what was made on a dead one is what its operations make without it', async () => {
+    const { world, a, poison } = poisoned();
+    const increment = (value: number) =>
+      a.write('x', { kind: 'patch', operations: [{ op: 'increment', path: 'n', value }] });
+    a.put('x', { n: 0, text: 'long enough that a field is worth sending by itself' });
+    await a.link.sync();
+    poison.add('x');
+    increment(1);
+    increment(10);
+    for (const waitMs of [0, 1_000]) {
+      world.nowMs += waitMs;
+      await a.link.sync();
+    }
+    increment(100);
+    world.nowMs += 2_000;
+    // It is dead, and the two behind it wait for their turn.
+    a.beforeCall = () => {
+      if (a.replica.queueStats().dead > 0) poison.clear();
+    };
+    await a.link.sync();
+    expect(queue(a)).toEqual([['x', 'dead', 3, 'internal']]);
+    expect(a.read('x')).toMatchObject({ n: 110 });
+    expect(atCloud(world, 'x')).toMatchObject({ n: 110 });
+    a.replica.retryDead('a:2');
+    await a.link.sync();
+    expect(atCloud(world, 'x')).toMatchObject({ n: 111 });
+    expect(a.replica.meta.digestMismatches).toBe(0);
+  });
+
+  test('[S27] has new tries in the next cloud', async () => {
+    const { world, a } = poisoned('x');
+    a.put('x', { n: 1 });
+    await a.link.sync();
+    world.nowMs += 1_000;
+    await a.link.sync();
+    expect(queue(a)).toEqual([['x', 'failed', 2, undefined]]);
+    world.loseCloud();
+    world.nowMs += 2_000;
+    await a.link.sync();
+    expect(atCloud(world, 'x')).toEqual({ n: 1 });
+    expect(a.replica.queueStats().total).toBe(0);
+  });
+
+  test('[S20] [S27] and that somebody waits for is refused at once; one behind it waits no longer than it said', async () => {
+    const { world, a } = poisoned('x');
+    const write = { ...entity('x'), kind: 'put', data: { n: 1 } } as const;
+    await expect(a.access.writeStrong(write, {}, 1_000)).rejects.toMatchObject({ code: 'internal' });
+    expect(a.replica.queueStats().total).toBe(0);
+    a.put('x', { n: 2 });
+    await a.link.sync();
+    const sent = a.exchanges.length;
+    await expect(a.access.writeStrong(write, {}, 1_000)).rejects.toMatchObject({
+      code: 'cloud_unavailable',
+      message: expect.stringContaining('waits for its next try'),
+    });
+    expect(a.exchanges.length - sent).toBe(1);
+    await expect(a.access.writeStrong({ ...write, ...entity('y') }, {}, 1_000)).resolves.toMatchObject({
+      created: true,
+    });
+    expect(world.waits.size).toBe(0);
+  });
+});
+
+test.each(['invalid_data', 'forbidden'] as const)(
+  '[I11] [S27] a change that the cloud refuses is dead at once: trying again can’t help (%s)',
+  async (code) => {
+    const { world, a } = poisoned();
+    if (code === 'invalid_data') world.refuse = () => true;
+    else a.grant = { writeTypes: [] };
+    a.put('x', { n: 1 });
+    expect((await a.link.sync()).summary).toMatchObject({ success: true, rejected: 1, failed: 0 });
+    expect(queue(a)).toEqual([['x', 'dead', 0, code]]);
+  },
+);
+
+describe('where the cloud fails at a whole batch', () => {
+  test.each(['internal', 'too_large', 'bad_request'] as const)(
+    '[I11] [S28] it is halved down to the change that is to blame, which fails alone; the rest goes on (%s)',
+    async (code) => {
+      const { world, a, sizes } = choking(has('e2'), code);
+      for (let n = 0; n < 8; n += 1) a.put(`e${n}`, { n });
+      expect((await a.link.sync()).summary).toMatchObject({ success: true, uploaded: 7, failed: 1 });
+      // Three to a batch here; then half; none, to see that the cloud takes that; and more again.
+      expect(sizes).toEqual([3, 1, 2, 1, 1, 0, 1, 2, 2]);
+      expect(queue(a)).toEqual([['e2', 'failed', 1, undefined]]);
+      for (const waitMs of [1_000, 2_000]) {
+        world.nowMs += waitMs;
+        a.put('e0', { n: waitMs });
+        await a.link.sync();
+        expect(atCloud(world, 'e0')).toEqual({ n: waitMs });
+      }
+      expect(queue(a)).toEqual([['e2', 'dead', LIMITS.maxRetries, code]]);
+      expect(a.read('e2')).toBeUndefined();
+      expect(world.cloudStore.readNode(a.nodeId)?.received).toEqual({ upTo: 10, extra: [] });
+    },
+  );
+
+  test('[I11] [S28] a batch that is too large goes in parts', async () => {
+    const { world, a, sizes } = choking((batch) => batch.changes.length > 1, 'too_large');
+    for (let n = 0; n < 4; n += 1) a.put(`e${n}`, { n });
+    expect((await a.link.sync()).summary).toMatchObject({ success: true, uploaded: 4, failed: 0 });
+    expect(sizes).toEqual([3, 1, 2, 1, 1, 1]);
+    expect([a.replica.queueStats().total, world.sequencer.meta.seq]).toEqual([0, 4]);
+  });
+
+  test('[I1] [S28] and at an empty one too, no change is to blame, however often', async () => {
+    const { world, a, sizes, fault } = choking(() => true, 'internal');
+    for (let n = 0; n < 4; n += 1) a.put(`e${n}`, { n });
+    for (let tries = 0; tries < 10; tries += 1) {
+      expect((await a.link.sync()).summary).toMatchObject({ success: false, failed: 0, error: { code: 'internal' } });
+      expect(a.link.nextAttemptAtMs).toBeGreaterThan(world.nowMs);
+      world.nowMs += 30_000;
+    }
+    expect(a.replica.queueStats()).toMatchObject({ pending: 4, failed: 0, dead: 0 });
+    // Nor is it asked more than once at a time, from then on.
+    expect(sizes).toEqual([3, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    fault.isOn = false;
+    expect((await a.link.sync()).summary).toMatchObject({ success: true, uploaded: 4 });
+    expect(a.replica.queueStats().total).toBe(0);
+  });
+
+  test('[S28] the link that breaks is nobody’s try', async () => {
+    const { world, a, fault } = choking(has('x'), 'internal');
+    a.put('x', { n: 1 });
+    for (let tries = 0; tries < 10; tries += 1) {
+      a.fault = 'request-lost';
+      await a.link.sync();
+      world.nowMs += 30_000;
+    }
+    expect(queue(a)).toEqual([['x', 'pending', 0, undefined]]);
+    fault.isOn = false;
+    await a.link.sync();
+    expect(a.replica.queueStats().total).toBe(0);
+  });
+
+  test('[I1] [I2] [S28] what the cloud took, though it said that it failed, is not dead', async () => {
+    const { world, a } = choking(() => false, 'internal');
+    const exchange = world.responder.exchange;
+    world.responder.exchange = (sessionId, batch, caller) => {
+      const answer = exchange(sessionId, batch, caller);
+      if (has('x')(batch)) throw new TypeError('the answer can not be told');
+      return answer;
+    };
+    a.put('x', { n: 1 });
+    for (const waitMs of [0, 1_000, 2_000]) {
+      world.nowMs += waitMs;
+      await a.link.sync();
+    }
+    expect(a.replica.queueStats()).toMatchObject({ dead: 0, total: 0 });
+    expect(a.read('x')).toEqual({ n: 1 });
+    expect(world.sequencer.meta.seq).toBe(1);
+    // The next cloud gets all of it.
+    world.loseCloud();
+    await a.link.sync();
+    expect(atCloud(world, 'x')).toEqual({ n: 1 });
+  });
+
+  test('[S28] who waits for the change that is to blame is told so, and others for theirs', async () => {
+    const { a } = choking(has('x'), 'too_large');
+    a.put('z', { n: 1 });
+    const write = (id: string) => a.access.writeStrong({ ...entity(id), kind: 'put', data: { n: 1 } }, {}, 1_000);
+    const [x, y] = await Promise.allSettled([write('x'), write('y')]);
+    expect(x).toMatchObject({ status: 'rejected', reason: { code: 'too_large' } });
+    expect(y).toMatchObject({ status: 'fulfilled' });
+    expect(a.replica.queueStats().total).toBe(0);
+    const unknown = choking(has('x'), 'internal');
+    await expect(unknown.a.access.writeStrong({ ...entity('x'), kind: 'delete' }, {}, 1_000)).rejects.toMatchObject({
+      code: 'outcome_unknown',
+    });
+  });
+
+  test.each(['node_forked', 'forbidden'] as const)('[S23] %s is none of the batch', async (code) => {
+    const { a, sizes } = choking(() => true, code);
+    a.put('x', { n: 1 });
+    a.put('y', { n: 1 });
+    expect((await a.link.sync()).summary).toMatchObject({ success: false, error: { code } });
+    expect(sizes).toEqual([2]);
+    expect(queue(a).map(([, status]) => status)).toEqual(['pending', 'pending']);
+  });
+});
+
+describe('how long a node waits', () => {
+  function failing(code: ErrorCode, retryAfterMs?: number) {
+    const world = new World();
+    const a = new Node(world, 'a');
+    a.put('x', { n: 1 });
+    a.beforeCall = () => {
+      throw new SyncError(code, 'not now', { retryAfterMs });
+    };
+    return { world, a };
+  }
+
+  test.each(['overloaded', 'rate_limited', 'cloud_unavailable'] as const)(
+    '[S23] no shorter than the cloud asks for, and no longer than an hour for that (%s)',
+    async (code) => {
+      for (const [asked, wanted] of [
+        [7_000, 7_000],
+        [24 * 3_600_000, 3_600_000],
+        [1, 500],
+      ] as const) {
+        const { world, a } = failing(code, asked);
+        await a.link.sync();
+        expect(a.link.nextAttemptAtMs).toBe(world.nowMs + wanted);
+        expect(a.link.isDue).toBe(false);
+        world.nowMs += wanted;
+        expect(a.link.isDue).toBe(true);
+      }
+    },
+  );
+
+  test.each(['unauthenticated', 'forbidden'] as const)(
+    '[I1] [S23] where its token is refused: minutes, for all to see, with all that waits kept (%s)',
+    async (code) => {
+      const { world, a } = failing(code);
+      for (let tries = 0; tries < 5; tries += 1) {
+        await a.link.sync();
+        expect(a.link.paused).toBe('needs-auth');
+        expect((a.link.nextAttemptAtMs ?? 0) - world.nowMs).toBe((LIMITS.authRetryMs * 3) / 4);
+        world.nowMs += LIMITS.authRetryMs;
+      }
+      expect(queue(a)).toEqual([['x', 'pending', 0, undefined]]);
+      // It ends by itself once the token is good, or when somebody says that it is.
+      a.beforeCall = () => undefined;
+      a.link.setOnline(true);
+      expect(a.link.isDue).toBe(true);
+      await a.link.sync();
+      expect(a.link.paused).toBeNull();
+      expect(a.replica.queueStats().total).toBe(0);
+    },
+  );
+
+  test('[I3] [S23] before it reads everything once more, where that did not mend the difference', async () => {
+    const world = new World();
+    const a = new Node(world, 'a');
+    const b = new Node(world, 'b');
+    a.put('x', { n: 1 });
+    await a.link.sync();
+    const exchange = world.responder.exchange.bind(world.responder);
+    world.responder.exchange = (...args) => ({ ...exchange(...args), digest: 'f'.repeat(32) });
+    const waits: number[] = [];
+    for (let tries = 0; tries < 8; tries += 1) {
+      expect((await b.link.sync()).summary.success).toBe(true);
+      waits.push((b.link.nextAttemptAtMs ?? 0) - world.nowMs);
+      world.nowMs += 30_000;
+    }
+    expect(waits).toEqual([500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000, 15_000]);
+    expect(b.replica.meta.digestMismatches).toBe(16);
+    expect(await b.access.satisfy(read)).toMatchObject({ source: 'cloud' });
+    world.responder.exchange = exchange;
+    await b.link.sync();
+    expect([b.link.nextAttemptAtMs, b.replica.isPulling()]).toEqual([null, false]);
+  });
+});
+
+test('[S16] [S27] what went into a change that is given up is void with it', async () => {
+  const world = new World();
+  const a = new Node(world, 'a');
+  a.put('x', { n: 1 });
+  a.put('x', { n: 2 });
+  const exchange = world.responder.exchange.bind(world.responder);
+  world.responder.exchange = (sessionId, batch, caller) => {
+    if (has('x')(batch)) throw new SyncError('too_large', 'no');
+    return exchange(sessionId, batch, caller);
+  };
+  for (const waitMs of [0, 1_000, 2_000]) {
+    world.nowMs += waitMs;
+    await a.link.sync();
+  }
+  const [dead] = a.replica.listQueue('dead', 0, 10).items as { change: Change }[];
+  expect(dead && dotOf(dead.change).counter).toBe(2);
+  expect(world.cloudStore.readNode(a.nodeId)?.received).toEqual({ upTo: 2, extra: [] });
+});
