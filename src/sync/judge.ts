@@ -209,7 +209,7 @@ class Judge {
     const result = decide(this.#commit, meant, this.#policyFor(change));
     if (!isFinal(result)) this.#defer(change);
     // A node that has not heard of the other id yet can't tell what became of it: it is sent the record.
-    const told = entityId === change.entityId ? result : { ...asRenamed(result), entityId };
+    const told = entityId === change.entityId ? result : { entityId, ...asRenamed(result) };
     this.#noteApplied(meant, before, told);
     return stamp === change.stamp ? told : { ...told, stamp };
   }

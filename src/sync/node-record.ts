@@ -61,6 +61,7 @@ export function renamedTo({ renames = [] }: NodeRecord, change: Change): EntityI
       rename.entityType === change.entityType &&
       rename.entityId === change.entityId &&
       rename.counter <= counter &&
+      rename.counter >= (change.ownFrom ?? 1) &&
       rename.seq > entry(change.base, CLOUD),
   )?.to;
 }

@@ -101,3 +101,10 @@ test('[I11] a change that comes once more for the id that its record has got sin
   const other = { ...moved, data: { by: 'b', again: false } };
   expect(() => send([other], { batchId: 'b3' })).toThrow(expect.objectContaining({ code: 'node_forked' }));
 });
+
+test('[S18] a record that a former life of the node made, and that got another id, is not what the next one means', async () => {
+  const { send } = await session({ onCreate: 'rename' });
+  send([change(7, { operation: 'create', base: {}, data: { life: 1 } })]);
+  const again = change(8, { operation: 'create', base: { b: 7 }, ownFrom: 8, data: { life: 2 } });
+  expect(send([again], { batchId: 'b2' })).toMatchObject([{ status: 'renamed', entityId: 'x~b:8' }]);
+});
