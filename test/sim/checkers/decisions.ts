@@ -3,7 +3,7 @@ import { type EntityKey, entityKey, toEntityId } from '../../../src/core/ids.ts'
 import { type ChangeResult, change as changeSchema, withdrawal } from '../../../src/protocol/messages.ts';
 import type { Sequencing } from '../cloud-host.ts';
 import { named } from '../names.ts';
-import { allOf, type Op } from '../op.ts';
+import { allOf, carrierOf, type Op } from '../op.ts';
 import type { Space } from '../space.ts';
 import { require, Violation } from '../violation.ts';
 import { Fields } from './fields.ts';
@@ -183,19 +183,28 @@ export class Decisions {
       if (cause.fate !== undefined || cause.isLost) continue;
       for (const each of allOf(op)) each.causes.delete(cause);
       if (cause.mayComeLate || cause.isRetried) continue;
-      const detail = `${op.dot} is in the cloud before ${cause.dot}, which its writer had seen`;
-      const isOwn = cause.nodeId === op.nodeId;
-      if (isOwn && cause.key !== op.key && this.#hasFailed(cause)) trace.count('outcome: overtaken where it failed');
-      else if (isOwn && cause.key !== op.key && (batch.some(isStrong) || ops.hasStrongUnderWay(op)))
-        trace.count('outcome: overtaken by what somebody waits for');
-      else if (isOwn && mayPress(change, cause, [...batch, ...this.#waitingAt(change.nodeId)]))
-        trace.count('outcome: overtaken by what presses');
-      else if (isOwn && cause.key !== op.key && this.#hasJumped(op.nodeId)) trace.count('outcome: overtaken by age');
-      else if (isOwn && cause.key !== op.key && op.absorbed.size > 0)
-        trace.count('outcome: overtaken by what went into an earlier one');
-      else throw new Violation('I5', detail);
+      const why = this.#whyOvertaken(cause, op, change, batch);
+      require(why !== undefined, 'I5', () =>
+        `${op.dot} is in the cloud before ${cause.dot}, which its writer had seen`);
+      trace.count(`outcome: overtaken ${why}`);
       cause.mayComeLate = true;
     }
+  }
+
+  /** What lets a write go before one that its writer had seen; undefined: nothing does. */
+  #whyOvertaken(cause: Op, op: Op, change: Change, batch: readonly Change[]): string | undefined {
+    const key = entityKey(change);
+    const waiting = this.#waitingAt(change.nodeId);
+    // Its record may have got another id since.
+    const queued = waiting.find(({ id }) => id === carrierOf(cause).dot);
+    const isOfOtherRecord = (queued === undefined ? cause.key : entityKey(queued)) !== key;
+    if (cause.nodeId !== op.nodeId || !isOfOtherRecord) return undefined;
+    if (this.#hasFailed(cause)) return 'where it failed';
+    if (batch.some(isStrong) || this.#space().ops.hasStrongUnderWay(op)) return 'by what somebody waits for';
+    // With it goes what was written to the same entity before it.
+    if ([...batch, ...waiting].some((other) => entityKey(other) === key && presses(other))) return 'by what presses';
+    if (this.#hasJumped(op.nodeId)) return 'by age';
+    return op.absorbed.size > 0 ? 'by what went into an earlier one' : undefined;
   }
 }
 
@@ -203,12 +212,8 @@ function isStrong({ consistency }: Change): boolean {
   return consistency === 'strong';
 }
 
-/** What presses more goes first, with what was written to the same entity before it; but never before that. */
-function mayPress(change: Change, cause: Op, others: readonly Change[]): boolean {
-  const key = entityKey(change);
-  return (
-    cause.key !== key && others.some((other) => entityKey(other) === key && (other.priority ?? 'normal') !== 'normal')
-  );
+function presses({ priority = 'normal' }: Change): boolean {
+  return priority !== 'normal';
 }
 
 /** What a node wrote before it heard that its record has another id is meant for that one. */
