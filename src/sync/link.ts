@@ -22,6 +22,8 @@ export interface LinkOptions {
   readonly isLive: () => boolean;
   /** Changes in a batch at most. */
   readonly batchSize: () => number;
+  /** Told of each state that the link goes into. It must not throw. */
+  readonly onState?: ((state: LinkState) => void) | undefined;
 }
 
 /** What one sync did. Also the answer of `POST .../sync`. */
@@ -105,13 +107,11 @@ export class Link {
     this.#nextAttemptAtMs = null;
     if (online) return;
     // An idle node finds that out as any other does: when it would connect.
-    this.#on('sync_trigger');
-    this.#cut();
+    this.#on('sync_trigger', ...CUT);
   }
 
   noteLocalChange(): void {
-    this.#on('local_change');
-    this.#on('change_queued');
+    this.#on('local_change', 'change_queued');
   }
 
   /** Syncs once, beginning after this call, with all others that ask before it begins. Never throws. */
@@ -271,25 +271,11 @@ export class Link {
   }
 
   #failed(error: SyncError): void {
-    if (isUnreachable(error)) this.#cut();
-    else this.#refused();
+    this.#on(...(isUnreachable(error) ? CUT : REFUSED));
     // Who is cut off waits for being let in, not for the time to pass.
     if (!this.#online) return;
     this.#failures += 1;
     this.#nextAttemptAtMs = this.#options.clock.nowMs() + backoffMs(this.#failures, this.#options.entropy.fraction());
-  }
-
-  /** The cloud is there, and says no; or something failed here. */
-  #refused(): void {
-    this.#on('connection_failed');
-    this.#on('handshake_failed');
-    this.#on('no_conflicts');
-    this.#on('conflicts_resolved');
-    this.#on('sync_failed');
-  }
-
-  #cut(): void {
-    this.#on(this.#state === 'connecting' ? 'connection_failed' : 'connection_lost');
   }
 
   /** A failure without a code is a bug: the sync is tried again all the same, but somebody must look. */
@@ -305,10 +291,24 @@ export class Link {
     return failure;
   }
 
-  #on(event: LinkEvent): void {
-    this.#state = step(this.#state, event);
+  /** What happened, in this order and at once: only the last state is told. */
+  #on(...events: readonly LinkEvent[]): void {
+    const before = this.#state;
+    this.#state = events.reduce(step, before);
+    if (this.#state !== before) this.#options.onState?.(this.#state);
   }
 }
+
+/** The cloud is out of reach, at whatever point that is found out. */
+const CUT: readonly LinkEvent[] = ['connection_failed', 'connection_lost'];
+/** The cloud is there, and says no; or something failed here. */
+const REFUSED: readonly LinkEvent[] = [
+  'connection_failed',
+  'handshake_failed',
+  'no_conflicts',
+  'conflicts_resolved',
+  'sync_failed',
+];
 
 /** Counts what a sync does. */
 class Tally {

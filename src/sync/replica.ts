@@ -44,6 +44,7 @@ import { OfflineQueue, type QueueStats, type QueueStatus } from './offline-queue
 import type { Clock, QueuedChange, ReplicaMeta, ReplicaStore, Session, StagedPage } from './ports.ts';
 import { QueueSlots } from './queue-slots.ts';
 import { strongContent } from './strong-content.ts';
+import { VisibleChanges, type Watcher } from './visible-changes.ts';
 import type { Write, WriteOptions, Written } from './write.ts';
 
 export interface ReplicaOptions {
@@ -56,6 +57,8 @@ export interface ReplicaOptions {
    * that of the former start. What is written of other types is pending here, and gone when the cloud has it.
    */
   readonly entityTypes?: readonly EntityType[] | undefined;
+  /** Told of every change of what this replica shows. */
+  readonly watcher?: Watcher | undefined;
 }
 
 /** What a reader sees of an entity that is there. */
@@ -102,6 +105,7 @@ export class Replica {
   readonly #policies: Policies;
   readonly #clock: Clock;
   readonly #slots: QueueSlots;
+  readonly #visible: VisibleChanges;
   #queue: OfflineQueue;
   #meta: ReplicaMeta;
   #hlc: HlcState;
@@ -129,6 +133,7 @@ export class Replica {
     const stored = options.store.readQueue(this.#meta.received.upTo).filter((queued) => !this.#isSettled(queued));
     this.#queue = new OfflineQueue(stored);
     this.#slots = new QueueSlots(options.store);
+    this.#visible = new VisibleChanges((key) => this.#fold(key, this.#store.readRecord(key)).current, options.watcher);
     this.#counter = stored.reduce((max, { change }) => Math.max(max, dotOf(change).counter), this.#meta.counter);
     this.#hlc = stored.reduce((hlc, { change }) => observe(hlc, change.stamp, 0), this.#meta.hlc);
 
@@ -255,7 +260,9 @@ export class Replica {
     const seen = isMadeHere && !isCovered ? EMPTY_CLOCK : after;
     const content = this.#localContent(write, before, isMadeHere || isCovered);
     const change = this.#make(write, content, seen, this.#counter + 1);
+    this.#visible.note(key);
     this.#enqueue(change, write);
+    this.#visible.tell();
     return { changeId: change.id, version: change.id, created: before === undefined, data: content.data ?? null };
   }
 
@@ -306,10 +313,12 @@ export class Replica {
       ...this.#newRow(again, changeBytes(again)),
       slot: dead.slot,
     };
+    this.#visible.note(entityKey(again));
     this.#store.transaction(() => this.#store.writeQueued(queued));
     this.#took(again);
     this.#queue.remove(id);
     this.#queue.put(queued);
+    this.#visible.tell();
     return again.id;
   }
 
@@ -358,6 +367,7 @@ export class Replica {
     const clockOffsetMs = Math.round(answer.serverTime - (sentAtMs + answeredAtMs) / 2);
     this.#reported = answer.received;
     const isOtherHistory = this.#meta.epoch !== answer.epoch;
+    if (isOtherHistory) for (const { change } of this.#store.readQueue(0)) this.#visible.note(entityKey(change));
     this.#store.transaction(() => {
       if (this.#meta.epoch === null) this.#renumberBehind(answer.received);
       if (isOtherHistory || answer.mode === 'snapshot') this.#beginAnew();
@@ -369,6 +379,7 @@ export class Replica {
       });
     });
     if (isOtherHistory) this.#giveBack();
+    this.#visible.tell();
   }
 
   /**
@@ -459,8 +470,10 @@ export class Replica {
           ? { ...header, base, resolves, operation: 'delete' }
           : { ...header, base, resolves, operation: 'update', data: answer.data };
     const next: QueuedChange = { ...queued, change };
+    this.#visible.note(entityKey(change));
     this.#store.transaction(() => this.#store.writeQueued(next));
     this.#queue.put(next);
+    this.#visible.tell();
   }
 
   // --- the head ---
@@ -494,6 +507,11 @@ export class Replica {
       return { ...merged, settled, changed, readsAgain: digestMismatch || isPartial, meta };
     });
 
+    for (const { change } of head.changed) this.#visible.note(entityKey(change));
+    // What the cloud has is not folded in any more; that it has it may be known without an answer, where that was lost.
+    for (const { change } of this.#queue.all()) {
+      if (has(head.received, dotOf(change).counter)) this.#visible.note(entityKey(change));
+    }
     this.#meta = head.meta;
     this.#hlc = head.meta.hlc;
     this.#stagedPages = 0;
@@ -505,6 +523,7 @@ export class Replica {
     // A state that isn't the cloud's, or not all of it, is mended by reading all of it again.
     this.#pullFrom = head.readsAgain ? 0 : head.meta.cursor;
     this.#pullSince = this.#pullFrom;
+    this.#visible.tell();
     const conflicts = head.answered
       .filter(({ result }) => result.status === 'conflict')
       .flatMap(({ change }) => this.#queue.get(change.id)?.change ?? []);
@@ -536,6 +555,7 @@ export class Replica {
     const put = (key: EntityKey, next: EntityVersion): void => {
       digest = replaceInDigest(digest, current(key), next);
       kept.add(key);
+      this.#visible.note(key, next.data === null ? next.version : undefined);
       if (next.data === null) this.#store.removeRecord(key);
       else this.#store.writeRecord(next);
     };
@@ -585,11 +605,11 @@ export class Replica {
     // What began at 0 is all there is: what it didn't name is gone.
     if (from === 0) {
       for (const key of this.#store.recordKeys()) {
-        if (!kept.has(key)) this.#store.removeRecord(key);
+        if (!kept.has(key)) this.#drop(key);
       }
     }
     if (isNarrowed) {
-      this.#dropOutside(types);
+      for (const key of this.#outside(types)) this.#drop(key);
       digest = digestWithin(digest, types);
     }
     return { digest, types, isNarrowed, hlc, received, downloaded, isBroken, answered };
@@ -602,17 +622,22 @@ export class Replica {
     if (!isWider && admitsAll(filter, before.filter)) return;
     this.#store.transaction(() => {
       this.#store.clearStaged();
-      this.#dropOutside(filter);
+      for (const key of this.#outside(filter)) this.#store.removeRecord(key);
       const types = narrowed<string>(before.types, filter);
       const digest = digestWithin(before.digest, filter);
       this.#saveMeta({ filter, types, digest, session: null, asOfMs: isWider ? 0 : before.asOfMs });
     });
   }
 
-  #dropOutside(filter: TypeFilter): void {
+  *#outside(filter: TypeFilter): Generator<EntityKey> {
     for (const key of this.#store.recordKeys()) {
-      if (!admits(filter, splitKey(key).entityType)) this.#store.removeRecord(key);
+      if (!admits(filter, splitKey(key).entityType)) yield key;
     }
+  }
+
+  #drop(key: EntityKey): void {
+    this.#visible.note(key);
+    this.#store.removeRecord(key);
   }
 
   *#pages(last: StagedPage): Iterable<StagedPage> {
@@ -720,6 +745,12 @@ export class Replica {
   // --- the fold ---
 
   #view(key: EntityKey, confirmed: EntityVersion | undefined): View | undefined {
+    const { current, synced } = this.#fold(key, confirmed);
+    if (current === undefined || current.data === null) return undefined;
+    return { data: current.data, version: current.version, stamp: current.stamp, synced };
+  }
+
+  #fold(key: EntityKey, confirmed: EntityVersion | undefined) {
     let current = confirmed;
     let synced = true;
     for (const { change } of this.#queue.of(key)) {
@@ -728,8 +759,7 @@ export class Replica {
       synced = false;
       current = this.#predict(current, change);
     }
-    if (current === undefined || current.data === null) return undefined;
-    return { data: current.data, version: current.version, stamp: current.stamp, synced };
+    return { current, synced };
   }
 
   #predict(current: EntityVersion | undefined, change: Change): EntityVersion | undefined {
