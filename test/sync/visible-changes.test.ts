@@ -153,30 +153,34 @@ test('[I3] who follows what is told has what the replica shows, whatever the nod
     n: fc.nat(9),
   });
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { maxLength: 40, size: 'max' }), fc.constantFrom(...POLICIES), async (steps, policy) => {
-      const { world, ...nodes } = pair({ policy });
-      world.pageLimit = 1;
-      world.refuse = ({ data }) => data?.['n'] === 9;
-      const followers = { a: new Follower(nodes.a), b: new Follower(nodes.b) };
-      for (const { node: name, act, id, n } of steps) {
-        const node = nodes[name];
-        world.nowMs += 1;
-        if (act === 'put') node.put(id, { n, [name]: n });
-        if (act === 'increment' && node.read(id) !== undefined) {
-          node.write(id, { kind: 'patch', operations: [{ op: 'increment', path: 'n', value: 1 }] });
+    fc.asyncProperty(
+      fc.array(step, { maxLength: 40, size: 'max' }),
+      fc.constantFrom(...POLICIES),
+      async (steps, policy) => {
+        const { world, ...nodes } = pair({ policy });
+        world.pageLimit = 1;
+        world.refuse = ({ data }) => data?.['n'] === 9;
+        const followers = { a: new Follower(nodes.a), b: new Follower(nodes.b) };
+        for (const { node: name, act, id, n } of steps) {
+          const node = nodes[name];
+          world.nowMs += 1;
+          if (act === 'put') node.put(id, { n, [name]: n });
+          if (act === 'increment' && node.read(id) !== undefined) {
+            node.write(id, { kind: 'patch', operations: [{ op: 'increment', path: 'n', value: 1 }] });
+          }
+          if (act === 'delete' && node.read(id) !== undefined) node.write(id, { kind: 'delete' });
+          if (act === 'lose') node.fault = 'answer-lost';
+          if (act === 'sync' || act === 'lose') await node.link.sync();
+          if (act === 'restart') node.restart();
+          if (act === 'lose-node') {
+            node.restartEmpty();
+            followers[name].forget();
+          }
+          if (act === 'lose-cloud') world.loseCloud();
+          followers[name].check();
         }
-        if (act === 'delete' && node.read(id) !== undefined) node.write(id, { kind: 'delete' });
-        if (act === 'lose') node.fault = 'answer-lost';
-        if (act === 'sync' || act === 'lose') await node.link.sync();
-        if (act === 'restart') node.restart();
-        if (act === 'lose-node') {
-          node.restartEmpty();
-          followers[name].forget();
-        }
-        if (act === 'lose-cloud') world.loseCloud();
-        followers[name].check();
-      }
-    }),
+      },
+    ),
     { numRuns: 100 },
   );
 });
