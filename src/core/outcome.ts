@@ -11,7 +11,7 @@ import {
 import { hasSeen } from './context.ts';
 import { applyOperations, MAX_DEPTH, mergePatchOperations } from './delta.ts';
 import { type EntityVersion, versionDot } from './entity.ts';
-import type { JsonObject } from './json.ts';
+import { type JsonObject, jsonEqual } from './json.ts';
 import { pathsWritten, type Written } from './marks.ts';
 import { isForbidden, parsePath } from './path.ts';
 import type { Policy } from './policy.ts';
@@ -69,9 +69,11 @@ function successor(current: EntityVersion | undefined, change: Change): Outcome 
   }
   if (operation === 'delete') return { kind: 'advance', data: null, written: 'whole' };
   const operations = mergePatch === undefined ? change.operations : mergePatchOperations(before, mergePatch);
-  // The operations first: an earlier change of the same writer may have become another record than the writer saw.
+  // The operations first: an earlier change of the same writer may have become another record than the writer saw. But a
+  // record that comes with its checksum was asked for, and is meant, whatever the operations make here.
+  const isMeant = data !== undefined && change.checksum !== undefined;
   const applied = operations && applyOperations(before, operations);
-  if (operations !== undefined && applied?.ok) {
+  if (operations !== undefined && applied?.ok && !(isMeant && !jsonEqual(data, applied.data))) {
     const written = pathsWritten(operations, before, applied.data, (path) => stampOf(change, path));
     return { kind: 'advance', data: applied.data, written };
   }

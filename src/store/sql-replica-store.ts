@@ -132,5 +132,5 @@ const SCHEMA = [
    SELECT counter, counter, value ->> '$.error' IS NOT NULL, json_set(value, '$.slot', counter, '$.order', counter)
    FROM queue`,
   'DROP TABLE queue',
-  "UPDATE meta SET value = json_set(value, '$.settled', json('[]'))",
+  "UPDATE meta SET value = json_set(value, '$.settled', json('{\"upTo\":0,\"extra\":[]}'), '$.settledAt', json('[]'))",
 ];

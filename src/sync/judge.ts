@@ -1,12 +1,12 @@
 import { assertNever } from '../core/assert.ts';
 import { checksum } from '../core/canonical.ts';
 import { type Change, dotOf, isDelta } from '../core/change.ts';
-import { type Conflict, type Resolution, replacing, stampAfter } from '../core/conflict.ts';
+import { type Conflict, type Resolution, stampAfter } from '../core/conflict.ts';
 import { has } from '../core/dot-set.ts';
 import type { EntityVersion } from '../core/entity.ts';
 import type { Stamp } from '../core/hlc.ts';
 import { type EntityId, type EntityKey, entityKey, MAX_NAME_CHARS, type NodeId, toEntityId } from '../core/ids.ts';
-import { type JsonObject, jsonEqual } from '../core/json.ts';
+import type { JsonObject } from '../core/json.ts';
 import { type Outcome, outcomeOf } from '../core/outcome.ts';
 import type { Policy } from '../core/policy.ts';
 import type { Effect } from '../core/version.ts';
@@ -236,34 +236,33 @@ function advance(
   commit: Commit,
   change: Change,
   current: EntityVersion | undefined,
-  advanced: Extract<Outcome, { kind: 'advance' }>,
+  { data, written }: Extract<Outcome, { kind: 'advance' }>,
   policy: Policy,
 ): ChangeResult {
   const { id, stamp } = change;
-  const { data, written } = asChecked(change, current, advanced);
   if (change.data === undefined && data !== null && checksumProblem(change, data)) return { id, status: 'needs-full' };
   const problem = data === null || data === change.data ? undefined : recordProblem(data, policy);
   if (problem !== undefined) return commit.refuse(id, problem);
   const asked = askedConflict(commit, change);
+  if (change.consistency === 'strong') return atOnce(commit, change, current, { data, written, stamp });
   const { seq } = commit.put(change, current, { data, written, stamp }, id);
   if (asked !== undefined) answeredByNode(commit, asked, change, data);
-  if (change.consistency !== 'strong') return { id, status: 'applied', seq };
-  return { id, status: 'applied', seq, version: id, created: !isLive(current), data };
-}
-
-/** Whose checksum is of the record that came with it means that record, whatever the operations make here. */
-function asChecked(
-  { checksum, data }: Change,
-  current: EntityVersion | undefined,
-  advanced: Extract<Outcome, { kind: 'advance' }>,
-): Pick<Effect, 'data' | 'written'> {
-  if (checksum === undefined || data === undefined || jsonEqual(data, advanced.data)) return advanced;
-  return { data, written: replacing(current?.data ?? null, data) };
+  return { id, status: 'applied', seq };
 }
 
 function checksumProblem(change: Change, data: JsonObject): Refusal | undefined {
   if (change.checksum === undefined || change.checksum === checksum(data)) return undefined;
   return { code: 'invalid_data', detail: 'the checksum is not that of the record' };
+}
+
+/**
+ * A strong write's version is the cloud's own: what its node writes while it is under way, and what is told of that node
+ * elsewhere, names later counters without having seen it.
+ */
+function atOnce(commit: Commit, change: Change, current: EntityVersion | undefined, effect: Effect): ChangeResult {
+  const version = commit.cloudDot();
+  const { seq } = commit.put({ ...change, id: version }, current, effect, version);
+  return { id: change.id, status: 'applied', seq, version, created: !isLive(current), data: effect.data };
 }
 
 function resolved(

@@ -83,8 +83,10 @@ export interface ReplicaMeta {
   readonly cursor: number;
   /** The counter of the last change made here that is no longer in the queue, at least. */
   readonly counter: number;
-  /** What the cloud had of this node, up to which counter, and when; one an hour, oldest first. */
-  readonly settled: readonly (readonly [atMs: number, upTo: number])[];
+  /** Counters of this node that it has heard the cloud's last word on, or that will never be sent. */
+  readonly settled: DotSet;
+  /** Up to which counter all was settled at a time; one an hour, oldest first. */
+  readonly settledAt: readonly (readonly [atMs: number, upTo: number])[];
   /** What the cloud has of this node, as far as it is known. */
   readonly received: DotSet;
   readonly digest: Digest;

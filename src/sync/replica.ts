@@ -120,6 +120,8 @@ export class Replica {
   #reported: DotSet = EMPTY_DOT_SET;
   /** Counters whose change is under way without being queued; no void, until there is no answer. */
   readonly #awaited = new Map<number, EntityKey>();
+  /** Counters of strong writes that the cloud has, and that this replica does not show yet. */
+  readonly #unshown = new Set<number>();
 
   constructor(options: ReplicaOptions) {
     this.nodeId = options.nodeId;
@@ -130,7 +132,7 @@ export class Replica {
     assert(this.#meta.nodeId === options.nodeId, 'a store belongs to one node');
     this.#refilter(options.entityTypes);
 
-    const stored = options.store.readQueue(this.#meta.received.upTo).filter((queued) => !this.#isSettled(queued));
+    const stored = options.store.readQueue(this.#meta.settled.upTo).filter((queued) => !this.#isSettled(queued));
     this.#queue = new OfflineQueue(stored);
     this.#slots = new QueueSlots(options.store);
     this.#visible = new VisibleChanges((key) => this.#fold(key, this.#store.readRecord(key)).current, options.watcher);
@@ -145,6 +147,7 @@ export class Replica {
       this.#stagedPages += 1;
       this.#pullFrom = answer.cursor;
       this.#queue.markAnswered(answer.results);
+      this.#noteUnshown(batch, answer);
     }
   }
 
@@ -172,9 +175,8 @@ export class Replica {
 
   /** As {@link vectorClock}, without what the cursor says already: nothing of this node's own waits. */
   causalClock(): VectorClock {
-    return this.#queue.hasUnsent('normal', this.nowMs()) || this.queueStats().syncing > 0
-      ? this.vectorClock()
-      : { [CLOUD]: this.#meta.cursor };
+    const hasMore = this.#queue.hasUnsent('normal', this.nowMs()) || this.queueStats().syncing > 0;
+    return hasMore || this.#unshown.size > 0 ? this.vectorClock() : { [CLOUD]: this.#meta.cursor };
   }
 
   /** Whether this replica can tell by itself that it has all that `clock` has. */
@@ -182,7 +184,7 @@ export class Replica {
     return Object.entries(clock).every(([node, counter]) => {
       if (counter === 0) return true;
       if (node === CLOUD) return this.#meta.asOfMs > 0 && this.#meta.cursor >= counter;
-      return node === this.nodeId && this.#counter >= counter;
+      return node === this.nodeId && this.#counter >= counter && ![...this.#unshown].some((one) => one <= counter);
     });
   }
 
@@ -369,13 +371,15 @@ export class Replica {
     const isOtherHistory = this.#meta.epoch !== answer.epoch;
     if (isOtherHistory) for (const { change } of this.#store.readQueue(0)) this.#visible.note(entityKey(change));
     this.#store.transaction(() => {
-      if (this.#meta.epoch === null) this.#renumberBehind(answer.received);
+      const former = this.#meta.epoch === null ? this.#renumberBehind(answer.received) : 0;
       if (isOtherHistory || answer.mode === 'snapshot') this.#beginAnew();
       this.#saveMeta({
         clockOffsetMs,
         epoch: answer.epoch,
         counter: this.#counter,
-        ...(isOtherHistory ? { cursor: 0, received: EMPTY_DOT_SET, settled: [] } : {}),
+        ...(isOtherHistory
+          ? { cursor: 0, received: EMPTY_DOT_SET, settled: { upTo: former, extra: [] }, settledAt: [] }
+          : {}),
       });
     });
     if (isOtherHistory) this.#giveBack();
@@ -443,7 +447,15 @@ export class Replica {
     this.#pullFrom = answer.cursor;
     this.#queue.markInFlight([]);
     this.#queue.markAnswered(answer.results);
+    this.#noteUnshown(batch, answer);
     return undefined;
+  }
+
+  /** A strong write that the cloud has is seen here at the head, and not before. */
+  #noteUnshown({ changes }: Batch, { results }: BatchAnswer): void {
+    const strong = new Set(changes.filter(({ consistency }) => consistency === 'strong').map(({ id }) => id));
+    for (const { id, seq } of results)
+      if (seq !== undefined && strong.has(id)) this.#unshown.add(dotOf({ id }).counter);
   }
 
   /**
@@ -481,7 +493,7 @@ export class Replica {
   #reachHead(last: StagedPage, askedAtMs: number): Confirmation {
     const head = this.#store.transaction(() => {
       const merged = this.#mergePages(last);
-      const { settled, changed } = this.#settle(merged.answered);
+      const { gone, changed } = this.#settle(merged.answered);
       const { digest, types } = last.answer;
       // The cloud gives more types than it gave for the first pages, or before: their past is missing.
       const isPartial = !admitsAll(merged.types, types);
@@ -492,7 +504,8 @@ export class Replica {
         cursor: last.answer.cursor,
         counter: this.#counter,
         received: merged.received,
-        settled: withSettled(this.#meta, merged.received.upTo, this.nowMs()),
+        settled: merged.settled,
+        settledAt: withSettled(this.#meta, merged.settled.upTo, this.nowMs()),
         digest: merged.digest,
         types: merged.types,
         hlc: merged.hlc,
@@ -504,7 +517,7 @@ export class Replica {
       const isWhole = this.#meta.asOfMs > 0 && !isPartial && !merged.isNarrowed;
       if (isNews || digestMismatch || !isWhole || this.#stagedPages > 0) this.#store.writeMeta(meta);
       if (this.#stagedPages > 0) this.#store.clearStaged();
-      return { ...merged, settled, changed, readsAgain: digestMismatch || isPartial, meta };
+      return { ...merged, gone, changed, readsAgain: digestMismatch || isPartial, meta };
     });
 
     for (const { change } of head.changed) this.#visible.note(entityKey(change));
@@ -515,10 +528,11 @@ export class Replica {
     this.#meta = head.meta;
     this.#hlc = head.meta.hlc;
     this.#stagedPages = 0;
-    for (const id of head.settled) this.#queue.remove(id);
+    for (const id of head.gone) this.#queue.remove(id);
     for (const queued of head.changed) this.#queue.put(queued);
     this.#queue.markInFlight([]);
     this.#queue.forgetAnswered();
+    this.#unshown.clear();
     this.#reported = EMPTY_DOT_SET;
     // A state that isn't the cloud's, or not all of it, is mended by reading all of it again.
     this.#pullFrom = head.readsAgain ? 0 : head.meta.cursor;
@@ -541,6 +555,7 @@ export class Replica {
     let digest = this.#meta.digest;
     let hlc = this.#hlc;
     let received = union(this.#meta.received, this.#reported);
+    let { settled } = this.#meta;
     let downloaded = 0;
     let isBroken = false;
     const now = this.nowMs();
@@ -584,7 +599,7 @@ export class Replica {
       }
       const upTo = entry(answer.vectorClock, this.nodeId);
       if (upTo > 0) received = add(received, 1, upTo);
-      for (const [first, to] of batch.void ?? []) received = add(received, first, to);
+      for (const [first, to] of batch.void ?? []) settled = add(settled, first, to);
       const changes = new Map(batch.changes.map((change) => [change.id, change]));
       for (const result of answer.results) {
         const change = changes.get(result.id);
@@ -593,9 +608,7 @@ export class Replica {
     }
 
     for (const { change, result } of answered) {
-      if (isFinal(result)) {
-        received = add(received, dotOf(change).counter);
-      }
+      if (isFinal(result)) settled = add(settled, dotOf(change).counter);
       if (!admits(types, change.entityType)) continue;
       // The entity may have come in an earlier page, before this change, or with it or something later.
       if (result.status !== 'applied' || (pulled.get(entityKey(change)) ?? 0) >= (result.seq ?? 0)) continue;
@@ -612,7 +625,8 @@ export class Replica {
       for (const key of this.#outside(types)) this.#drop(key);
       digest = digestWithin(digest, types);
     }
-    return { digest, types, isNarrowed, hlc, received, downloaded, isBroken, answered };
+    received = union(received, settled);
+    return { digest, types, isNarrowed, hlc, received, downloaded, isBroken, answered, settled };
   }
 
   /** What isn't wanted any more goes; what is wanted now, and wasn't, is read from the beginning, with all the rest. */
@@ -659,8 +673,8 @@ export class Replica {
   }
 
   /** What was answered leaves the queue, or stays there: dead, with its reason; or to be sent otherwise. */
-  #settle(answered: readonly Answered[]): { settled: string[]; changed: QueuedChange[] } {
-    const settled: string[] = [];
+  #settle(answered: readonly Answered[]): { gone: string[]; changed: QueuedChange[] } {
+    const gone: string[] = [];
     const changed = new Map<string, QueuedChange>();
     for (const { result } of answered) {
       const queued = this.#queue.get(result.id);
@@ -669,12 +683,12 @@ export class Replica {
         for (const moved of this.#moved(queued.change, result.entityId)) changed.set(moved.change.id, moved);
       }
       const next = afterResult(changed.get(result.id) ?? queued, result, this.nowMs());
-      if (next === undefined) settled.push(result.id);
+      if (next === undefined) gone.push(result.id);
       else if (next !== queued) changed.set(result.id, next);
     }
-    for (const id of settled) changed.delete(id);
+    for (const id of gone) changed.delete(id);
     for (const queued of changed.values()) this.#store.writeQueued(queued);
-    return { settled, changed: [...changed.values()] };
+    return { gone, changed: [...changed.values()] };
   }
 
   /** What was written on a record that got another id, after it was made, is meant for that id. */
@@ -725,10 +739,12 @@ export class Replica {
   /**
    * A node that lost its storage and wrote before it could ask where it had been: nothing in its queue was ever sent,
    * and its counters may stand for changes of its former life. They get new ones.
+   *
+   * @returns the last counter of the former life.
    */
-  #renumberBehind(received: DotSet): void {
+  #renumberBehind(received: DotSet): number {
     const last = received.extra.at(-1)?.[1] ?? received.upTo;
-    if (last === 0) return;
+    if (last === 0) return 0;
     this.#counter = Math.max(this.#counter, last);
     for (const queued of [...this.#queue.all()]) {
       this.#counter += 1;
@@ -740,6 +756,7 @@ export class Replica {
       this.#queue.remove(change.id);
       this.#queue.put(renumbered);
     }
+    return last;
   }
 
   // --- the fold ---
@@ -878,7 +895,7 @@ export class Replica {
   }
 
   #isSettled({ change, error }: QueuedChange): boolean {
-    return error === null && has(this.#meta.received, dotOf(change).counter);
+    return error === null && has(this.#meta.settled, dotOf(change).counter);
   }
 
   // --- the queue's rows ---
@@ -943,7 +960,8 @@ function freshMeta(nodeId: NodeId, filter: TypeFilter<EntityType>): ReplicaMeta 
     cursor: 0,
     counter: 0,
     received: EMPTY_DOT_SET,
-    settled: [],
+    settled: EMPTY_DOT_SET,
+    settledAt: [],
     digest: EMPTY_DIGEST,
     hlc: HLC_START,
     clockOffsetMs: 0,
@@ -961,16 +979,16 @@ function checkPrecondition(before: View | undefined, precondition: Precondition)
 }
 
 /** Up to which counter the cloud had this node's changes at a time. */
-function settledBefore({ settled }: ReplicaMeta, atMs: number): number {
-  return settled.reduce((upTo, [at, counter]) => (at <= atMs ? Math.max(upTo, counter) : upTo), 0);
+function settledBefore({ settledAt }: ReplicaMeta, atMs: number): number {
+  return settledAt.reduce((upTo, [at, counter]) => (at <= atMs ? Math.max(upTo, counter) : upTo), 0);
 }
 
 /** Notes, once in a while, how far the cloud has come with this node's changes; what is too old to matter goes. */
-function withSettled({ settled }: ReplicaMeta, upTo: number, nowMs: number): ReplicaMeta['settled'] {
-  const last = settled.at(-1);
-  if (last !== undefined && nowMs - last[0] < SETTLED_EVERY_MS) return settled;
+function withSettled({ settledAt }: ReplicaMeta, upTo: number, nowMs: number): ReplicaMeta['settledAt'] {
+  const last = settledAt.at(-1);
+  if (last !== undefined && nowMs - last[0] < SETTLED_EVERY_MS) return settledAt;
   const cutMs = nowMs - LIMITS.retainSyncedMs;
-  const kept = settled.filter(([atMs], index) => atMs > cutMs || (settled[index + 1]?.[0] ?? nowMs) > cutMs);
+  const kept = settledAt.filter(([atMs], index) => atMs > cutMs || (settledAt[index + 1]?.[0] ?? nowMs) > cutMs);
   return [...kept, [nowMs, upTo]];
 }
 

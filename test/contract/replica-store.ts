@@ -40,11 +40,11 @@ export function replicaStoreContract(name: string, withStore: WithStore<ReplicaS
     });
 
     rule('meta comes back as it was written last, and there is one of it', ({ store, reopen }) => {
-      store.writeMeta(replicaMeta({ cursor: 1, settled: [[3, 3]] }));
+      store.writeMeta(replicaMeta({ cursor: 1, settledAt: [[3, 3]] }));
       const last = replicaMeta({
         epoch: 'epoch-2',
         cursor: Number.MAX_SAFE_INTEGER,
-        settled: [
+        settledAt: [
           [4, 4],
           [6, 9],
         ],
@@ -628,7 +628,8 @@ function replicaMeta(given: Partial<ReplicaMeta>): ReplicaMeta {
     epoch: null,
     cursor: 0,
     counter: 0,
-    settled: [],
+    settled: { upTo: 0, extra: [] },
+    settledAt: [],
     received: { upTo: 0, extra: [] },
     digest: {},
     hlc: { wallMs: 0, counter: 0 },

@@ -11,7 +11,6 @@ const KNOWN_GAPS = {
     'A change that has to be sent once more is overtaken by what its node wrote later, though that had seen it.',
   'former life':
     'A node that lost its disk passes for having seen what it wrote before, and gives the counters of that out again.',
-  'strong under way': 'A strong write passes for seen, by what its node writes and says before it has the outcome.',
   'strong before the head':
     'A strong write is acknowledged though its node did not reach the head: neither it nor its token shows the write.',
 } as const;

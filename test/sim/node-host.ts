@@ -1,3 +1,5 @@
+import { dotOf } from '../../src/core/change.ts';
+import { EMPTY_DOT_SET, has } from '../../src/core/dot-set.ts';
 import type { NodeId } from '../../src/core/ids.ts';
 import { policyFor } from '../../src/core/policy.ts';
 import { merge, type VectorClock } from '../../src/core/vector-clock.ts';
@@ -6,7 +8,7 @@ import { Access } from '../../src/sync/access.ts';
 import { Link } from '../../src/sync/link.ts';
 import { NodeResolver } from '../../src/sync/node-resolver.ts';
 import { type NetworkReport, planFor, UNMEASURED } from '../../src/sync/plan.ts';
-import type { ReplicaStore } from '../../src/sync/ports.ts';
+import type { QueuedChange, ReplicaStore } from '../../src/sync/ports.ts';
 import { Replica } from '../../src/sync/replica.ts';
 import { HostClock } from './host-clock.ts';
 import { Life, storeOf } from './life.ts';
@@ -36,6 +38,14 @@ export interface NodeProcess {
   readonly replica: Replica;
   readonly link: Link;
   readonly access: Access;
+}
+
+/** What waits on a disk, or is dead there; what the cloud has stays in its row for a while, and is left out. */
+export function queueOn(disk: ReplicaStore): QueuedChange[] {
+  const settled = disk.readMeta()?.settled ?? EMPTY_DOT_SET;
+  return disk
+    .readQueue(settled.upTo)
+    .filter(({ change, error }) => error !== null || !has(settled, dotOf(change).counter));
 }
 
 /** The machine of one node: its disk and its clock outlive the processes. */

@@ -3,23 +3,26 @@ import { type EntityType, toEntityType } from '../../src/core/ids.ts';
 import type { ResolverInput, ResolverOutput } from '../../src/core/resolver.ts';
 import { named } from './names.ts';
 
+/** Every write goes by itself: the checkers know each by its dot. */
+const STEPS = { coalesce: false } as const;
+
 /**
  * The entity types of the simulated worlds: one for each rule that decides a conflict. The one table to change when
  * there is a new rule; checkers ask the policies, and never for a name.
  */
 export const policies = definePolicies({
   types: {
-    note: { conflict: 'lww', onCreate: 'lww' },
-    form: { conflict: 'lww', onDelete: 'delete-wins' },
-    sensor: { conflict: 'lww', onDelete: 'update-wins', priority: 'high' },
-    doc: { conflict: 'merge' },
-    draft: { conflict: 'merge', onCreate: 'rename' },
-    sheet: { conflict: 'custom', custom: joined },
-    photo: { conflict: 'custom', custom: async (conflict) => joined(conflict) },
-    ticket: { conflict: 'custom', custom: 'node', onNode: joined },
-    case: { conflict: 'manual', priority: 'critical' },
+    note: { ...STEPS, conflict: 'lww', onCreate: 'lww' },
+    form: { ...STEPS, conflict: 'lww', onDelete: 'delete-wins' },
+    sensor: { ...STEPS, conflict: 'lww', onDelete: 'update-wins', priority: 'high' },
+    doc: { ...STEPS, conflict: 'merge' },
+    draft: { ...STEPS, conflict: 'merge', onCreate: 'rename' },
+    sheet: { ...STEPS, conflict: 'custom', custom: joined },
+    photo: { ...STEPS, conflict: 'custom', custom: async (conflict) => joined(conflict) },
+    ticket: { ...STEPS, conflict: 'custom', custom: 'node', onNode: joined },
+    case: { ...STEPS, conflict: 'manual', priority: 'critical' },
     /** Created once, and then only incremented. */
-    tally: { conflict: 'merge' },
+    tally: { ...STEPS, conflict: 'merge' },
   },
 });
 

@@ -6,7 +6,7 @@ import { planFor, run } from './run.ts';
 const SEEDS: readonly (readonly [seed: number, found: string])[] = [
   [4, 'a strong write goes before what its writer had written before (overtaken cause)'],
   [21, 'a change that has to be sent once more is overtaken by a later one (overtaken resend)'],
-  [51, 'a local write overwrites a strong one that was under way, without a record (strong under way)'],
+  [51, 'a local write while a strong one is under way has not seen that (a gap that is closed)'],
   [67, 'a strong write is acknowledged, and its token does not cover it (strong before the head)'],
   [8, 'a token of a new life is taken for one of the former (former life)'],
   [63, 'a late batch of a former life forks the node for good (former life)'],

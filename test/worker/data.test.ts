@@ -99,10 +99,10 @@ describe('a strong write at an edge', () => {
     const created = await call('PUT', 'edge/a/data/note/x', { body: { n: 1 }, headers: STRONG });
     expect(created).toMatchObject({
       status: 201,
-      json: { success: true, synced: true, version: 'a:1', changeId: 'a:1', data: { n: 1 } },
+      json: { success: true, synced: true, version: 'cloud:1', changeId: 'a:1', data: { n: 1 } },
     });
     expect(created.json).not.toHaveProperty('conflict');
-    expect((await call('GET', 'data/note/x')).json).toMatchObject({ data: { n: 1 }, version: 'a:1' });
+    expect((await call('GET', 'data/note/x')).json).toMatchObject({ data: { n: 1 }, version: 'cloud:1' });
 
     await call('POST', 'edge/b/sync');
     await call('PUT', 'data/note/x', { body: { n: 2 } });

@@ -1,9 +1,11 @@
-import { type Change, dotOf } from '../../../src/core/change.ts';
-import { type EntityKey, entityKey, toEntityId } from '../../../src/core/ids.ts';
+import { type Change, dotOf, PRIORITIES } from '../../../src/core/change.ts';
+import { type EntityKey, entityKey, splitKey, toEntityId } from '../../../src/core/ids.ts';
+import { policyFor } from '../../../src/core/policy.ts';
 import { type ChangeResult, change as changeSchema } from '../../../src/protocol/messages.ts';
 import type { Sequencing } from '../cloud-host.ts';
 import { named } from '../names.ts';
 import type { Op } from '../op.ts';
+import { policies } from '../policies.ts';
 import type { Space } from '../space.ts';
 import { require, Violation } from '../violation.ts';
 import { checkLosses } from './losses.ts';
@@ -37,7 +39,8 @@ export class Decisions {
     }
     // Within a batch all is there at once.
     const mayOvertake = changes.some(({ consistency }) => consistency === 'strong');
-    for (const change of changes) this.#checkCauses(this.#space().ops.waiting(change), mayOvertake);
+    const pressing = Math.min(...changes.map(({ priority = 'normal' }) => PRIORITIES.indexOf(priority)));
+    for (const change of changes) this.#checkCauses(this.#space().ops.waiting(change), mayOvertake, pressing);
   }
 
   #take(change: Change, result: ChangeResult, head: number): void {
@@ -94,18 +97,25 @@ export class Decisions {
     gaps.report('former life', 'I1', detail);
   }
 
-  #checkCauses(op: Op, mayOvertake: boolean): void {
+  #checkCauses(op: Op, mayOvertake: boolean, pressing: number): void {
     if (op.fate === undefined || op.fate.status === 'rejected') return;
     for (const cause of op.causes) {
       if (cause.fate !== undefined || cause.isLost) continue;
       const detail = `${op.dot} is in the cloud before ${cause.dot}, which its writer had seen`;
-      const { gaps } = this.#space();
+      const { gaps, trace } = this.#space();
       if (cause.nodeId === op.nodeId && this.#deferred.has(cause.dot)) gaps.report('overtaken resend', 'I5', detail);
       else if (cause.nodeId === op.nodeId && mayOvertake) gaps.report('overtaken cause', 'I5', detail);
+      else if (cause.nodeId === op.nodeId && urgencyOf(cause.key) > pressing)
+        trace.count('outcome: overtaken by what presses');
       else throw new Violation('I5', detail);
       op.causes.delete(cause);
     }
   }
+}
+
+/** What presses goes before the rest of its node, with what it depends on: 0 the most, by the type's policy. */
+function urgencyOf(key: EntityKey): number {
+  return PRIORITIES.indexOf(policyFor(policies, splitKey(key).entityType).priority);
 }
 
 /** What a node wrote before it heard that its record has another id is meant for that one. */

@@ -1,6 +1,6 @@
 import { dotOf } from '../../../src/core/change.ts';
 import { has } from '../../../src/core/dot-set.ts';
-import type { NodeHost } from '../node-host.ts';
+import { type NodeHost, queueOn } from '../node-host.ts';
 import type { Op } from '../op.ts';
 import type { Space } from '../space.ts';
 import { require } from '../violation.ts';
@@ -33,7 +33,7 @@ export class Ledger {
 
   check(node: NodeHost): void {
     const { ops } = this.#space();
-    const queue = node.disk.readQueue(0);
+    const queue = queueOn(node.disk);
     const byStamp = new Map(queue.map((queued) => [queued.change.stamp as string, queued]));
     const open = this.#open.get(node) ?? new Set<Op>();
     for (const op of open) {
@@ -63,7 +63,7 @@ export class Ledger {
   /** The queue in memory is the one on the disk, and its numbers add up. */
   #checkQueue(node: NodeHost): void {
     if (node.process === undefined) return;
-    const stored = node.disk.readQueue(0);
+    const stored = queueOn(node.disk);
     const ids = new Set(stored.map(({ change }) => change.id));
     const queued = [...node.process.replica.queued()];
     const isSame = queued.length === ids.size && queued.every(({ change }) => ids.has(change.id));

@@ -33,15 +33,13 @@ export function checkSight(
   const detail = isDeleted
     ? `${change.id} brought ${entityKey(change)} back, without having seen ${before.version}`
     : `${change.id} replaced ${before.version} unseen, without a record`;
-  const isNobodys = before.version.startsWith('cloud:');
-  if (author.stamp === undefined && !isNobodys) gaps.report('strong under way', rule, detail);
-  else if (knowsOtherLife(op, author)) gaps.report('former life', rule, detail);
+  if (knowsOtherLife(op, author)) gaps.report('former life', rule, detail);
   else throw new Violation(rule, detail);
 }
 
 /** Operations that somebody waits for are made for whatever they meet; so is the answer to a conflict. */
-function meansWhatItMeets({ consistency, operations, resolves }: Change): boolean {
-  return resolves !== undefined || (consistency === 'strong' && operations !== undefined);
+function meansWhatItMeets({ consistency, operations, mergePatch, resolves }: Change): boolean {
+  return resolves !== undefined || (consistency === 'strong' && (operations ?? mergePatch) !== undefined);
 }
 
 function hasSeen(op: Op, version: EntityVersion, author: Op): boolean {
