@@ -30,6 +30,7 @@ import { Sequencer } from '../sync/sequencer.ts';
 import type { Write, Written } from '../sync/write.ts';
 import type { PokeTarget, RpcCaller, SyncRpc } from '../transport/rpc.ts';
 import { PokeBoard } from './poke-board.ts';
+import { PokeSockets } from './poke-sockets.ts';
 
 /** What the cloud object of a space needs of its deployment. */
 export interface CloudEnv {
@@ -68,6 +69,7 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
   readonly #responder: Responder;
   readonly #projection: Projection;
   readonly #pokes: PokeBoard;
+  readonly #live: PokeSockets;
   #alarmAtMs: number | null = null;
   #projectionFailures = 0;
 
@@ -88,6 +90,7 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
     this.#responder = new Responder({ ...parts, sequencer: this.#sequencer });
     this.#projection = new Projection(this.#store, this.#sequencer, d1Projection(env.DB, space), clock);
     this.#pokes = new PokeBoard((nodeId, head) => env.EDGE.getByName(`${space}/${nodeId}`).poke(head));
+    this.#live = new PokeSockets(ctx, clock);
     void ctx.blockConcurrencyWhile(async () => {
       this.#alarmAtMs = await ctx.storage.getAlarm();
       this.#scheduleProjection(PROJECTION_DELAY_MS);
@@ -110,6 +113,7 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
       const before = this.#sequencer.meta.seq;
       const answered = this.#responder.exchange(sessionId, incoming, caller);
       if ('isEdge' in caller) this.#pokes.see(caller.nodeId, incoming.live === true, clock.nowMs());
+      this.#live.heard(incoming.sourceNodeId);
       this.#spread(before, incoming.sourceNodeId);
       return answered;
     });
@@ -120,6 +124,25 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
       this.#responder.disconnect(sessionId, caller);
       return {};
     });
+  }
+
+  // --- live sockets ---
+
+  /** Opens a live socket; the API has checked who is there. */
+  override fetch(request: Request): Promise<Response> {
+    return this.#live.accept(request);
+  }
+
+  override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
+    this.#live.receive(socket, message);
+  }
+
+  override webSocketClose(socket: WebSocket): void {
+    this.#live.forget(socket);
+  }
+
+  override webSocketError(socket: WebSocket): void {
+    this.#live.forget(socket);
   }
 
   // --- data ---
@@ -207,6 +230,7 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
     this.#scheduleProjection(PROJECTION_DELAY_MS);
     const head = this.#sequencer.meta.seq;
     if (head === before) return;
+    this.#live.pokeAll(head, source);
     this.ctx.waitUntil(this.#pokes.pokeAll(head, source, clock.nowMs()));
   }
 

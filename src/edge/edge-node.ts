@@ -23,8 +23,10 @@ import { type NetworkReport, type Plan, planFor, UNMEASURED } from '../sync/plan
 import type { QueuedChange } from '../sync/ports.ts';
 import { Replica, type View } from '../sync/replica.ts';
 import type { Write } from '../sync/write.ts';
+import type { LiveSocket } from '../transport/live-socket.ts';
 import type { PokeTarget } from '../transport/rpc.ts';
-import { type UpstreamEnv, upstreamFor } from './upstream.ts';
+import { LiveFeed } from './live-feed.ts';
+import { pokesFor, type UpstreamEnv, upstreamFor } from './upstream.ts';
 
 export type EdgeEnv = UpstreamEnv;
 
@@ -115,6 +117,9 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
   readonly #replica: Replica;
   readonly #link: Link;
   readonly #access: Access;
+  readonly #live: LiveFeed;
+  /** To a cloud elsewhere; undefined: the cloud of this deployment pokes by itself. */
+  readonly #pokes: LiveSocket | undefined;
   #network: NetworkChange;
   #lastUsedAtMs = 0;
   #alarmAtMs: number | null = null;
@@ -123,11 +128,13 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
     super(ctx, env);
     const [space, nodeId] = identityOf(ctx);
     this.#network = ctx.storage.kv.get<NetworkChange>(NETWORK_KEY) ?? {};
+    this.#live = new LiveFeed(ctx, clock, () => this.#status());
     this.#replica = new Replica({
       store: new SqlReplicaStore(durableObjectSqlite(ctx.storage)),
       nodeId,
       policies,
       clock,
+      watcher: this.#live,
     });
     this.#link = new Link({
       replica: this.#replica,
@@ -143,8 +150,15 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
       logger,
       isLive: () => this.#isLive(),
       batchSize: () => this.#plan().batchSize,
+      onState: () => this.#live.stateChanged(),
+      onExchange: () => this.#tellStatus(),
     });
     this.#access = new Access(this.#replica, this.#link, clock);
+    this.#pokes = pokesFor(env, space, nodeId, {
+      // What came while nobody listened was not told.
+      onOpen: () => this.#syncSoon(),
+      onPoke: (head) => void this.poke(head),
+    });
     if (this.#network.online === false) this.#link.setOnline(false);
     void ctx.blockConcurrencyWhile(async () => {
       this.#alarmAtMs = await ctx.storage.getAlarm();
@@ -186,6 +200,10 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
 
   status(): EdgeStatus {
     this.#use();
+    return this.#status();
+  }
+
+  #status(): EdgeStatus {
     const { cursor, epoch, asOfMs, lastSyncMs, digest, digestMismatches } = this.#replica.meta;
     const { online: _, ...network } = this.#network;
     return {
@@ -265,6 +283,28 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
     if (head > this.#replica.meta.cursor && this.#link.online) this.#syncSoon();
   }
 
+  // --- live sockets ---
+
+  /** Opens a live socket; the API has checked who is there. */
+  override fetch(request: Request): Promise<Response> {
+    this.#use();
+    return this.#live.accept(request);
+  }
+
+  override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
+    this.#use();
+    this.#live.receive(socket, message);
+    this.#schedule();
+  }
+
+  override webSocketClose(socket: WebSocket): void {
+    this.#live.forget(socket);
+  }
+
+  override webSocketError(socket: WebSocket): void {
+    this.#live.forget(socket);
+  }
+
   override async alarm(): Promise<void> {
     this.#alarmAtMs = null;
     // `sync` never throws: an alarm that does is tried six times and then forgotten.
@@ -289,8 +329,10 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
     this.ctx.waitUntil(this.#link.sync().then(() => this.#schedule()));
   }
 
-  /** Sets the alarm that is needed, in the turn of what needs it: so the two are durable together. */
+  /** After all that happens: tells of it, and sets the alarm that is needed, in the same turn, so that it is as durable. */
   #schedule(): void {
+    this.#tellStatus();
+    void this.#pokes?.keep(this.#link.online && this.#isLive());
     const wantedMs = this.#wantedAlarmMs();
     if (wantedMs === null || (this.#alarmAtMs !== null && this.#alarmAtMs <= wantedMs)) return;
     this.#alarmAtMs = wantedMs;
@@ -306,12 +348,16 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
     return this.#isLive() ? nowMs + PULL_EVERY_MS : null;
   }
 
+  #tellStatus(): void {
+    this.ctx.waitUntil(this.#live.statusMayHaveChanged());
+  }
+
   #use(): void {
     this.#lastUsedAtMs = clock.nowMs();
   }
 
   #isLive(): boolean {
-    return clock.nowMs() - this.#lastUsedAtMs < LIVE_MS;
+    return clock.nowMs() - this.#lastUsedAtMs < LIVE_MS || this.#live.isWatched;
   }
 
   #plan(): Plan {
@@ -323,7 +369,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
 const SYNC_DELAY_MS = 1_000;
 /** A node that somebody uses asks for news so often, beside being poked. */
 const PULL_EVERY_MS = 30_000;
-/** So long after the last request somebody is taken to be there. */
+/** So long after the last request somebody is taken to be there; and as long as somebody listens. */
 const LIVE_MS = 60_000;
 const NETWORK_KEY = 'network';
 

@@ -24,6 +24,8 @@ export interface LinkOptions {
   readonly batchSize: () => number;
   /** Told of each state that the link goes into. It must not throw. */
   readonly onState?: ((state: LinkState) => void) | undefined;
+  /** Told of each exchange that was answered: what waits is other than it was. It must not throw. */
+  readonly onExchange?: (() => void) | undefined;
 }
 
 /** What one sync did. Also the answer of `POST .../sync`. */
@@ -178,6 +180,7 @@ export class Link {
       waiting = waiting.filter(({ id }) => !answer.results.some((result) => result.id === id && isFinal(result)));
       const confirmation = replica.confirm(batch, answer, askedAtMs);
       tally.add(answer, confirmation?.downloaded ?? 0);
+      this.#options.onExchange?.();
       if (answer.more) continue;
       if (confirmation?.readsAgain) {
         if (!mended) {
@@ -224,6 +227,8 @@ export class Link {
         ...(this.#options.isLive() ? { live: true } : {}),
         ...(Object.keys(requires).length > 0 ? { requires } : {}),
       };
+      // Not before: what is under way is then told with the state.
+      this.#on('handshake_complete');
       const sent = new Set(batch.changes.map(({ id }) => id));
       for (const { id } of strong) if (sent.has(id)) tally.unanswered.add(id);
       try {
@@ -244,7 +249,6 @@ export class Link {
     const { session: known, filter } = replica.meta;
     if (known !== null && known.expiresAtMs > replica.nowMs() + LIMITS.exchangeTimeoutMs) {
       this.#on('connected');
-      this.#on('handshake_complete');
       return known;
     }
     const connected = tally.metered(
@@ -266,7 +270,6 @@ export class Link {
       maxBatchBytes: connected.limits.maxBatchBytes,
     };
     replica.saveSession(session);
-    this.#on('handshake_complete');
     return session;
   }
 

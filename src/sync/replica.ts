@@ -262,7 +262,7 @@ export class Replica {
     const seen = isMadeHere && !isCovered ? EMPTY_CLOCK : after;
     const content = this.#localContent(write, before, isMadeHere || isCovered);
     const change = this.#make(write, content, seen, this.#counter + 1);
-    this.#visible.note(key);
+    this.#visible.note(key, write.kind === 'delete' ? change.id : undefined);
     this.#enqueue(change, write);
     this.#visible.tell();
     return { changeId: change.id, version: change.id, created: before === undefined, data: content.data ?? null };
