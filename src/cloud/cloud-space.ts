@@ -1,6 +1,6 @@
 import { DurableObject } from 'cloudflare:workers';
 import type { EntityVersion } from '../core/entity.ts';
-import { type EntityKey, type NodeId, toSpaceId } from '../core/ids.ts';
+import { type EntityKey, type NodeId, toNodeId, toSpaceId } from '../core/ids.ts';
 import type { Precondition } from '../core/precondition.ts';
 import { EMPTY_CLOCK, merge, type VectorClock } from '../core/vector-clock.ts';
 import { clock } from '../platform/clock.ts';
@@ -29,7 +29,7 @@ import { type Caller, Responder } from '../sync/responder.ts';
 import { Sequencer } from '../sync/sequencer.ts';
 import type { Write, Written } from '../sync/write.ts';
 import type { PokeTarget, RpcCaller, SyncRpc } from '../transport/rpc.ts';
-import { PokeBoard } from './poke-board.ts';
+import { PokeBoard, type PokeStore } from './poke-board.ts';
 import { PokeSockets } from './poke-sockets.ts';
 
 /** What the cloud object of a space needs of its deployment. */
@@ -89,7 +89,7 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
     });
     this.#responder = new Responder({ ...parts, sequencer: this.#sequencer });
     this.#projection = new Projection(this.#store, this.#sequencer, d1Projection(env.DB, space), clock);
-    this.#pokes = new PokeBoard((nodeId, head) => env.EDGE.getByName(`${space}/${nodeId}`).poke(head));
+    this.#pokes = new PokeBoard((nodeId, head) => env.EDGE.getByName(`${space}/${nodeId}`).poke(head), pokeStore(ctx));
     this.#live = new PokeSockets(ctx, clock);
     void ctx.blockConcurrencyWhile(async () => {
       this.#alarmAtMs = await ctx.storage.getAlarm();
@@ -249,6 +249,22 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
 
 /** Long enough to gather a burst into one batch, short enough for a person who waits. */
 const PROJECTION_DELAY_MS = 300;
+
+/** A row for each node that is live. */
+function pokeStore({ storage: { kv } }: DurableObjectState): PokeStore {
+  return {
+    *load() {
+      for (const [key, liveUntilMs] of kv.list<number>({ prefix: LIVE_PREFIX })) {
+        const nodeId = toNodeId(key.slice(LIVE_PREFIX.length));
+        if (nodeId !== undefined) yield [nodeId, liveUntilMs];
+      }
+    },
+    save: (nodeId, liveUntilMs) => kv.put(LIVE_PREFIX + nodeId, liveUntilMs),
+    remove: (nodeId) => void kv.delete(LIVE_PREFIX + nodeId),
+  };
+}
+
+const LIVE_PREFIX = 'live/';
 
 /** A message's text, or the failure as data: what RPC carries whole. */
 async function answer(body: () => unknown): Promise<Result<string>> {

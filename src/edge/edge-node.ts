@@ -293,7 +293,10 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
 
   override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
     this.#use();
+    const wasWatched = this.#live.isWatched;
     this.#live.receive(socket, message);
+    // Who begins to listen gets what there is by now; and with it the cloud hears that somebody listens here.
+    if (!wasWatched && this.#live.isWatched && this.#link.online) this.#syncSoon();
     this.#schedule();
   }
 

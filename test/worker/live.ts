@@ -32,11 +32,12 @@ export async function listen(space: string, path: string, sent: Knock = {}): Pro
   return listener;
 }
 
-/** One that has subscribed, and has got its first status. */
+/** One that has subscribed, and whose node has synced. */
 export async function subscribed(space: string, path: string, sent: Knock & { entityTypes?: string[] } = {}) {
   const listener = await listen(space, path, sent);
   listener.say({ type: 'subscribe', ...(sent.entityTypes && { entityTypes: sent.entityTypes }) });
-  await listener.next('status');
+  // A node that nobody listened to before syncs first.
+  await listener.until('status', ({ lastSyncResult, state }) => lastSyncResult !== null && state === 'idle');
   return listener;
 }
 
