@@ -92,6 +92,22 @@ describe('a live socket', () => {
     expect({ ...statuses.at(-1), stalenessMs: 0 }).toEqual({ type: 'status', ...json, stalenessMs: 0 });
   });
 
+  test('shows of a long sync how far it has come', async () => {
+    const { space, edgeObject } = freshSpace();
+    const socket = await subscribed(space, LIVE);
+    // In one turn: a status of each write would use up the room for those of the sync.
+    await runInDurableObject(edgeObject('a'), async (node: EdgeNode) => {
+      await node.setNetwork({ online: false });
+      await Promise.all(Array.from({ length: 250 }, (_, index) => node.write(put(`e${index}`), {}, 0)));
+      await node.setNetwork({ online: true });
+    });
+    const statuses = await socket.until('status', ({ lastSyncResult }) => uploaded(lastSyncResult) === 250);
+    const left = statuses
+      .filter(({ state }) => state === 'syncing')
+      .map(({ queue }) => (queue as { total: number }).total);
+    expect(left).toEqual(expect.arrayContaining([250, 150, 50]));
+  });
+
   test('shows that a node is cut off, and its plan', async () => {
     const { space, edge } = freshSpace();
     const socket = await subscribed(space, LIVE);

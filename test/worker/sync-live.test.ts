@@ -103,6 +103,16 @@ test('an admin listens for any node; a token that has run out ends it before any
   expect(await socket.closed()).toMatchObject({ code: 4401 });
 });
 
+test('a message by a token that has run out ends its socket', async () => {
+  const { space } = fresh();
+  const { pass } = stopClock();
+  const exp = Math.floor(Date.now() / 1000) + 60;
+  const socket = await listen(space, LIVE, { claims: { role: 'node', node: 'far', exp } });
+  pass(60_000);
+  socket.say({ type: 'subscribe' });
+  expect(await socket.closed()).toMatchObject({ code: 4401 });
+});
+
 test('[I10] of one node the newest sockets stay, and none takes messages', async () => {
   const { space, write } = fresh();
   const sockets: Listener[] = [];
