@@ -8,7 +8,7 @@ import type { ApiEnv } from './env.ts';
 import { liveRoutes } from './live-routes.ts';
 import { problemResponse } from './problem.ts';
 import { queueRoutes } from './queue-routes.ts';
-import { syncRoutes } from './sync-routes.ts';
+import { relayRoutes, syncRoutes } from './sync-routes.ts';
 
 const VERSION = '0.1.0';
 
@@ -26,6 +26,7 @@ export const app = new Hono<ApiEnv>()
   .route('/v1', liveRoutes)
   .route('/v1/edge', edgeRoutes)
   .route('/v1/edge', queueRoutes)
+  .route('/v1/edge', relayRoutes)
   .route('/v1/sync', syncRoutes)
   .route('/v1/conflicts', conflictRoutes)
   .route('/v1', cloudRoutes)

@@ -1,6 +1,7 @@
 import type { HonoJsonWebKey } from 'hono/utils/jwt/jws';
 import * as z from 'zod';
 import { SyncError } from '../protocol/errors.ts';
+import { LIMITS } from '../protocol/limits.ts';
 
 /**
  * The public keys at a URL, kept here: they are fetched when one is first needed, when they are old, and for a key that
@@ -35,7 +36,7 @@ export class PublishedKeys {
   /** Requests don't share one: a Worker may not wait for what another request began. */
   async #fetch(nowMs: number): Promise<void> {
     try {
-      const response = await fetch(this.#url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+      const response = await fetch(this.#url, { signal: AbortSignal.timeout(LIMITS.keyServerMs) });
       if (!response.ok) throw new Error(`the key server answered ${response.status}`);
       this.#keys = keySet.parse(await response.json()).keys;
       this.#fetchedAtMs = nowMs;
@@ -54,4 +55,3 @@ const keySet = z.object({
 const KEEP_MS = 10 * 60_000;
 /** Between two fetches: a token names whatever key its maker likes. */
 const FETCH_EVERY_MS = 30_000;
-const TIMEOUT_MS = 5_000;

@@ -15,8 +15,8 @@ type C = Context<ApiEnv>;
 /** `/v1/edge/{node}/queue`: what waits at a node, and its dead letters. `http.md`, section 3. */
 export const queueRoutes = new Hono<ApiEnv>()
   .get('/:node/queue', async (c) => {
-    const filter = { status: statusOf(c.req.query('status')), after: c.req.query('after'), limit: limitOf(c) };
-    return c.json(fromResult(await stub(c).queue(filter)));
+    const filter = { status: statusOf(c.req.query('status')), after: afterOf(c.req.query('after')), limit: limitOf(c) };
+    return c.json(fromResult(await stub(c).listQueue(filter)));
   })
 
   .post('/:node/queue/:changeId/retry', async (c) => {
@@ -37,6 +37,12 @@ function statusOf(text: string | undefined): QueueStatus | undefined {
   const status = QUEUE_STATUSES.find((name) => name === text);
   if (status === undefined) throw new SyncError('bad_request', `status is one of ${QUEUE_STATUSES.join(', ')}`);
   return status;
+}
+
+/** The place in the queue that `next` named. */
+function afterOf(text = '0'): number {
+  if (/^\d{1,15}$/.test(text)) return Number(text);
+  throw new SyncError('bad_request', 'after is the `next` of the page before');
 }
 
 /** Not for apps: a dead letter is the business of who runs the node. */

@@ -6,29 +6,60 @@ import { LIMITS } from '../protocol/limits.ts';
 import { connectRequest } from '../protocol/messages.ts';
 import { parseWith } from '../protocol/parse.ts';
 import type { Caller } from '../sync/responder.ts';
+import type { SyncRpc } from '../transport/rpc.ts';
 import { readText } from './body.ts';
 import { cloudHere } from './cloud-here.ts';
 import type { ApiEnv } from './env.ts';
 import { requireNode, requireRole } from './grant.ts';
+import { nodeOf } from './request-headers.ts';
 
 type C = Context<ApiEnv>;
 
 /** `/v1/sync`: the sync protocol at the cloud. `http.md`, section 5. */
 export const syncRoutes = new Hono<ApiEnv>()
   .use(cloudHere)
-  .post('/connect', async (c) => {
-    requireRole(c.var.grant, 'node', 'admin');
-    const text = await readText(c);
-    requireNode(c.var.grant, parseWith(connectRequest, parseJson(text)).nodeId);
-    return jsonText(await cloud(c).syncConnect(text));
-  })
-  .post('/handshake', async (c) => jsonText(await cloud(c).syncHandshake(sessionOf(c), await readText(c), callerOf(c))))
-  .post('/', async (c) => jsonText(await cloud(c).syncExchange(sessionOf(c), await readText(c), callerOf(c))))
-  .post('/exchange', async (c) => jsonText(await cloud(c).syncExchange(sessionOf(c), await readText(c), callerOf(c))))
-  .post('/disconnect', async (c) => jsonText(await cloud(c).syncDisconnect(sessionOf(c), callerOf(c))));
+  .post('/', (c) => exchange(c, cloud(c)))
+  .post('/connect', (c) => connect(c, cloud(c)))
+  .post('/handshake', (c) => handshake(c, cloud(c)))
+  .post('/exchange', (c) => exchange(c, cloud(c)))
+  .post('/disconnect', (c) => disconnect(c, cloud(c)));
 
-function cloud(c: C) {
+/** `/v1/edge/{node}/sync`: the same, served by an edge node to the nodes below it. */
+export const relayRoutes = new Hono<ApiEnv>()
+  .post('/:node/sync/connect', (c) => connect(c, edge(c)))
+  .post('/:node/sync/handshake', (c) => handshake(c, edge(c)))
+  .post('/:node/sync/exchange', (c) => exchange(c, edge(c)))
+  .post('/:node/sync/disconnect', (c) => disconnect(c, edge(c)));
+
+async function connect(c: C, tier: SyncRpc): Promise<Response> {
+  const caller = callerOf(c);
+  const text = await readText(c);
+  const { nodeId } = parseWith(connectRequest, parseJson(text));
+  requireNode(c.var.grant, nodeId);
+  return jsonText(await tier.syncConnect(text, { ...caller, nodeId }));
+}
+
+async function handshake(c: C, tier: SyncRpc): Promise<Response> {
+  const caller = callerOf(c);
+  return jsonText(await tier.syncHandshake(sessionOf(c), await readText(c), caller));
+}
+
+async function exchange(c: C, tier: SyncRpc): Promise<Response> {
+  const caller = callerOf(c);
+  return jsonText(await tier.syncExchange(sessionOf(c), await readText(c), caller));
+}
+
+async function disconnect(c: C, tier: SyncRpc): Promise<Response> {
+  return jsonText(await tier.syncDisconnect(sessionOf(c), callerOf(c)));
+}
+
+function cloud(c: C): SyncRpc {
   return c.env.CLOUD.getByName(c.var.grant.space);
+}
+
+/** Any node of the space may be a relay for any other: the token says as whom, not by way of whom. */
+function edge(c: C): SyncRpc {
+  return c.env.EDGE.getByName(`${c.var.grant.space}/${nodeOf(c, c.req.param('node') ?? '')}`);
 }
 
 function sessionOf(c: C): string {

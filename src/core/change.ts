@@ -38,7 +38,15 @@ export interface ChangeHeader extends Precondition {
   readonly transaction?: string | undefined;
   readonly priority?: Priority | undefined;
   /** Set: the change is the answer of its node to a conflict that the cloud told it of. */
-  readonly resolves?: { readonly conflictId: string; readonly attempts: number; readonly reason: string } | undefined;
+  readonly resolves?:
+    | {
+        readonly conflictId: string;
+        readonly attempts: number;
+        readonly reason: string;
+        /** What the resolver said beside its reason. */
+        readonly metadata?: JsonObject | undefined;
+      }
+    | undefined;
   /** `strong`: somebody waits for it, so it takes effect at the moment the cloud sequences it. */
   readonly consistency?: 'strong' | undefined;
 }

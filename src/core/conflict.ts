@@ -234,11 +234,19 @@ function callResolver(conflict: Conflict, resolver: Resolver): Decision {
 export function customDecision(conflict: Sides, output: unknown): ResolvedDecision | OpenDecision {
   const checked = checkResolverOutput(output);
   if (checked === undefined) return open(conflict, 'manual', "the resolver's answer is no resolution");
-  const { winner, resolvedData, metadata } = checked;
+  const { resolvedData, metadata } = checked;
+  // By what it gives, and not by what it calls that: only so can the record not say another thing than the entity.
+  const winner = winnerOf(conflict, resolvedData);
   const reason = metadata?.reason ?? 'the resolver decided';
   const resolution = { winner, resolvedData, metadata: { ...metadata, strategy: 'custom', reason } };
   const stamp = stampAfter(conflict, winner);
   return { kind: 'resolved', resolution, written: replacing(conflict.local.data, resolvedData, stamp) };
+}
+
+/** Content that is one side's makes that side the winner. */
+export function winnerOf({ local, remote }: Sides, data: JsonObject | null): Resolution['winner'] {
+  if (jsonEqual(data, local.data)) return 'local';
+  return jsonEqual(data, remote.data) ? 'remote' : 'merged';
 }
 
 /** Copies: a resolver may do with them what it likes. */

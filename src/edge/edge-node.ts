@@ -19,14 +19,16 @@ import { Link, type SyncSummary } from '../sync/link.ts';
 import type { LinkState } from '../sync/machine.ts';
 import { NodeResolver } from '../sync/node-resolver.ts';
 import type { QueueStats, QueueStatus } from '../sync/offline-queue.ts';
-import { type NetworkReport, type Plan, planFor, UNMEASURED } from '../sync/plan.ts';
+import { leastOf, type NetworkReport, type Plan, planFor, UNMEASURED } from '../sync/plan.ts';
 import type { QueuedChange } from '../sync/ports.ts';
+import { Relay } from '../sync/relay.ts';
 import { Replica, type View } from '../sync/replica.ts';
+import type { Caller } from '../sync/responder.ts';
 import type { Write } from '../sync/write.ts';
 import type { LiveSocket } from '../transport/live-socket.ts';
-import type { PokeTarget } from '../transport/rpc.ts';
+import type { PokeTarget, SyncRpc } from '../transport/rpc.ts';
 import { LiveFeed } from './live-feed.ts';
-import { pokesFor, type UpstreamEnv, upstreamFor } from './upstream.ts';
+import { carrierFor, pokesFor, type UpstreamEnv, upstreamFor } from './upstream.ts';
 
 export type EdgeEnv = UpstreamEnv;
 
@@ -113,13 +115,14 @@ export interface NetworkChange extends NetworkReport {
  * An edge node: a Durable Object with a replica, which takes reads and writes at once, and a link to the cloud. This
  * class is glue; what happens is in `src/sync`.
  */
-export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
+export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, SyncRpc {
   readonly #replica: Replica;
   readonly #link: Link;
   readonly #access: Access;
   readonly #live: LiveFeed;
   /** To a cloud elsewhere; undefined: the cloud of this deployment pokes by itself. */
   readonly #pokes: LiveSocket | undefined;
+  readonly #relay: Relay;
   #network: NetworkChange;
   #lastUsedAtMs = 0;
   #alarmAtMs: number | null = null;
@@ -149,7 +152,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
       entropy,
       logger,
       isLive: () => this.#isLive(),
-      batchSize: () => this.#plan().batchSize,
+      plan: () => this.#plan(),
       onState: () => this.#live.stateChanged(),
       onExchange: () => this.#tellStatus(),
     });
@@ -159,12 +162,31 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
       onOpen: () => this.#syncSoon(),
       onPoke: (head) => void this.poke(head),
     });
+    this.#relay = new Relay({ nodeId, above: carrierFor(env, space), isOnline: () => this.#link.online });
     if (this.#network.online === false) this.#link.setOnline(false);
     void ctx.blockConcurrencyWhile(async () => {
       this.#alarmAtMs = await ctx.storage.getAlarm();
       // Something may have kept an alarm from being set, or used it up: what waits goes without anyone's help.
       this.#schedule();
     });
+  }
+
+  // --- the sync protocol, for the nodes below ---
+
+  syncConnect(request: string, caller: Caller): Promise<Result<string>> {
+    return toResult(() => this.#relay.connect(request, caller));
+  }
+
+  syncHandshake(sessionId: string, request: string, caller: Caller): Promise<Result<string>> {
+    return toResult(() => this.#relay.handshake(sessionId, request, caller));
+  }
+
+  syncExchange(sessionId: string, batch: string, caller: Caller): Promise<Result<string>> {
+    return toResult(() => this.#relay.exchange(sessionId, batch, caller));
+  }
+
+  syncDisconnect(sessionId: string, caller: Caller): Promise<Result<string>> {
+    return toResult(() => this.#relay.disconnect(sessionId, caller));
   }
 
   // --- data ---
@@ -237,15 +259,15 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
 
   // --- the queue ---
 
-  queue(filter: {
+  listQueue(filter: {
     status: QueueStatus | undefined;
-    after: string | undefined;
+    after: number;
     limit: number;
   }): Promise<Result<{ items: QueueItem[]; next: string | null }>> {
     return toResult(() => {
       this.#use();
-      const { items, more } = this.#replica.listQueue(filter.status, filter.after, filter.limit);
-      return { items: items.map(queueItemOf), next: more ? (items.at(-1)?.change.id ?? null) : null };
+      const { items, next } = this.#replica.listQueue(filter.status, filter.after, filter.limit);
+      return { items: items.map(queueItemOf), next: next === null ? null : String(next) };
     });
   }
 
@@ -346,9 +368,11 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget {
   #wantedAlarmMs(): number | null {
     if (!this.#link.online) return null;
     const nowMs = clock.nowMs();
-    if (this.#replica.hasUnsent() || this.#replica.isPulling())
-      return Math.max(nowMs + SYNC_DELAY_MS, this.#link.nextAttemptAtMs ?? 0);
-    return this.#isLive() ? nowMs + PULL_EVERY_MS : null;
+    const waitMs = this.#replica.isPulling() ? 0 : this.#replica.msUntilUnsent(leastOf(this.#plan()));
+    const sync = waitMs === null ? [] : [nowMs + Math.max(SYNC_DELAY_MS, waitMs)];
+    const pull = this.#isLive() ? [nowMs + PULL_EVERY_MS] : [];
+    const firstMs = Math.min(...sync, ...pull);
+    return firstMs === Number.POSITIVE_INFINITY ? null : Math.max(firstMs, this.#link.nextAttemptAtMs ?? 0);
   }
 
   #tellStatus(): void {

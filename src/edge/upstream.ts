@@ -4,9 +4,11 @@ import { clock } from '../platform/clock.ts';
 import { entropy } from '../platform/entropy.ts';
 import { SyncError } from '../protocol/errors.ts';
 import type { Upstream } from '../sync/ports.ts';
-import { httpUpstream } from '../transport/http.ts';
+import type { Carrier } from '../sync/relay.ts';
+import type { Caller } from '../sync/responder.ts';
+import { httpCarrier, httpUpstream } from '../transport/http.ts';
 import { LiveSocket, type LiveSocketOptions } from '../transport/live-socket.ts';
-import { rpcUpstream, type SyncRpc } from '../transport/rpc.ts';
+import { rpcCarrier, rpcUpstream, type SyncRpc } from '../transport/rpc.ts';
 
 export interface UpstreamEnv {
   readonly CLOUD: { getByName(name: string): SyncRpc };
@@ -19,9 +21,16 @@ export interface UpstreamEnv {
 
 /** The way of an edge node to its cloud: the same protocol, by RPC in one deployment, by HTTP to another. */
 export function upstreamFor(env: UpstreamEnv, space: SpaceId, nodeId: NodeId): Upstream {
-  const url = cloudUrl(env);
+  const url = urlOf(env);
   if (url === undefined) return rpcUpstream(() => env.CLOUD.getByName(space), nodeId, clock);
-  return httpUpstream({ url, token: () => cloudToken(env, space, nodeId), clock });
+  return httpUpstream({ url, token: () => tokenFor(env, space, { nodeId, relay: false }), clock });
+}
+
+/** The same way, for what the node carries for those below. */
+export function carrierFor(env: UpstreamEnv, space: SpaceId): Carrier {
+  const url = urlOf(env);
+  if (url === undefined) return rpcCarrier(() => env.CLOUD.getByName(space), clock);
+  return httpCarrier({ url, tokenFor: (caller) => tokenFor(env, space, caller), clock });
 }
 
 /** How a cloud elsewhere tells a node of news; undefined: there is none, and the one here does so by RPC. */
@@ -31,22 +40,30 @@ export function pokesFor(
   nodeId: NodeId,
   on: Pick<LiveSocketOptions, 'onOpen' | 'onPoke'>,
 ): LiveSocket | undefined {
-  const url = cloudUrl(env);
+  const url = urlOf(env);
   if (url === undefined) return undefined;
-  const token = () => cloudToken(env, space, nodeId);
-  return new LiveSocket({ url: `${url}/sync/live`, token, clock, entropy, ...on });
+  const token = () => tokenFor(env, space, { nodeId, relay: false });
+  return new LiveSocket({ url: `${url}/sync/live?node=${nodeId}`, token, clock, entropy, ...on });
 }
 
-function cloudUrl({ CLOUD_URL: url }: UpstreamEnv): string | undefined {
-  return url?.replace(/\/+$/, '') || undefined;
+function urlOf({ CLOUD_URL: url }: UpstreamEnv): string | undefined {
+  return url ? url.replace(/\/+$/, '') : undefined;
 }
 
-async function cloudToken(env: UpstreamEnv, space: SpaceId, nodeId: NodeId): Promise<string> {
+/** A token that allows the caller at the cloud elsewhere what it may do here. */
+async function tokenFor(env: UpstreamEnv, space: SpaceId, caller: Caller): Promise<string> {
   const { CLOUD_TOKEN: given, CAUSEWAY_SECRET: secret } = env;
-  if (given) return given;
+  const { nodeId: node, relay, readTypes: read, writeTypes: write } = caller;
+  const types = read === undefined && write === undefined ? {} : { types: { read, write } };
+  if (given) {
+    if ('types' in types)
+      throw new SyncError('forbidden', 'CLOUD_TOKEN can not be narrowed to the types of your token');
+    return given;
+  }
   if (!secret) throw new SyncError('not_configured', 'there is neither CLOUD_TOKEN nor CAUSEWAY_SECRET');
-  const exp = Math.floor(clock.nowMs() / 1000) + TOKEN_SECONDS;
-  return await sign({ space, role: 'node', node: nodeId, sub: nodeId, exp }, secret, 'HS256');
+  const exp = Math.floor(Date.now() / 1000) + TOKEN_SECONDS;
+  const identity = node === undefined ? { role: 'admin', sub: 'relay' } : { role: 'node', node, sub: node, relay };
+  return await sign({ space, ...identity, ...types, exp }, secret, 'HS256');
 }
 
 /** Longer than any exchange, short enough to be worth nothing when it is found. */

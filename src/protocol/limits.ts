@@ -96,6 +96,8 @@ export const LIMITS = {
   pastDecisions: 20,
   /** A conflict as JSON: a row holds at most 2 MB in D1 and in a Durable Object. Older decisions make room. */
   conflictBytes: 1_900_000,
+  /** Of why a node resolved a conflict as it did. */
+  reasonChars: 1_024,
   /** How long a change of low priority may wait behind more pressing ones, or for a better link. */
   maxQueueAgeMs: 5 * 60_000,
   /** How long a change is kept after the cloud has it, to be given back to a cloud that lost it. `design.md`, section 6. */
@@ -117,6 +119,8 @@ export const LIMITS = {
   backoffMs: 30_000,
   /** Pages that one alarm writes to D1; more go to the next one, well within the 15 minutes that an alarm may take. */
   pagesPerAlarm: 50,
+  /** A key server that takes longer is away. */
+  keyServerMs: 5_000,
   /** Live sockets at one edge node: each of its visible changes is sent to each of them, by one thread. */
   liveSockets: 1_000,
   /** Nodes, and others, that listen for pokes at one cloud: a poke is small. Half of what the platform holds. */

@@ -5,6 +5,7 @@ import { formatDot, parseDot } from '../core/dot.ts';
 import { type Stamp, toStamp } from '../core/hlc.ts';
 import { CLOUD, type EntityId, type EntityType, type NodeId, toEntityId, toEntityType, toNodeId } from '../core/ids.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../core/json.ts';
+import { MAX_METADATA_CHARS } from '../core/resolver.ts';
 import type { VectorClock } from '../core/vector-clock.ts';
 import { type ErrorCode, isErrorCode } from './errors.ts';
 import { LIMITS } from './limits.ts';
@@ -60,7 +61,16 @@ const changeHeader = {
   checksum: z.string().max(128).optional(),
   transaction: z.string().max(128).optional(),
   priority: priority.optional(),
-  resolves: z.object({ conflictId: text(128), attempts: count, reason: z.string().max(1_024) }).optional(),
+  resolves: z
+    .object({
+      conflictId: text(128),
+      attempts: count,
+      reason: z.string().max(LIMITS.reasonChars),
+      metadata: record
+        .refine((value) => JSON.stringify(value).length <= MAX_METADATA_CHARS, 'short metadata')
+        .optional(),
+    })
+    .optional(),
   consistency: z.literal('strong').optional(),
   ifMatch: z.string().max(128).optional(),
   ifNoneMatch: z.string().max(128).optional(),
@@ -133,6 +143,8 @@ export const batch = z.object({
   cursor: count,
   /** Up to where the node has everything, as it was there: what changed after that may come as operations. */
   since: count.optional(),
+  /** The head when the node began to read from 0: of what was deleted by then it needs no tombstones. */
+  snapshotHead: count.optional(),
   lastSyncTimestamp: count.nullish(),
   changes: z.array(changeEnvelope).max(LIMITS.batchChanges),
   void: intervals.optional(),

@@ -1,5 +1,13 @@
 import type { Change } from '../core/change.ts';
-import type { Conflict, OpenDecision, Resolution, ResolvedDecision, Sides } from '../core/conflict.ts';
+import {
+  type Conflict,
+  type OpenDecision,
+  type Resolution,
+  type ResolvedDecision,
+  type Sides,
+  winnerOf,
+} from '../core/conflict.ts';
+import type { EntityVersion } from '../core/entity.ts';
 import { type JsonObject, jsonEqual } from '../core/json.ts';
 import { baseOf } from '../core/merge.ts';
 import type { Policy } from '../core/policy.ts';
@@ -30,16 +38,17 @@ export function recordConflict(
     type: kind,
     entityType: local.entityType,
     entityId: local.entityId,
-    base: base === null ? null : { data: base },
+    base: known?.base ?? (base === null ? null : { data: base }),
     local: { version: local.version, stamp: local.stamp, data: local.data },
-    remote: { version: change.id, stamp: change.stamp, data: remote.data },
+    // What a node that was asked answers is not what somebody wrote there.
+    remote: known?.remote ?? { version: change.id, stamp: change.stamp, data: remote.data },
     resolution,
     decidedBy: null,
     decidedAtMs: commit.nowMs,
     status,
     atMs: known?.atMs ?? commit.nowMs,
     seq: resolution.winner === 'local' ? local.seq : commit.head + 1,
-    history: [],
+    history: known?.history ?? [],
   });
   return id;
 }
@@ -50,22 +59,28 @@ export function askedConflict(commit: Commit, { id, resolves }: Change): Conflic
   return known?.status === 'open' && known.remote.version === id ? known : undefined;
 }
 
+/** The conflict that the change answers, if somebody has decided that in the meantime. */
+export function settledConflict(commit: Commit, { id, resolves }: Change): ConflictRecord | undefined {
+  const known = resolves && commit.conflict(resolves.conflictId);
+  return known?.status === 'resolved' && known.remote.version === id ? known : undefined;
+}
+
 /** What holds as long as the node that was asked has not answered. */
 export function askedOf({ local }: Conflict): Resolution {
   const metadata = { strategy: 'custom', reason: 'the node that pushed was asked, and has not answered yet' };
   return { winner: 'local', resolvedData: local.data, metadata };
 }
 
-/** Notes what the node that was asked made of the two; its change has just taken effect. */
+/** Notes what the node that was asked made of the two: what the entity is by now. */
 export function answeredByNode(
   commit: Commit,
   asked: ConflictRecord,
   { nodeId, resolves }: Change,
-  resolvedData: JsonObject | null,
+  { data: resolvedData, seq }: Pick<EntityVersion, 'data' | 'seq'>,
 ): void {
-  const metadata = { strategy: 'custom', reason: resolves?.reason ?? '', node: nodeId };
+  const metadata = { ...resolves?.metadata, strategy: 'custom', reason: resolves?.reason ?? '', node: nodeId };
   const resolution = { winner: winnerOf(asked, resolvedData), resolvedData, metadata };
-  commit.keepConflict({ ...asked, resolution, status: 'resolved', decidedAtMs: commit.nowMs, seq: commit.head });
+  commit.keepConflict({ ...asked, resolution, status: 'resolved', decidedAtMs: commit.nowMs, seq });
 }
 
 /** A decision whose record may not be stored is none: people decide. */
@@ -126,9 +141,4 @@ export function withDecision(
   const bytesOf = (value: unknown) => utf8Bytes(JSON.stringify(value));
   while (history.length > 0 && bytesOf({ ...decided, history }) > LIMITS.conflictBytes) history = history.slice(1);
   return { ...decided, history };
-}
-
-function winnerOf({ local, remote }: ConflictRecord, data: JsonObject | null): Resolution['winner'] {
-  if (jsonEqual(data, local.data)) return 'local';
-  return jsonEqual(data, remote.data) ? 'remote' : 'merged';
 }

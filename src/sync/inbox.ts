@@ -1,4 +1,4 @@
-import { customDecision, stampAfter } from '../core/conflict.ts';
+import { customDecision, type Resolution, stampAfter } from '../core/conflict.ts';
 import type { EntityVersion } from '../core/entity.ts';
 import { entityKey } from '../core/ids.ts';
 import { jsonEqual } from '../core/json.ts';
@@ -18,7 +18,8 @@ import type { ConflictRecord } from './ports.ts';
 
 /**
  * Decides a conflict, an open one or once more, and gives the entity the chosen content by a write as any other; an
- * entity that has it already isn't written. The same decision of the same person again changes nothing.
+ * entity that has it already isn't written. The same decision of the same person again changes nothing. Where others have
+ * written since the conflict was decided, what they wrote is one side of a conflict of its own.
  *
  * @param by who decides, for the record.
  * @returns the conflict as it is then.
@@ -42,9 +43,40 @@ export function resolveConflict(
   else writeAtCloud(commit, { entityType, entityId, kind: 'put', data: content, ...precondition });
 
   const resolution = manualResolution(conflict, decision, by);
+  if (!isThere && current !== undefined && current.seq > conflict.seq)
+    recordOverwritten(commit, current, resolution, by);
   if (isThere && isDecided(conflict, resolution, by)) return conflict;
   const seq = isThere ? (current?.seq ?? 0) : commit.head;
   return commit.keepConflict(withDecision(conflict, resolution, { by, atMs: commit.nowMs, seq }));
+}
+
+/** A decision of an old conflict has just taken the place of a version that nobody had in mind. */
+function recordOverwritten(
+  commit: Commit,
+  former: EntityVersion,
+  { resolvedData, metadata }: Resolution,
+  by: string,
+): void {
+  const now = commit.entity(entityKey(former));
+  if (now === undefined) return;
+  const { entityType, entityId } = former;
+  const reason = `${metadata.reason}, of an older conflict`;
+  commit.keepConflict({
+    id: commit.newConflictId(),
+    type: former.data === null || now.data === null ? 'delete-update' : 'update-update',
+    entityType,
+    entityId,
+    base: null,
+    local: { version: former.version, stamp: former.stamp, data: former.data },
+    remote: { version: now.version, stamp: now.stamp, data: now.data },
+    resolution: { winner: 'remote', resolvedData, metadata: { ...metadata, reason } },
+    decidedBy: by,
+    decidedAtMs: commit.nowMs,
+    status: 'resolved',
+    atMs: commit.nowMs,
+    seq: now.seq,
+    history: [],
+  });
 }
 
 /**
@@ -66,7 +98,8 @@ export function resolveLate(commit: Commit, id: string, output: unknown): void {
     const effect = { data: resolution.resolvedData, written, stamp: stampAfter(conflict, resolution.winner) };
     commit.put({ id: remote.version, entityType, entityId, stamp: remote.stamp }, current, effect, commit.cloudDot());
   }
-  commit.keepConflict(withDecision(conflict, resolution, { by: null, atMs: commit.nowMs, seq: commit.head }));
+  const seq = commit.entity(entityKey(conflict))?.seq ?? conflict.seq;
+  commit.keepConflict(withDecision(conflict, resolution, { by: null, atMs: commit.nowMs, seq }));
 }
 
 function checkPrecondition(current: EntityVersion | undefined, precondition: Precondition): void {

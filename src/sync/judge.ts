@@ -16,7 +16,7 @@ import { type ChangeResult, change as changeSchema, type IncomingBatch, isFinal 
 import { firstIssue } from '../protocol/parse.ts';
 import { contentProblem, type Refusal, recordProblem } from '../protocol/record.ts';
 import type { Commit } from './commit.ts';
-import { answeredByNode, askedConflict, askedOf, recordConflict, usable } from './conflict-record.ts';
+import { answeredByNode, askedConflict, askedOf, recordConflict, settledConflict, usable } from './conflict-record.ts';
 import { isForked, renamedTo, withChange, withRename, withVoid } from './node-record.ts';
 import type { NodeRecord } from './ports.ts';
 
@@ -69,13 +69,17 @@ export function decide(commit: Commit, change: Change, policy: Policy): ChangeRe
   const problem = data === undefined ? undefined : (recordProblem(data, policy) ?? checksumProblem(change, data));
   if (problem !== undefined) return commit.refuse(id, problem);
   const current = commit.entity(entityKey(change));
+  const settled = settledConflict(commit, change);
+  if (settled !== undefined) return { id, status: 'superseded', conflictId: settled.id };
   const outcome = outcomeOf(current, change, policy);
   switch (outcome.kind) {
     case 'advance':
       return advance(commit, change, current, outcome, policy);
     case 'no-op':
+      noteAnswer(commit, change, current);
       return { id, status: 'applied' };
     case 'agreement': {
+      noteAnswer(commit, change, current);
       if (outcome.winner === 'local') return { id, status: 'superseded' };
       const { data } = outcome.conflict.local;
       return overrule(commit, change, current, { data, written: outcome.written, stamp: change.stamp });
@@ -243,11 +247,16 @@ function advance(
   if (change.data === undefined && data !== null && checksumProblem(change, data)) return { id, status: 'needs-full' };
   const problem = data === null || data === change.data ? undefined : recordProblem(data, policy);
   if (problem !== undefined) return commit.refuse(id, problem);
-  const asked = askedConflict(commit, change);
   if (change.consistency === 'strong') return atOnce(commit, change, current, { data, written, stamp });
-  const { seq } = commit.put(change, current, { data, written, stamp }, id);
-  if (asked !== undefined) answeredByNode(commit, asked, change, data);
-  return { id, status: 'applied', seq };
+  const made = commit.put(change, current, { data, written, stamp }, id);
+  noteAnswer(commit, change, made);
+  return { id, status: 'applied', seq: made.seq };
+}
+
+/** A change may be the answer of the node that was asked; then the conflict is decided, by what is there now. */
+function noteAnswer(commit: Commit, change: Change, made: EntityVersion | undefined): void {
+  const asked = askedConflict(commit, change);
+  if (asked !== undefined) answeredByNode(commit, asked, change, made ?? { data: null, seq: asked.seq });
 }
 
 function checksumProblem(change: Change, data: JsonObject): Refusal | undefined {

@@ -7,6 +7,7 @@ import { CAPABILITIES, PROTOCOL_VERSION } from '../protocol/version.ts';
 import { backoffMs } from './backoff.ts';
 import { type LinkEvent, type LinkState, step } from './machine.ts';
 import type { NodeResolver } from './node-resolver.ts';
+import { leastOf, type Plan } from './plan.ts';
 import type { Clock, Entropy, Logger, Metered, Session, Upstream } from './ports.ts';
 import type { Replica } from './replica.ts';
 
@@ -20,8 +21,8 @@ export interface LinkOptions {
   readonly logger: Logger;
   /** Whether somebody uses this node, and so wants to be told of news. */
   readonly isLive: () => boolean;
-  /** Changes in a batch at most. */
-  readonly batchSize: () => number;
+  /** What goes over the link now, and how much of it at a time. */
+  readonly plan: () => Pick<Plan, 'strategy' | 'batchSize'>;
   /** Told of each state that the link goes into. It must not throw. */
   readonly onState?: ((state: LinkState) => void) | undefined;
   /** Told of each exchange that was answered: what waits is other than it was. It must not throw. */
@@ -196,7 +197,7 @@ export class Link {
         answer.results.some((result) => isFinal(result)) ||
         (confirmation?.changed ?? 0) > 0 ||
         batch.changes.length === 0;
-      if ((!replica.hasUnsent() && waiting.length === 0) || !moved) return true;
+      if ((!replica.hasUnsent(leastOf(this.#options.plan())) && waiting.length === 0) || !moved) return true;
       // What came in while the batch was away goes in the next one; a pause lets it come.
       await clock.sleep(0);
     }
@@ -217,8 +218,10 @@ export class Link {
     for (let renewals = 0; ; renewals += 1) {
       if (!this.#online) throw cutOff();
       const session = await this.#session(tally);
+      const plan = this.#options.plan();
       const bounds = {
-        maxChanges: Math.min(this.#options.batchSize(), session.maxBatchChanges),
+        least: leastOf(plan),
+        maxChanges: Math.min(plan.batchSize, session.maxBatchChanges),
         // The rest of the batch takes room too.
         maxBytes: Math.floor(session.maxBatchBytes * 0.9),
       };

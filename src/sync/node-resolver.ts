@@ -41,8 +41,9 @@ export class NodeResolver {
     const attempts = (change.resolves?.attempts ?? 0) + 1;
     if (output === undefined) replica.resolveConflict(change.id, { attempts: MAX_NODE_RESOLUTIONS });
     else {
-      const reason = output.metadata?.reason ?? 'the resolver decided';
-      replica.resolveConflict(change.id, { attempts, answer: { data: output.resolvedData, reason } });
+      const { reason = 'the resolver decided', ...metadata } = output.metadata ?? {};
+      const answer = { data: output.resolvedData, reason: reason.slice(0, LIMITS.reasonChars), metadata };
+      replica.resolveConflict(change.id, { attempts, answer });
     }
   }
 

@@ -76,24 +76,22 @@ export class OfflineQueue {
   }
 
   /**
-   * Changes of a status (undefined: all) in their order, behind the change `after`; at most `limit`, and no more than
-   * `LIMITS.listBytes` after the first.
+   * Changes of a status (undefined: all) in their order, behind the place `after`; at most `limit`, and no more than
+   * `LIMITS.listBytes` after the first. `next` is the place to go on behind, which stays when a change goes; null: these
+   * were the last.
    */
-  list(
-    status: QueueStatus | undefined,
-    after: string | undefined,
-    limit: number,
-  ): { items: QueuedChange[]; more: boolean } {
-    const from = after === undefined ? 0 : (this.#changes.get(after)?.order ?? 0);
+  list(status: QueueStatus | undefined, after: number, limit: number): { items: QueuedChange[]; next: number | null } {
     const rest = [...this.#changes.values()]
-      .filter((queued) => queued.order > from && (status === undefined || this.statusOf(queued) === status))
+      .filter((queued) => queued.order > after && (status === undefined || this.statusOf(queued) === status))
       .sort((a, b) => a.order - b.order);
     let bytes = 0;
     const end = rest.findIndex((queued, index) => {
       bytes += queued.bytes;
       return index === limit || (index > 0 && bytes > LIMITS.listBytes);
     });
-    return end === -1 ? { items: rest, more: false } : { items: rest.slice(0, end), more: true };
+    return end === -1
+      ? { items: rest, next: null }
+      : { items: rest.slice(0, end), next: rest[end - 1]?.order ?? after };
   }
 
   /** The changes of one entity, oldest first, dead ones left out. */
@@ -167,6 +165,15 @@ export class OfflineQueue {
     return false;
   }
 
+  /** When the oldest of what a batch could take was queued, ms since 1970; null: there is none. */
+  oldestUnsentMs(): number | null {
+    const first = PRIORITIES.flatMap((priority) => {
+      for (const { queuedAtMs } of this.#waitingOf(priority)) return [queuedAtMs];
+      return [];
+    });
+    return first.length === 0 ? null : Math.min(...first);
+  }
+
   /** Whether a change of the entity waits that is neither in the batch under way nor answered for good. */
   hasUnsettledOf(key: EntityKey): boolean {
     return this.of(key).some(({ change: { id } }) => !this.#inFlight.has(id) && this.#answered.get(id) !== true);
@@ -218,19 +225,23 @@ export class OfflineQueue {
   }
 
   *#candidates(least: Priority, nowMs: number): Generator<QueuedChange> {
-    for (const priority of PRIORITIES) yield* this.#waitingFrom(priority, nowMs - LIMITS.maxQueueAgeMs);
+    // What was queued by a clock that was far ahead has waited too: how long, nobody can tell.
+    const isOld = ({ queuedAtMs }: QueuedChange) => Math.abs(nowMs - queuedAtMs) >= LIMITS.maxQueueAgeMs;
     for (const priority of PRIORITIES) {
-      yield* this.#waitingFrom(priority, Number.POSITIVE_INFINITY);
+      for (const queued of this.#waitingOf(priority)) {
+        if (!isOld(queued)) break;
+        yield queued;
+      }
+    }
+    for (const priority of PRIORITIES) {
+      yield* this.#waitingOf(priority);
       if (priority === least) return;
     }
   }
 
-  /** Unsent changes of a priority, oldest first, up to the first that is younger. */
-  *#waitingFrom(priority: Priority, queuedUntilMs: number): Generator<QueuedChange> {
-    for (const queued of this.#waiting[priority].values()) {
-      if (queued.queuedAtMs > queuedUntilMs) return;
-      if (this.#isUnsent(queued)) yield queued;
-    }
+  /** Unsent changes of a priority, oldest first. */
+  *#waitingOf(priority: Priority): Generator<QueuedChange> {
+    for (const queued of this.#waiting[priority].values()) if (this.#isUnsent(queued)) yield queued;
   }
 
   #forget(queued: QueuedChange): void {

@@ -65,7 +65,7 @@ export function planFor(report: NetworkReport, quality: LinkQuality): Plan {
 }
 
 /** The least pressing priority that goes by a plan. */
-export function leastOf({ strategy }: Plan): Priority {
+export function leastOf({ strategy }: Pick<Plan, 'strategy'>): Priority {
   return strategy === 'critical' ? 'critical' : 'normal';
 }
 

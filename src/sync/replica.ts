@@ -73,8 +73,8 @@ export interface View {
 export interface BatchBounds {
   readonly maxChanges: number;
   readonly maxBytes: number;
-  /** The least pressing priority that may go; all, if left out. */
-  readonly least?: Priority | undefined;
+  /** The least pressing priority that may go. */
+  readonly least: Priority;
 }
 
 /** A change of this node, and what the cloud said of it. */
@@ -116,10 +116,12 @@ export class Replica {
   /** Up to where this replica has everything, as it was there, for the pull under way; 0: it can't be sure of anything. */
   #pullSince: number;
   #stagedPages = 0;
+  /** Where the cloud was when a pull from 0 began that is under way. */
+  #snapshotHead: number | undefined;
   /** What the cloud said at the handshake that it has of this node; true of the state at its head. */
   #reported: DotSet = EMPTY_DOT_SET;
   /** Counters whose change is under way without being queued; no void, until there is no answer. */
-  readonly #awaited = new Map<number, EntityKey>();
+  readonly #awaited = new Set<number>();
   /** Counters of strong writes that the cloud has, and that this replica does not show yet. */
   readonly #unshown = new Set<number>();
 
@@ -144,10 +146,7 @@ export class Replica {
     this.#pullSince = this.#pullFrom;
     for (const { batch, answer } of options.store.readStaged()) {
       if (this.#stagedPages === 0) this.#pullSince = batch.since ?? 0;
-      this.#stagedPages += 1;
-      this.#pullFrom = answer.cursor;
-      this.#queue.markAnswered(answer.results);
-      this.#noteUnshown(batch, answer);
+      this.#noteStaged(batch, answer);
     }
   }
 
@@ -196,15 +195,22 @@ export class Replica {
     return this.#queue.all();
   }
 
-  /** Whether there is something to send, of at least the given priority. */
-  hasUnsent(least: Priority = 'normal'): boolean {
+  /** Whether there is something to send, of at least the given priority or old enough. */
+  hasUnsent(least: Priority): boolean {
     return this.#queue.hasUnsent(least, this.nowMs()) || this.#voids().length > 0;
   }
 
+  /** How long until there is, ms; null: nothing waits. */
+  msUntilUnsent(least: Priority): number | null {
+    if (this.hasUnsent(least)) return 0;
+    const oldestMs = this.#queue.oldestUnsentMs();
+    return oldestMs === null ? null : Math.max(0, oldestMs + LIMITS.maxQueueAgeMs - this.nowMs());
+  }
+
   /** As {@link OfflineQueue.list}, each with its status. */
-  listQueue(status: QueueStatus | undefined, after: string | undefined, limit: number) {
-    const { items, more } = this.#queue.list(status, after, limit);
-    return { items: items.map((queued) => ({ ...queued, status: this.#queue.statusOf(queued) })), more };
+  listQueue(status: QueueStatus | undefined, after: number, limit: number) {
+    const { items, next } = this.#queue.list(status, after, limit);
+    return { items: items.map((queued) => ({ ...queued, status: this.#queue.statusOf(queued) })), next };
   }
 
   /** Whether a pull has begun and not reached the head. */
@@ -288,7 +294,7 @@ export class Replica {
     // The counter is spent before it is sent: after a crash it is void, and never stands for another change.
     this.#saveMeta({ counter });
     this.#took(change);
-    this.#awaited.set(counter, entityKey(write));
+    this.#awaited.add(counter);
     return change;
   }
 
@@ -398,7 +404,7 @@ export class Replica {
       maxBytes: strong.length === 0 ? bounds.maxBytes : bounds.maxBytes / 2,
     };
     const first = new Set(strong.map(entityKey));
-    const selected = this.#queue.select({ ...room, first, least: bounds.least ?? 'normal', nowMs: this.nowMs() });
+    const selected = this.#queue.select({ ...room, first, least: bounds.least, nowMs: this.nowMs() });
     this.#queue.markInFlight(selected.map(({ change }) => change.id));
     let left = bounds.maxBytes - selected.reduce((bytes, queued) => bytes + queued.bytes, 0);
     const waited: Change[] = [];
@@ -417,6 +423,7 @@ export class Replica {
       targetNodeId: CLOUD,
       cursor: this.#pullFrom,
       since: this.#pullSince,
+      ...(this.#pullSince === 0 && this.#snapshotHead !== undefined ? { snapshotHead: this.#snapshotHead } : {}),
       lastSyncTimestamp: Math.max(0, Math.floor(this.#meta.lastSyncMs)),
       changes: [...changes, ...waited],
       ...(voids.length === 0 ? {} : { void: voids }),
@@ -443,12 +450,17 @@ export class Replica {
     if (!answer.more) return this.#reachHead({ batch, answer }, askedAtMs);
     assert(answer.cursor > batch.cursor, 'a page that is not the last goes forward');
     this.#store.transaction(() => this.#store.writeStaged(this.#stagedPages, { batch, answer }));
+    this.#noteStaged(batch, answer);
+    this.#queue.markInFlight([]);
+    return undefined;
+  }
+
+  #noteStaged(batch: Batch, answer: BatchAnswer): void {
     this.#stagedPages += 1;
     this.#pullFrom = answer.cursor;
-    this.#queue.markInFlight([]);
+    if (batch.cursor === 0) this.#snapshotHead = entry(answer.vectorClock, CLOUD);
     this.#queue.markAnswered(answer.results);
     this.#noteUnshown(batch, answer);
-    return undefined;
   }
 
   /** A strong write that the cloud has is seen here at the head, and not before. */
@@ -466,13 +478,16 @@ export class Replica {
    */
   resolveConflict(
     id: string,
-    resolved: { attempts: number; answer?: { data: JsonObject | null; reason: string } | undefined },
+    resolved: {
+      attempts: number;
+      answer?: { data: JsonObject | null; reason: string; metadata: JsonObject } | undefined;
+    },
   ): void {
     const queued = this.#queue.get(id);
     if (queued === undefined) return;
     const { attempts, answer } = resolved;
     const conflictId = queued.change.resolves?.conflictId ?? '';
-    const resolves = { conflictId, attempts, reason: answer?.reason ?? '' };
+    const resolves = { conflictId, attempts, reason: answer?.reason ?? '', metadata: answer?.metadata };
     const { operation, data, operations, mergePatch, ...header } = queued.change;
     const base = merge(header.base, { [CLOUD]: this.#meta.cursor });
     const change: Change =
@@ -534,6 +549,7 @@ export class Replica {
     this.#queue.forgetAnswered();
     this.#unshown.clear();
     this.#reported = EMPTY_DOT_SET;
+    this.#snapshotHead = undefined;
     // A state that isn't the cloud's, or not all of it, is mended by reading all of it again.
     this.#pullFrom = head.readsAgain ? 0 : head.meta.cursor;
     this.#pullSince = this.#pullFrom;
@@ -731,6 +747,7 @@ export class Replica {
   #beginAnew(): void {
     this.#store.clearStaged();
     this.#stagedPages = 0;
+    this.#snapshotHead = undefined;
     this.#pullFrom = 0;
     this.#pullSince = 0;
     this.#queue.forgetAnswered();
@@ -857,26 +874,18 @@ export class Replica {
 
   #make(write: Write, content: ChangeContent, after: VectorClock, counter: number): Change {
     const now = this.nowMs();
-    const base = merge(after, { [CLOUD]: this.#meta.cursor, [this.nodeId]: counter - 1 });
+    const seen = { [CLOUD]: this.#meta.cursor, ...(counter > 1 ? { [this.nodeId]: counter - 1 } : {}) };
     return {
       id: formatDot({ node: this.nodeId, counter }),
       entityType: write.entityType,
       entityId: write.entityId,
       ...content,
-      base: this.#withoutAwaited(base, entityKey(write)),
+      base: merge(after, seen),
       stamp: stampOf(tick(this.#hlc, now), this.nodeId),
       timestamp: now,
       nodeId: this.nodeId,
       priority: write.priority ?? this.#policy(write).priority,
     };
-  }
-
-  /** A strong change that is under way shows nowhere yet: whoever writes its entity now has not seen it. */
-  #withoutAwaited(base: VectorClock, key: EntityKey): VectorClock {
-    const { [this.nodeId]: own = 0, ...others } = base;
-    let upTo = own;
-    for (const [counter, awaited] of this.#awaited) if (awaited === key) upTo = Math.min(upTo, counter - 1);
-    return upTo > 0 ? { ...others, [this.nodeId]: upTo } : others;
   }
 
   #took(change: Change): void {
@@ -891,7 +900,7 @@ export class Replica {
   /** Counters that were spent and stand for nothing that will be sent. */
   #voids(): (readonly [number, number])[] {
     const counters = Array.from(this.#queue.all(), ({ change }) => dotOf(change).counter);
-    return gaps(addAll(this.#meta.received, [...counters, ...this.#awaited.keys()]), this.#counter);
+    return gaps(addAll(this.#meta.received, [...counters, ...this.#awaited]), this.#counter);
   }
 
   #isSettled({ change, error }: QueuedChange): boolean {

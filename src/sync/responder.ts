@@ -159,10 +159,10 @@ export class Responder {
       if (batch.digest !== digestTotal(digestOf(made))) throw OTHER_RECORDS;
     }
     const types = narrowed<string>(session.filter, caller.readTypes);
+    const snapshotHead = batch.cursor === 0 ? commit.head : (batch.snapshotHead ?? 0);
     const page = readFeed(this.#store, commit.head, batch.cursor, batch.limit, (entity) => {
-      return (
-        !admits(types, entity.entityType) || isEcho(applied)(entity) || (batch.cursor === 0 && entity.data === null)
-      );
+      const isOldTombstone = entity.data === null && entity.seq <= snapshotHead;
+      return isOldTombstone || !admits(types, entity.entityType) || isEcho(applied)(entity);
     });
     const node = this.#seen(commit, batch.sourceNodeId);
     const answer: BatchAnswer = {

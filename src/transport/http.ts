@@ -5,10 +5,12 @@ import { LIMITS } from '../protocol/limits.ts';
 import { batchAnswer, connectAnswer, handshakeAnswer } from '../protocol/messages.ts';
 import { parseAnswer } from '../protocol/parse.ts';
 import type { Clock, Metered, Upstream } from '../sync/ports.ts';
+import type { Carrier } from '../sync/relay.ts';
+import type { Caller } from '../sync/responder.ts';
 import { within } from '../sync/within.ts';
 
 export interface HttpUpstreamOptions {
-  /** `https://host/v1`, without a slash at the end. */
+  /** Of the cloud, `https://host/v1`, or of a relay, `https://host/v1/edge/<node>`; without a slash at the end. */
   readonly url: string;
   /** Called before each request; it may cache. */
   readonly token: () => Promise<string>;
@@ -18,21 +20,42 @@ export interface HttpUpstreamOptions {
 
 /** A cloud elsewhere, over HTTP. `http.md`, section 5. */
 export function httpUpstream(options: HttpUpstreamOptions): Upstream {
+  const typed = async <T>(path: string, sessionId: string | undefined, message: object, schema: z.ZodType<T>) => {
+    const { json, ...bytes } = await post(options, path, sessionId, JSON.stringify(message));
+    return { value: parseAnswer(schema, json), ...bytes };
+  };
   return {
-    connect: (request) => post(options, 'sync/connect', undefined, request, connectAnswer),
-    handshake: (sessionId, request) => post(options, 'sync/handshake', sessionId, request, handshakeAnswer),
-    exchange: (sessionId, batch) => post(options, 'sync', sessionId, batch, batchAnswer),
+    connect: (request) => typed('connect', undefined, request, connectAnswer),
+    handshake: (sessionId, request) => typed('handshake', sessionId, request, handshakeAnswer),
+    exchange: (sessionId, batch) => typed('exchange', sessionId, batch, batchAnswer),
   };
 }
 
-async function post<T>(
+export interface HttpCarrierOptions extends Omit<HttpUpstreamOptions, 'token'> {
+  /** A token that allows what the caller may do, and no more. */
+  readonly tokenFor: (caller: Caller) => Promise<string>;
+}
+
+/** As {@link httpUpstream}, for the nodes below a relay. */
+export function httpCarrier({ tokenFor, ...options }: HttpCarrierOptions): Carrier {
+  const carry = async (path: string, sessionId: string | undefined, text: string, caller: Caller): Promise<string> => {
+    return (await post({ ...options, token: () => tokenFor(caller) }, path, sessionId, text)).text;
+  };
+  return {
+    connect: (request, caller) => carry('connect', undefined, request, caller),
+    handshake: (sessionId, request, caller) => carry('handshake', sessionId, request, caller),
+    exchange: (sessionId, batch, caller) => carry('exchange', sessionId, batch, caller),
+    disconnect: (sessionId, caller) => carry('disconnect', sessionId, '{}', caller),
+  };
+}
+
+async function post(
   { url, token, clock, fetch: send = fetch }: HttpUpstreamOptions,
   path: string,
   sessionId: string | undefined,
-  message: unknown,
-  schema: z.ZodType<T>,
-): Promise<Metered<T>> {
-  const { bytes, encoding } = encodeText(JSON.stringify(message));
+  message: string,
+): Promise<{ text: string; json: unknown } & Omit<Metered<unknown>, 'value'>> {
+  const { bytes, encoding } = encodeText(message);
   const headers = new Headers({ 'Content-Type': 'application/json', Authorization: `Bearer ${await token()}` });
   if (encoding !== 'identity') headers.set('Content-Encoding', encoding);
   if (sessionId !== undefined) headers.set('X-Session-Id', sessionId);
@@ -40,7 +63,7 @@ async function post<T>(
 
   const request = async () => {
     const { signal } = timeout;
-    const response = await send(`${url}/${path}`, { method: 'POST', headers, body: bytes, signal });
+    const response = await send(`${url}/sync/${path}`, { method: 'POST', headers, body: bytes, signal });
     const body = new Uint8Array(await response.arrayBuffer());
     return { response, text: decodeText(body, 'identity', LIMITS.exchangeAnswerBytes), bytesDown: body.byteLength };
   };
@@ -54,7 +77,7 @@ async function post<T>(
   const json = tryJson(text);
   // A page of something between here and the cloud, which says nothing of what the cloud did.
   if (json === undefined) throw new SyncError('cloud_unavailable', 'what answered is not the cloud');
-  return { value: parseAnswer(schema, json), bytesUp: bytes.byteLength, bytesDown };
+  return { text, json, bytesUp: bytes.byteLength, bytesDown };
 }
 
 async function unreachableAsError<T>(body: () => Promise<T>): Promise<T> {

@@ -6,20 +6,22 @@ import { batchAnswer, connectAnswer, handshakeAnswer } from '../protocol/message
 import { parseAnswer } from '../protocol/parse.ts';
 import { utf8Bytes } from '../protocol/record.ts';
 import type { Clock, Metered, Upstream } from '../sync/ports.ts';
+import type { Carrier } from '../sync/relay.ts';
+import type { Caller } from '../sync/responder.ts';
 import { within } from '../sync/within.ts';
 
 /** Who calls over RPC: an edge node of the same deployment, which can be poked in turn. */
-export interface RpcCaller {
+export interface RpcCaller extends Caller {
   readonly nodeId: NodeId;
-  readonly relay: boolean;
   readonly isEdge: true;
 }
 
 /** The sync protocol as methods of a Durable Object. Messages are JSON texts: what HTTP carries, without HTTP. */
 export interface SyncRpc {
-  syncConnect(request: string): Promise<Result<string>>;
-  syncHandshake(sessionId: string, request: string, caller: RpcCaller): Promise<Result<string>>;
-  syncExchange(sessionId: string, batch: string, caller: RpcCaller): Promise<Result<string>>;
+  syncConnect(request: string, caller: Caller): Promise<Result<string>>;
+  syncHandshake(sessionId: string, request: string, caller: Caller | RpcCaller): Promise<Result<string>>;
+  syncExchange(sessionId: string, batch: string, caller: Caller | RpcCaller): Promise<Result<string>>;
+  syncDisconnect(sessionId: string, caller: Caller): Promise<Result<string>>;
 }
 
 /** An edge node, as the cloud sees it. */
@@ -29,24 +31,36 @@ export interface PokeTarget {
 }
 
 /**
- * The cloud in the same deployment. What the object throws by a bug goes on as it is.
+ * The way to an object of the same deployment. What the object throws by a bug goes on as it is.
  *
  * @param getStub makes a new stub for each call: one that has thrown stays broken.
  */
+export function rpcCarrier(getStub: () => SyncRpc, clock: Clock): Carrier {
+  return {
+    connect: async (request, caller) => await call(clock, getStub().syncConnect(request, caller)),
+    handshake: async (sessionId, request, caller) =>
+      await call(clock, getStub().syncHandshake(sessionId, request, caller)),
+    exchange: async (sessionId, batch, caller) => await call(clock, getStub().syncExchange(sessionId, batch, caller)),
+    disconnect: async (sessionId, caller) => await call(clock, getStub().syncDisconnect(sessionId, caller)),
+  };
+}
+
+/** The cloud in the same deployment, for an edge node of it. */
 export function rpcUpstream(getStub: () => SyncRpc, nodeId: NodeId, clock: Clock): Upstream {
+  const carrier = rpcCarrier(getStub, clock);
   const caller: RpcCaller = { nodeId, relay: false, isEdge: true };
   return {
     connect: async (request) => {
       const text = JSON.stringify(request);
-      return metered(text, await call(clock, getStub().syncConnect(text)), connectAnswer);
+      return metered(text, await carrier.connect(text, caller), connectAnswer);
     },
     handshake: async (sessionId, request) => {
       const text = JSON.stringify(request);
-      return metered(text, await call(clock, getStub().syncHandshake(sessionId, text, caller)), handshakeAnswer);
+      return metered(text, await carrier.handshake(sessionId, text, caller), handshakeAnswer);
     },
     exchange: async (sessionId, batch) => {
       const text = JSON.stringify(batch);
-      return metered(text, await call(clock, getStub().syncExchange(sessionId, text, caller)), batchAnswer);
+      return metered(text, await carrier.exchange(sessionId, text, caller), batchAnswer);
     },
   };
 }

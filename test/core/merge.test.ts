@@ -12,6 +12,7 @@ import { isJsonObject, type JsonObject, type JsonValue } from '../../src/core/js
 import { fieldsAfter, MAX_MARKS, marksOf } from '../../src/core/marks.ts';
 import { baseOf, mergeUpdate } from '../../src/core/merge.ts';
 import { outcomeOf } from '../../src/core/outcome.ts';
+import type { Policy } from '../../src/core/policy.ts';
 import { versionAfter } from '../../src/core/version.ts';
 
 function made<T>(value: T | undefined): T {
@@ -21,7 +22,8 @@ function made<T>(value: T | undefined): T {
 
 const entityType = made(toEntityType('note'));
 const entityId = made(toEntityId('x'));
-const policy = definePolicies({ types: {}, default: { conflict: 'merge' } }).default;
+const policyOf = (options: Partial<Policy>): Policy => definePolicies({ types: {}, default: options }).default;
+const merging = policyOf({ conflict: 'merge' });
 const stampAt = (wallMs: number, node: string): Stamp =>
   formatStamp({ wallMs, counter: 0, node: made(toNodeId(node)) as NodeId });
 
@@ -38,14 +40,19 @@ interface Edit {
   readonly operations: readonly Operation[];
   readonly base?: Record<string, number>;
   readonly counter?: number;
+  readonly covers?: Change['covers'];
 }
 
 /** What the cloud has after edits that had all seen seq 1 and nothing else, in the order of their arrival. */
 function arrive(edits: readonly Edit[], start: EntityVersion = began()): EntityVersion {
-  return edits.reduce(take, start);
+  return edits.reduce((current, edit) => take(current, edit), start);
 }
 
-function take(current: EntityVersion, { node, at, operations, base = { cloud: 1 }, counter = 1 }: Edit): EntityVersion {
+function take(
+  current: EntityVersion,
+  { node, at, operations, base = { cloud: 1 }, counter = 1, covers }: Edit,
+  policy = merging,
+): EntityVersion {
   const applied = applyOperations(BASE, operations);
   if (!applied.ok) throw new Error(applied.detail);
   const change: Change = {
@@ -57,6 +64,7 @@ function take(current: EntityVersion, { node, at, operations, base = { cloud: 1 
     data: applied.data,
     operations,
     base,
+    covers,
     stamp: stampAt(at, node),
     timestamp: at,
   };
@@ -132,19 +140,19 @@ function withoutEmpty(value: JsonValue): JsonValue {
 }
 
 describe('whatever order updates arrive in', () => {
-  test('[R11] of two, each field ends with the later of what was given to it, or to what is above or below it', () => {
+  test('of two, each field ends with the later of what was given to it, or to what is above or below it', () => {
     fc.assert(fc.property(editsOf(setting, 2), expectOneState), { numRuns: 3_000 });
   });
 
-  test('[R11] of three, too, where no field is inside another', () => {
+  test('of three, too, where no field is inside another', () => {
     fc.assert(fc.property(editsOf(settingOf('a.x', 'a.y', 'a.z', 's', 'l'), 3), expectOneState), { numRuns: 3_000 });
   });
 
-  test('[R11] values and increments of two', () => {
+  test('values and increments of two', () => {
     fc.assert(fc.property(editsOf(fc.oneof(setting, counting), 2), expectOneState), { numRuns: 3_000 });
   });
 
-  test('[R15] increments come to the sum of all', () => {
+  test('increments come to the sum of all', () => {
     fc.assert(
       fc.property(editsOf(counting, 3), (edits) => {
         expectOneState(edits);
@@ -179,10 +187,18 @@ describe('whatever order updates arrive in', () => {
   });
 });
 
-describe('of two that had not seen each other', () => {
-  const set = (path: string, value: JsonValue): Operation => ({ op: 'set', path, value });
-  const one = (node: string, at: number, ...operations: Operation[]): Edit => ({ node, at, operations });
+const set = (path: string, value: JsonValue): Operation => ({ op: 'set', path, value });
+const increment = (path: string, value: number): Operation => ({ op: 'increment', path, value });
+const push = (path: string, value: JsonValue): Operation => ({ op: 'push', path, value });
+const one = (node: string, at: number, ...operations: Operation[]): Edit => ({ node, at, operations });
+/** What that node goes on to do, which has heard of nothing in between. */
+const next = (node: string, at: number, ...operations: Operation[]): Edit => ({
+  ...one(node, at, ...operations),
+  counter: 2,
+  base: { cloud: 1, [node]: 1 },
+});
 
+describe('of two that had not seen each other', () => {
   test('different fields both apply, nested ones too', () => {
     const { data } = arrive([one('p', 30, set('a.x', 7)), one('q', 20, set('a.y', 8), set('s', 'q'))]);
     expect(data).toEqual({ ...BASE, a: { x: 7, y: 8 }, s: 'q' });
@@ -207,6 +223,66 @@ describe('of two that had not seen each other', () => {
     const earlier = { ...one('p', 5, set('a.x', 9)), counter: 2, base: { cloud: 1, p: 1 } };
     expect(take(apart, earlier).data).toEqual({ ...BASE, a: { x: 9, y: 2 }, s: 'q' });
   });
+});
+
+describe('what two made together', () => {
+  test('a sum was seen by neither of those who added to it', () => {
+    const sum = arrive([one('p', 30, increment('n', 1)), one('q', 20, increment('n', 1))]);
+    expect(take(sum, next('q', 25, set('n', 5))).data?.['n']).toBe(12);
+    expect(take(sum, next('q', 35, set('n', 5))).data?.['n']).toBe(5);
+  });
+
+  test('a sum is as late as the latest that was added, whichever came first', () => {
+    for (const order of permutations([one('p', 30, increment('n', 1)), one('q', 10, increment('n', 1))])) {
+      expect(take(arrive(order), one('r', 20, set('n', 5))).data?.['n']).toBe(12);
+      expect(take(arrive(order), one('r', 40, set('n', 5))).data?.['n']).toBe(5);
+    }
+  });
+
+  test('a value that made way for a field inside it is as late as it was', () => {
+    const replaced = arrive([one('p', 10, set('b', 'p')), one('q', 30, set('b.k', 1))]);
+    expect(replaced.data?.['b']).toEqual({ k: 1 });
+    expect(take(replaced, one('r', 5, set('b', { z: 1 }))).data?.['b']).toEqual({ k: 1 });
+    expect(take(replaced, one('r', 20, set('b', { z: 1 }))).data?.['b']).toEqual({ z: 1, k: 1 });
+  });
+
+  test('an update of which nothing stays leaves the version as it is', () => {
+    const version = arrive([one('p', 30, set('s', 'p'))]);
+    expect(take(version, one('q', 20, set('s', 'q')))).toBe(version);
+  });
+});
+
+describe('after one record took the place of another, a merge', () => {
+  const lww = policyOf({ conflict: 'lww' });
+
+  test('finds that the writer of the record that stayed had not seen that', () => {
+    const decided = take(arrive([one('p', 20, set('s', 'p'))]), one('q', 30, set('s', 'q')), lww);
+    expect(decided.data?.['s']).toBe('q');
+    expect(take(decided, next('q', 25, set('s', 'again'))).data?.['s']).toBe('q');
+  });
+
+  test('finds no pushes in it, but an array that was given a value', () => {
+    const decided = take(arrive([one('p', 20, set('s', 'p'))]), one('q', 30, push('l', 3)), lww);
+    expect(decided.data).toEqual({ ...BASE, l: [1, 2, 3] });
+    expect(take(decided, one('r', 25, push('l', 4))).data?.['l']).toEqual([1, 2, 3]);
+  });
+
+  test('finds what a resolver made of two as late as the later of them', () => {
+    const custom = policyOf({
+      conflict: 'custom',
+      custom: () => ({ winner: 'merged', resolvedData: { ...BASE, s: 'both' } }),
+    });
+    const decided = take(arrive([one('p', 30, set('s', 'p'))]), one('q', 20, set('s', 'q')), custom);
+    expect(take(decided, one('r', 25, set('s', 'r'))).data?.['s']).toBe('both');
+    expect(take(decided, next('q', 29, set('s', 'again'))).data?.['s']).toBe('both');
+  });
+});
+
+test('a writer has seen what its change absorbed', () => {
+  const version = arrive([one('p', 30, set('s', 'p')), one('q', 40, set('n', 1))]);
+  const absorbing = { ...one('p', 20, set('s', 'again')), counter: 3, covers: [[1, 2]] } as const;
+  expect(take(version, absorbing).data).toMatchObject({ s: 'again', n: 1 });
+  expect(take(version, { ...absorbing, covers: [[2, 2]] }).data).toMatchObject({ s: 'p', n: 1 });
 });
 
 describe('a merge tells', () => {
@@ -247,7 +323,7 @@ describe('two whole records without a base', () => {
   test('[I1] keep what only one of them has; of what both have the later stays', () => {
     const create = (node: string, at: number, data: JsonObject, current: EntityVersion | undefined): EntityVersion => {
       const header = { id: `${node}:1`, nodeId: node, entityType, entityId, base: {}, timestamp: at };
-      const outcome = outcomeOf(current, { ...header, stamp: stampAt(at, node), operation: 'create', data }, policy);
+      const outcome = outcomeOf(current, { ...header, stamp: stampAt(at, node), operation: 'create', data }, merging);
       if (outcome.kind === 'advance')
         return { ...began(outcome.data ?? {}), version: `${node}:1`, stamp: stampAt(at, node) };
       if (outcome.kind !== 'resolved' || current === undefined) throw new Error(`unexpected: ${outcome.kind}`);
@@ -274,6 +350,22 @@ describe('marks', () => {
     const folded = { node: 'q', at: 5, operations: [{ op: 'set', path: 'f0', value: 'q' }] } as const;
     expect(take(version, folded).data?.['f0']).toBe(0);
     expect(take(version, { ...folded, base: { cloud: version.seq } }).data?.['f0']).toBe('q');
+  });
+
+  test('that became one were seen by none of their writers', () => {
+    const unseen = Array.from({ length: MAX_MARKS + 1 }, (_, i): Edit => {
+      return { ...one('p', 10, set(`f${i + 1}`, i)), counter: i + 1, base: { cloud: 1, p: i } };
+    });
+    const version = arrive([one('q', 50, set('f0', 'q')), ...unseen]);
+    const counter = MAX_MARKS + 2;
+    const later = { ...one('p', 20, set('f0', 'p')), counter, base: { cloud: 1, p: counter - 1 } };
+    expect(take(version, later).data?.['f0']).toBe('q');
+  });
+
+  test('tell increments from a field that was set as well', () => {
+    const version = arrive([one('p', 10, set('n', 5)), { ...next('p', 20, increment('n', 1)), base: { cloud: 2 } }]);
+    expect(fieldsAfter(version, 1)).toEqual({ operations: [set('n', 6)], kinds: {} });
+    expect(fieldsAfter(version, 2)).toEqual({ operations: [set('n', 6)], kinds: { n: 'add' } });
   });
 
   test('[I4] tell the fields that came after any seq', () => {

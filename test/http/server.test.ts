@@ -272,6 +272,48 @@ test('a node syncs with a cloud elsewhere, over HTTP, by the same protocol', asy
   }
 });
 
+test('nodes of one deployment are below a node of another, and others below them', async () => {
+  const state = mkdtempSync(path.join(tmpdir(), 'causeway-edge-'));
+  const url = `${server.url}/v1/edge/between`;
+  const edge = await startServer({ port: 0, persistTo: state, secret: SECRET, vars: { CLOUD_URL: url } });
+  try {
+    const headers = { Authorization: `Bearer ${admin}`, 'Content-Type': 'application/json' };
+    const at = async (method: string, target: string, body?: unknown, more: Record<string, string> = {}) => {
+      const init = {
+        method,
+        headers: { ...headers, ...more },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      };
+      const response = await fetch(`${edge.url}/v1/edge/distant/${target}`, init);
+      return { status: response.status, json: (await response.json()) as Record<string, unknown> };
+    };
+    await at('PUT', 'data/tree/leaf', { of: 'distant' });
+    expect((await at('POST', 'sync')).json).toMatchObject({ success: true, uploaded: 1 });
+    expect((await call('GET', 'data/tree/leaf')).json).toMatchObject({ data: { of: 'distant' }, version: 'distant:1' });
+
+    // Node below -> distant -> HTTP -> between -> cloud.
+    const connected = await at('POST', 'sync/connect', {
+      nodeId: 'below',
+      protocol: 1,
+      filter: { entityTypes: ['tree'] },
+    });
+    expect(connected.status).toBe(200);
+    const session = { 'X-Session-Id': String(connected.json['sessionId']) };
+    const batch = { batchId: 'b1', sourceNodeId: 'below', targetNodeId: 'cloud', cursor: 0, changes: [] };
+    const pulled = await at('POST', 'sync/exchange', batch, session);
+    expect(pulled.json['changes']).toMatchObject([{ entityId: 'leaf', data: { of: 'distant' } }]);
+
+    await call('PUT', 'edge/between/network', { online: false });
+    const refused = await at('POST', 'sync/exchange', { ...batch, batchId: 'b2' }, session);
+    expect(refused).toMatchObject({ status: 503, json: { code: 'cloud_unavailable' } });
+    await call('PUT', 'edge/between/network', { online: true });
+    expect((await at('POST', 'sync/disconnect', undefined, session)).status).toBe(200);
+  } finally {
+    await edge.stop();
+    rmSync(state, { recursive: true, force: true });
+  }
+});
+
 test('a conflict is found in the inbox, decided once more, and the decision reaches the nodes', async () => {
   await call('PUT', 'edge/h/network', { online: false });
   await call('PUT', 'edge/h/data/disputed/x', { by: 'h' });

@@ -1,6 +1,5 @@
 import { digestTotal } from '../../src/core/digest.ts';
 import type { EntityVersion } from '../../src/core/entity.ts';
-import { toNodeId } from '../../src/core/ids.ts';
 import { SyncError } from '../../src/protocol/errors.ts';
 import {
   type BatchAnswer,
@@ -24,7 +23,6 @@ import type { SimulatedD1 } from './d1.ts';
 import type { History } from './history.ts';
 import { HostClock } from './host-clock.ts';
 import { Life, storeOf } from './life.ts';
-import { named } from './names.ts';
 import type { Endpoint, Message } from './network.ts';
 import { policies } from './policies.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -79,7 +77,12 @@ export class CloudHost implements Endpoint {
     return this.#process?.life;
   }
 
-  receive(message: Message): string | undefined {
+  receive(message: Message, reply: (text: string) => void): void {
+    const answer = this.#answer(message);
+    if (answer !== undefined) reply(answer);
+  }
+
+  #answer(message: Message): string | undefined {
     const { life } = this.#process ?? {};
     if (this.#process === undefined || life === undefined) {
       return JSON.stringify({ ok: false, code: 'cloud_unavailable', detail: 'the cloud is down', details: {} });
@@ -113,8 +116,8 @@ export class CloudHost implements Endpoint {
     }
   }
 
-  #serve({ sender, method, sessionId, text }: Message, { responder }: Process): object {
-    const caller = { nodeId: named(toNodeId(sender)), relay: false };
+  #serve({ nodeId, method, sessionId, text }: Message, { responder }: Process): object {
+    const caller = { nodeId, relay: false };
     const json: unknown = JSON.parse(text);
     switch (method) {
       case 'connect':
@@ -129,9 +132,9 @@ export class CloudHost implements Endpoint {
   }
 
   /** A batch is committed, though its answer may have died with the process: then it is taken from the disk. */
-  #tell({ sender, text }: Message, headBefore: number, value?: object): void {
+  #tell({ nodeId, text }: Message, headBefore: number, value?: object): void {
     const taken = parseWith(batch, JSON.parse(text));
-    const kept = this.disk.readNode(named(toNodeId(sender)))?.answers.find(({ batchId }) => batchId === taken.batchId);
+    const kept = this.disk.readNode(nodeId)?.answers.find(({ batchId }) => batchId === taken.batchId);
     const answer = value === undefined ? kept?.answer : parseWith(batchAnswer, value);
     if (answer !== undefined) this.#options.onSequenced({ batch: taken, answer, headBefore });
   }

@@ -1,3 +1,4 @@
+import type { NodeId } from '../../src/core/ids.ts';
 import type { MessageFault } from './options.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Trace } from './trace.ts';
@@ -5,8 +6,10 @@ import type { Trace } from './trace.ts';
 /** One request, as a text, with what the credentials of its sender say. */
 export interface Message {
   readonly space: string;
-  /** Whose token it carries. */
+  /** Whose line it goes over. */
   readonly sender: string;
+  /** As whom it speaks, as its token says; not the sender, where that is a relay. */
+  readonly nodeId: NodeId;
   readonly method: 'connect' | 'handshake' | 'exchange';
   readonly sessionId: string;
   readonly text: string;
@@ -14,8 +17,8 @@ export interface Message {
 
 /** Whoever takes requests: a cloud, or a relay. */
 export interface Endpoint {
-  /** The answer's text, or undefined where nobody is there any more to give one. */
-  receive(message: Message): string | undefined;
+  /** Calls `reply` with the answer's text, now or later; never, where nobody is there any more to give one. */
+  receive(message: Message, reply: (text: string) => void): void;
 }
 
 export interface NetworkOptions {
@@ -48,9 +51,7 @@ export class Network {
   /** Sends a request to whoever stands above the node, and tells `onAnswer` of each answer that arrives. */
   request(message: Message, to: Endpoint, onAnswer: (text: string) => void): void {
     this.#send(message, 'up', () => {
-      const answer = to.receive(message);
-      if (answer === undefined) return;
-      this.#send(message, 'down', () => onAnswer(answer));
+      to.receive(message, (answer) => this.#send(message, 'down', () => onAnswer(answer)));
     });
   }
 

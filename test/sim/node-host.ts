@@ -3,20 +3,23 @@ import { EMPTY_DOT_SET, has } from '../../src/core/dot-set.ts';
 import type { NodeId } from '../../src/core/ids.ts';
 import { policyFor } from '../../src/core/policy.ts';
 import { merge, type VectorClock } from '../../src/core/vector-clock.ts';
+import { type Result, SyncError, toResult } from '../../src/protocol/errors.ts';
 import { MemoryReplicaStore } from '../../src/store/memory-replica-store.ts';
 import { Access } from '../../src/sync/access.ts';
 import { Link } from '../../src/sync/link.ts';
 import { NodeResolver } from '../../src/sync/node-resolver.ts';
 import { type NetworkReport, planFor, UNMEASURED } from '../../src/sync/plan.ts';
 import type { QueuedChange, ReplicaStore } from '../../src/sync/ports.ts';
+import { type Carrier, Relay } from '../../src/sync/relay.ts';
 import { Replica } from '../../src/sync/replica.ts';
+import { broken } from './cloud-host.ts';
 import { HostClock } from './host-clock.ts';
 import { Life, storeOf } from './life.ts';
-import type { Endpoint, Network } from './network.ts';
+import type { Endpoint, Message, Network } from './network.ts';
 import { policies } from './policies.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Trace } from './trace.ts';
-import { simulatedUpstream } from './upstream.ts';
+import { simulatedCarrier, simulatedUpstream } from './upstream.ts';
 
 export interface NodeHostOptions {
   readonly space: string;
@@ -30,6 +33,7 @@ export interface NodeHostOptions {
   readonly clockErrorMs: number;
   /** What stands between the replica and its disk; a planted bug, or nothing. */
   readonly wrapStore: (disk: ReplicaStore) => ReplicaStore;
+  readonly onFailure: (failure: unknown) => void;
 }
 
 /** What runs on a node between two crashes. */
@@ -38,6 +42,7 @@ export interface NodeProcess {
   readonly replica: Replica;
   readonly link: Link;
   readonly access: Access;
+  readonly relay: Relay;
 }
 
 /** What waits on a disk, or is dead there; what the cloud has stays in its row for a while, and is left out. */
@@ -49,7 +54,7 @@ export function queueOn(disk: ReplicaStore): QueuedChange[] {
 }
 
 /** The machine of one node: its disk and its clock outlive the processes. */
-export class NodeHost {
+export class NodeHost implements Endpoint {
   readonly space: string;
   readonly nodeId: NodeId;
   readonly clock: HostClock;
@@ -89,6 +94,24 @@ export class NodeHost {
     this.isTouched = true;
   }
 
+  /** It stands between another node and the cloud. */
+  receive(message: Message, reply: (text: string) => void): void {
+    const { relay, life } = this.process ?? {};
+    const serving = toResult(() => {
+      if (relay === undefined) throw new SyncError('cloud_unavailable', 'the relay is down');
+      return carriedBy(relay, message);
+    });
+    serving.then(
+      (result) => {
+        this.#options.trace.count(`relay: ${result.ok ? message.method : result.code}`);
+        if (life?.isOver !== true) reply(textOf(result));
+      },
+      (error: unknown) => {
+        if (life?.isOver !== true) this.#options.onFailure(broken('a relay', error));
+      },
+    );
+  }
+
   start(): void {
     if (this.process !== undefined) return;
     const { scheduler, trace, nodeId, space, wrapStore, batchSize } = this.#options;
@@ -105,20 +128,44 @@ export class NodeHost {
     });
     const clock = this.clock.of(life);
     const replica = new Replica({ store, nodeId, policies, clock });
+    const way = { ...this.#options, life };
     const link = new Link({
       replica,
-      upstream: simulatedUpstream({ ...this.#options, life }),
+      upstream: simulatedUpstream(way),
       resolver: new NodeResolver({ replica, policies, clock, resolverFor: (type) => policyFor(policies, type).onNode }),
       clock,
       entropy: { id: () => scheduler.random.name(), fraction: () => scheduler.random.fraction() },
       logger: { error: () => undefined },
       isLive: () => true,
-      batchSize: () => Math.min(batchSize, planFor(this.report, UNMEASURED).batchSize),
+      plan: () => {
+        const plan = planFor(this.report, UNMEASURED);
+        return { ...plan, batchSize: Math.min(batchSize, plan.batchSize) };
+      },
     });
     if (!this.isOnline) link.setOnline(false);
-    this.process = { life, replica, link, access: new Access(replica, link, clock) };
+    const relay = new Relay({ nodeId, above: simulatedCarrier(way), isOnline: () => link.online });
+    this.process = { life, replica, link, access: new Access(replica, link, clock), relay };
     this.isTouched = true;
   }
+}
+
+function carriedBy(relay: Carrier, { method, sessionId, text, nodeId }: Message): Promise<string> {
+  const caller = { nodeId, relay: false };
+  switch (method) {
+    case 'connect':
+      return relay.connect(text, caller);
+    case 'handshake':
+      return relay.handshake(sessionId, text, caller);
+    case 'exchange':
+      return relay.exchange(sessionId, text, caller);
+    default:
+      throw new Error(`invariant broken: no method ${String(method satisfies never)}`);
+  }
+}
+
+/** What it carries stays a text; only what is around it is made here. */
+function textOf(result: Result<string>): string {
+  return result.ok ? `{"ok":true,"value":${result.value}}` : JSON.stringify(result);
 }
 
 const DOWN_MS = 5_000;

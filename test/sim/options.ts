@@ -38,6 +38,8 @@ export interface Options {
   readonly d1Faults: Readonly<Record<D1Fault, number>>;
   /** Weights beside those of the actions. */
   readonly scriptedFaults: Readonly<Record<ScriptedFault, number>>;
+  /** Who stands above each node: the place of another one, before it, which relays, or null: the cloud. */
+  readonly above: readonly (number | null)[];
 }
 
 /**
@@ -49,8 +51,9 @@ export function chooseOptions(random: Random): Options {
     const chosen = names.map((name) => [name, random.chance(0.5) ? random.fraction() * most : 0] as const);
     return Object.fromEntries(chosen) as Record<Name, number>;
   };
+  const nodes = random.between(2, 8);
   return {
-    nodes: random.between(2, 8),
+    nodes,
     clients: random.between(2, 5),
     entities: random.between(1, 3),
     pageLimit: random.pick([undefined, 1, 2, 5]),
@@ -59,7 +62,16 @@ export function chooseOptions(random: Random): Options {
     messageFaults: of(MESSAGE_FAULTS, 0.3),
     d1Faults: of(D1_FAULTS, 0.5),
     scriptedFaults: of(SCRIPTED_FAULTS, 6),
+    above: chooseTree(random, nodes),
   };
+}
+
+/** In half of the runs all nodes are below the cloud; in the others any may be below one that comes before it. */
+function chooseTree(random: Random, nodes: number): (number | null)[] {
+  const isFlat = random.chance(0.5);
+  return Array.from({ length: nodes }, (_, place) =>
+    isFlat || place === 0 || random.chance(0.5) ? null : random.between(0, place - 1),
+  );
 }
 
 export function withoutFault(options: Options, fault: (typeof FAULTS)[number]): Options {

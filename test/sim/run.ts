@@ -29,6 +29,11 @@ export function planFor(seed: number, steps: number): Plan {
   return { seed, options, script };
 }
 
+/** The same plan with all nodes directly below the cloud. */
+export function flat(plan: Plan): Plan {
+  return { ...plan, options: { ...plan.options, above: [] } };
+}
+
 /** What is left of a plan that was shrunk: some of its steps, without some of its faults. */
 export function planOf(plan: Plan, kept: readonly number[], without: readonly string[]): Plan {
   const options = FAULTS.filter((fault) => without.includes(fault)).reduce(withoutFault, plan.options);

@@ -54,6 +54,7 @@ const MUST_HAPPEN = [
   ...['eventual write', 'strong write', 'applied', 'superseded', 'duplicate', 'rejected'].map(
     (one) => `outcome: ${one}`,
   ),
+  ...['connect', 'handshake', 'exchange', 'cloud_unavailable'].map((what) => `relay: ${what}`),
   ...['outcome_unknown', 'cloud_unavailable', 'causality_timeout', 'not_found'].map((code) => `outcome: ${code}`),
   ...['lww', 'merge', 'custom', 'manual'].map((rule) => `conflict: update-update ${rule}`),
   ...['lww', 'merge', 'rename'].map((rule) => `conflict: create-create ${rule}`),

@@ -1,8 +1,12 @@
+import { assert } from '../../src/core/assert.ts';
+import type { NodeId } from '../../src/core/ids.ts';
 import { fromResult, type Result, SyncError } from '../../src/protocol/errors.ts';
 import { LIMITS } from '../../src/protocol/limits.ts';
 import { batchAnswer, connectAnswer, handshakeAnswer } from '../../src/protocol/messages.ts';
 import { parseWith } from '../../src/protocol/parse.ts';
 import type { Metered, Upstream } from '../../src/sync/ports.ts';
+import type { Carrier } from '../../src/sync/relay.ts';
+import type { Caller } from '../../src/sync/responder.ts';
 import type { Life } from './life.ts';
 import type { Endpoint, Message, Network } from './network.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -12,7 +16,7 @@ export interface UpstreamOptions {
   readonly scheduler: Scheduler;
   readonly life: Life;
   readonly space: string;
-  readonly nodeId: string;
+  readonly nodeId: NodeId;
   /** Who is above the node when it sends. */
   readonly route: () => Endpoint;
   readonly pageLimit: number | undefined;
@@ -21,8 +25,10 @@ export interface UpstreamOptions {
 /** The protocol over the simulated network: texts, checked on arrival, and a timeout, as on every real way. */
 export function simulatedUpstream(options: UpstreamOptions): Upstream {
   const { space, nodeId, pageLimit } = options;
-  const call = (method: Message['method'], sessionId: string, request: object) =>
-    answerTo({ space, sender: nodeId, method, sessionId, text: JSON.stringify(request) }, options);
+  const call = async (method: Message['method'], sessionId: string, request: object): Promise<unknown> =>
+    JSON.parse(
+      await answerTo({ space, sender: nodeId, nodeId, method, sessionId, text: JSON.stringify(request) }, options),
+    );
   return {
     connect: async (request) => metered(parseWith(connectAnswer, await call('connect', '', request))),
     handshake: async (sessionId, request) =>
@@ -34,7 +40,22 @@ export function simulatedUpstream(options: UpstreamOptions): Upstream {
   };
 }
 
-function answerTo(message: Message, { network, scheduler, life, route }: UpstreamOptions): Promise<unknown> {
+/** The same way, for what a node carries for those below. */
+export function simulatedCarrier(options: UpstreamOptions): Carrier {
+  const { space, nodeId: sender } = options;
+  const carry = (method: Message['method'], sessionId: string, text: string, { nodeId }: Caller) => {
+    assert(nodeId !== undefined, 'in the simulator everybody speaks as a node');
+    return answerTo({ space, sender, nodeId, method, sessionId, text }, options);
+  };
+  return {
+    connect: (request, caller) => carry('connect', '', request, caller),
+    handshake: (sessionId, request, caller) => carry('handshake', sessionId, request, caller),
+    exchange: (sessionId, text, caller) => carry('exchange', sessionId, text, caller),
+    disconnect: () => Promise.reject(new Error('nobody disconnects in the simulator')),
+  };
+}
+
+function answerTo(message: Message, { network, scheduler, life, route }: UpstreamOptions): Promise<string> {
   return new Promise((resolve, reject) => {
     scheduler.after(LIMITS.exchangeTimeoutMs, () => {
       if (life.isOver) return;
@@ -44,7 +65,7 @@ function answerTo(message: Message, { network, scheduler, life, route }: Upstrea
       if (life.isOver) return;
       const result: Result<unknown> = JSON.parse(text);
       try {
-        resolve(fromResult(result));
+        resolve(JSON.stringify(fromResult(result)));
       } catch (error) {
         reject(error);
       }

@@ -94,7 +94,7 @@ export class World {
       onSequenced: (sequencing) => checks.sequenced(sequencing),
       onFailure: this.fail,
     });
-    const nodes = Array.from({ length: options.nodes }, (_, index) => {
+    const nodes: NodeHost[] = Array.from({ length: options.nodes }, (_, index): NodeHost => {
       const nodeId = named(toNodeId(`n${index + 1}`));
       return new NodeHost({
         space: name,
@@ -102,12 +102,13 @@ export class World {
         scheduler,
         trace,
         network,
-        route: () => this.#route(cloud, name, nodeId),
+        route: () => this.#route(nodes[options.above[index] ?? -1] ?? cloud, name, nodeId),
         batchSize: options.batchSize,
         // The last node reads slowly, whatever the others do.
         pageLimit: index === options.nodes - 1 ? 1 : options.pageLimit,
         clockErrorMs: scheduler.random.between(-CLOCK_ERROR_MS, CLOCK_ERROR_MS),
         wrapStore: this.#plant.replicaStore ?? ((disk) => disk),
+        onFailure: this.fail,
       });
     });
     const clients = Array.from({ length: options.clients }, (_, index) => new Client(`${name}/c${index + 1}`));
@@ -115,9 +116,9 @@ export class World {
     return { space, checks };
   }
 
-  /** Who is above a node. Today the cloud of its space; a relay would stand here. */
-  #route(cloud: Endpoint, space: string, nodeId: string): Endpoint {
-    return this.#plant.route?.(cloud, { space, nodeId }, this) ?? cloud;
+  /** Who is above a node: its cloud or a relay, or who stands there for a planted bug. */
+  #route(usual: Endpoint, space: string, nodeId: string): Endpoint {
+    return this.#plant.route?.(usual, { space, nodeId }, this) ?? usual;
   }
 }
 

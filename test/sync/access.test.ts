@@ -71,7 +71,7 @@ test('[I2] a strong write whose answer is lost is unknown; sent late, it takes n
   await a.link.sync();
   // Both counters are known to the cloud now, one by its change and one as void: a prefix without holes.
   expect(world.cloudStore.readNode(a.nodeId)?.received).toEqual({ upTo: 2, extra: [] });
-  expect(a.replica.hasUnsent()).toBe(false);
+  expect(a.replica.hasUnsent('normal')).toBe(false);
   await b.link.sync();
   expect(b.read('x')).toEqual({ value: 1 });
 });

@@ -167,29 +167,6 @@ describe('the digest of the records that deltas make', () => {
   });
 });
 
-test('a write beside a strong one of the same entity has not seen it', async () => {
-  const world = new World();
-  const a = new Node(world, 'a');
-  a.put('x', { n: 1, text: TEXT });
-  await a.link.sync();
-  a.beforeExchange = async () => {
-    a.beforeExchange = async () => undefined;
-    a.put('x', { n: 3, text: TEXT });
-    a.put('y', { n: 3 });
-  };
-  await a.access.writeStrong({ ...entity, kind: 'put', data: { n: 2, text: TEXT } }, {}, 1_000);
-  await a.link.sync();
-  const sent = a.exchanges.flatMap(({ batch }) => batch.changes);
-  const [besides, other] = ['a:3', 'a:4'].map((id) => sent.find((change) => change.id === id));
-  expect([besides?.base, other?.base]).toEqual([
-    { cloud: 1, a: 1 },
-    { cloud: 1, a: 3 },
-  ]);
-  expect(world.cloudStore.listConflicts({ status: 'all', after: '', limit: 9 })).toMatchObject([
-    { local: { data: { n: 2 } }, remote: { data: { n: 3 } } },
-  ]);
-});
-
 describe('half of a surrogate pair', () => {
   const half = { text: '\ud83d' };
 

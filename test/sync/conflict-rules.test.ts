@@ -1,8 +1,11 @@
 import { describe, expect, test } from 'vitest';
+import { entityKey } from '../../src/core/ids.ts';
+import type { JsonObject } from '../../src/core/json.ts';
 import type { Policy } from '../../src/core/policy.ts';
 import type { Resolver, ResolverInput } from '../../src/core/resolver.ts';
+import { resolveConflict } from '../../src/sync/inbox.ts';
 import { awaitResolution } from '../../src/sync/late-resolution.ts';
-import { Node, World } from './world.ts';
+import { entityId, made, Node, TYPE, World } from './world.ts';
 
 /** Two nodes that begin with the same record, and a third that only reads. */
 async function began(policy: Partial<Policy>) {
@@ -53,7 +56,7 @@ describe('merge', () => {
     ]);
   });
 
-  test('[R15] increments add up, pushes and pulls both apply, and the later of two values stays', async () => {
+  test('increments add up, pushes and pulls both apply, and the later of two values stays', async () => {
     const { world, a, b, c } = await began({ conflict: 'merge' });
     a.write('x', patch('increment', 'n', 1));
     a.write('x', patch('push', 'list', 2));
@@ -258,6 +261,93 @@ describe('custom', () => {
     expect(conflicts(world)).toMatchObject([{ status: 'open', remote: { version: 'b:1' } }]);
   });
 
+  test('[I1] what a node wrote stays in the record, however often its resolver gives way to others', async () => {
+    const { world, a, b } = await began({ conflict: 'custom', custom: 'node' });
+    let calls = 0;
+    b.resolve = async ({ local }) => {
+      calls += 1;
+      if (calls === 1) {
+        a.write('x', patch('set', 'n', 100));
+        await a.link.sync();
+      }
+      return { winner: 'local', resolvedData: local.data };
+    };
+    a.write('x', patch('set', 'n', 1));
+    b.write('x', patch('set', 'secret', 'of b'));
+    await syncAll(a, b);
+    expect(calls).toBe(2);
+    expect(a.read('x')).toMatchObject({ n: 100 });
+    expectAgreement(world, a, b);
+    expect(conflicts(world)).toMatchObject([
+      { status: 'resolved', local: { data: { n: 100 } }, remote: { version: 'b:1', data: { secret: 'of b' } } },
+    ]);
+  });
+
+  test('an answer that the record has already decides the conflict', async () => {
+    const { world, a, b } = await began({ conflict: 'custom', custom: 'node' });
+    b.resolve = async (conflict) => {
+      const answer = await sum(conflict);
+      a.put('x', answer.resolvedData as JsonObject);
+      await a.link.sync();
+      return answer;
+    };
+    a.write('x', patch('set', 'n', 1));
+    b.write('x', patch('set', 'n', 2));
+    await syncAll(a, b);
+    expect(a.read('x')?.['n']).toBe(3);
+    expectAgreement(world, a, b);
+    const { seq } = made(world.cloudStore.readEntity(entityKey({ entityType: TYPE, entityId: entityId('x') })));
+    expect(conflicts(world)).toMatchObject([{ status: 'resolved', seq, resolution: { resolvedData: { n: 3 } } }]);
+  });
+
+  test('where somebody decides before the node has answered, that stays', async () => {
+    const { world, a, b } = await began({ conflict: 'custom', custom: 'node' });
+    b.resolve = async (conflict) => {
+      const { id } = made(conflicts(world)[0]);
+      world.sequencer.commit((commit) => resolveConflict(commit, id, { winner: 'local' }, 'ann'));
+      return await sum(conflict);
+    };
+    a.write('x', patch('set', 'n', 1));
+    b.write('x', patch('set', 'n', 2));
+    await syncAll(a, b);
+    expect(a.read('x')?.['n']).toBe(1);
+    expectAgreement(world, a, b);
+    expect(conflicts(world)).toMatchObject([
+      { status: 'resolved', decidedBy: 'ann', resolution: { winner: 'local' }, remote: { data: { n: 2 } } },
+    ]);
+  });
+
+  test('what else a node says of its decision is kept, and of a long reason the beginning', async () => {
+    const metadata = { reason: 'r'.repeat(5_000), score: 5 };
+    const { world } = await bothWrite('node', ({ remote }) => ({
+      winner: 'remote',
+      resolvedData: remote.data,
+      metadata,
+    }));
+    expect(conflicts(world)).toMatchObject([
+      { status: 'resolved', resolution: { metadata: { reason: 'r'.repeat(1_024), score: 5, node: 'b' } } },
+    ]);
+  });
+
+  test.each(['local', 'remote', 'merged'] as const)(
+    'whose record it is says the record that a resolver gives, not that it calls it %s',
+    async (winner) => {
+      for (const isLate of [false, true]) {
+        for (const n of [1, 2, 55]) {
+          const answer: Resolver = ({ local }) => ({ winner, resolvedData: { ...local.data, n } });
+          const { world, a, b, c } = await bothWrite(isLate ? async (conflict) => answer(conflict) : answer);
+          for (const awaited of world.awaited) await awaitResolution(world.sequencer, awaited, world.clock);
+          await syncAll(a, b, c);
+          expect(c.read('x')?.['n']).toBe(n);
+          expectAgreement(world, a, b, c);
+          const { seq } = made(world.cloudStore.readEntity(entityKey({ entityType: TYPE, entityId: entityId('x') })));
+          const resolution = { winner: { 1: 'local', 2: 'remote', 55: 'merged' }[n], resolvedData: { n } };
+          expect(conflicts(world)).toMatchObject([{ status: 'resolved', seq, resolution }]);
+        }
+      }
+    },
+  );
+
   test.each<[string, Resolver | undefined]>([
     ['has no resolver', undefined],
     ['has one that throws', () => Promise.reject(new Error('not today'))],
@@ -270,6 +360,36 @@ describe('custom', () => {
 });
 
 describe('the feed with fields', () => {
+  test('[I4] who reads from the beginning gets no tombstones, but of what was there when it began', async () => {
+    const { world, a, b } = await began({});
+    for (const id of ['k', 'l', 'm', 'n', 'o']) a.put(id, { id });
+    await a.link.sync();
+    for (const id of ['k', 'm', 'o']) a.write(id, { kind: 'delete' });
+    await a.link.sync();
+    world.pageLimit = 1;
+    const reader = new Node(world, 'reader');
+    let pages = 0;
+    reader.beforeExchange = async () => {
+      pages += 1;
+      if (pages === 3) reader.fault = 'request-lost';
+    };
+    expect((await reader.link.sync()).summary.success).toBe(false);
+    // It has this one by now, and goes on where it was.
+    b.write('x', { kind: 'delete' });
+    await syncAll(b);
+    reader.restart();
+    await reader.link.sync();
+    const told = reader.exchanges.flatMap(({ answer }) => answer.changes);
+    expect(told.map(({ entityId: id, data }) => (data === undefined ? `no ${id}` : id))).toEqual([
+      'x',
+      'l',
+      'n',
+      'no x',
+    ]);
+    await syncAll(a);
+    expectAgreement(world, a, reader);
+  });
+
   test('[I4] a pull brings the fields that changed after the cursor, and not the record', async () => {
     const { a, b } = await began({});
     a.write('x', patch('set', 'n', 11));

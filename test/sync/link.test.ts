@@ -136,6 +136,8 @@ test('a node that never had everything has no staleness', async () => {
   expect(await a.access.satisfy(eventualRead)).toEqual({ source: 'edge', stalenessMs: 0 });
   world.nowMs += 7;
   expect(a.replica.stalenessMs()).toBe(7);
+  a.restart();
+  expect(a.replica.stalenessMs()).toBe(7);
 });
 
 describe('no wait goes on that nobody needs', () => {

@@ -271,7 +271,7 @@ describe('dead letters', () => {
   test('[I11] a change that is refused is dead, with its reason; the record is what it was without it', async () => {
     const { a, bad } = await strict();
     expect(a.list()).toEqual({ x: { n: 1 }, y: { n: 2 } });
-    const { items } = a.replica.listQueue('dead', undefined, 10);
+    const { items } = a.replica.listQueue('dead', 0, 10);
     expect(items).toMatchObject([{ change: { id: bad }, status: 'dead', error: { code: 'invalid_data' } }]);
   });
 
@@ -280,7 +280,7 @@ describe('dead letters', () => {
     const again = a.replica.retryDead(bad);
     expect(dotOf({ id: again }).counter).toBeGreaterThan(dotOf({ id: bad }).counter);
     await a.link.sync();
-    const { items } = a.replica.listQueue('dead', undefined, 10);
+    const { items } = a.replica.listQueue('dead', 0, 10);
     expect(items.map(({ change }) => change.id)).toEqual([again]);
     a.replica.retryDead(again, { mended: true });
     await a.link.sync();

@@ -1,7 +1,10 @@
 import { describe, expect, test } from 'vitest';
+import { formatStamp } from '../../src/core/hlc.ts';
+import { toNodeId } from '../../src/core/ids.ts';
+import { batch } from '../../src/protocol/messages.ts';
 import { backoffMs } from '../../src/sync/backoff.ts';
 import { type LinkEvent, type LinkState, step } from '../../src/sync/machine.ts';
-import { Node, World } from './world.ts';
+import { made, Node, TYPE, World } from './world.ts';
 
 describe('a node without its storage', () => {
   test('[I2] goes on behind the counters of its former life, also with what it wrote before it asked', async () => {
@@ -68,6 +71,64 @@ test('[I11] a change that the cloud refuses is dead at its node, and those behin
   ]);
 });
 
+describe('a change that absorbed earlier ones of its node', () => {
+  const nodeId = made(toNodeId('a'));
+  const caller = { nodeId, relay: false };
+
+  function session() {
+    const world = new World();
+    const { sessionId } = world.responder.connect({ nodeId, protocol: 1 });
+    const received = () => world.responder.handshake(sessionId, { vectorClock: {}, cursor: 0 }, caller).received;
+    const send = (batchId: string, ...changes: object[]) => {
+      const header = { batchId, sourceNodeId: 'a', targetNodeId: 'cloud', cursor: 0 };
+      return world.responder.exchange(sessionId, batch.parse({ ...header, changes }), caller).results;
+    };
+    return { world, received, send };
+  }
+
+  const change = (counter: number, covers?: [number, number][]) => ({
+    id: `a:${counter}`,
+    nodeId,
+    entityType: TYPE,
+    entityId: 'x',
+    operation: 'update',
+    data: { n: counter },
+    base: {},
+    covers,
+    stamp: formatStamp({ wallMs: 1_000 - counter, counter: 0, node: nodeId }),
+    timestamp: 1,
+  });
+
+  test('[I2] stands for them: they are received, and do nothing when they come late', () => {
+    const { world, received, send } = session();
+    const absorbing = change(6, [
+      [1, 2],
+      [4, 4],
+    ]);
+    expect(send('b1', absorbing)).toMatchObject([{ id: 'a:6', status: 'applied', seq: 1 }]);
+    expect(received()).toEqual({
+      upTo: 2,
+      extra: [
+        [4, 4],
+        [6, 6],
+      ],
+    });
+    const late = [change(1), change(2), change(4), change(6)];
+    expect(send('b2', ...late).map(({ status }) => status)).toEqual(late.map(() => 'duplicate'));
+    expect(world.sequencer.meta.seq).toBe(1);
+    expect(send('b3', { ...change(3), entityId: 'y' })).toMatchObject([{ status: 'applied', seq: 2 }]);
+    expect(received()).toEqual({ upTo: 4, extra: [[6, 6]] });
+  });
+
+  test('is no conflict with them, whatever its stamp', () => {
+    const { world, send } = session();
+    send('b1', change(1));
+    expect(send('b2', change(3, [[1, 2]]))).toEqual([{ id: 'a:3', status: 'applied', seq: 2 }]);
+    expect(send('b3', change(5, [[4, 4]]))).toMatchObject([{ status: 'superseded' }]);
+    expect(world.cloudStore.listConflicts({ status: 'all', after: '', limit: 10 })).toHaveLength(1);
+  });
+});
+
 test('[I4] pages become visible together, at the head', async () => {
   const world = new World();
   const a = new Node(world, 'a');
@@ -82,7 +143,7 @@ test('[I4] pages become visible together, at the head', async () => {
     world.nowMs,
   );
   for (let pages = 1; ; pages += 1) {
-    const batch = b.replica.nextBatch(`b${pages}`, { maxChanges: 3, maxBytes: 1e6 }, []);
+    const batch = b.replica.nextBatch(`b${pages}`, { least: 'normal', maxChanges: 3, maxBytes: 1e6 }, []);
     const answer = world.responder.exchange(
       session.sessionId,
       { ...batch, limit: 2, changes: [], void: undefined },

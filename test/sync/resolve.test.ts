@@ -245,6 +245,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 test('[I3] decisions among writes and syncs: each does what it says or nothing, and all replicas end as one', async () => {
   // How often there was something to decide: a test whose stories have no conflicts would show nothing.
   let decisions = 0;
+  let overwrites = 0;
   const story = fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 60, size: 'max' }), async (steps) => {
     const world = new World();
     const nodes = [new Node(world, 'a'), new Node(world, 'b', 20_000)];
@@ -291,7 +292,20 @@ test('[I3] decisions among writes and syncs: each does what it says or nothing, 
         } else {
           const past = { resolution: before.resolution, atMs: before.decidedAtMs, by: before.decidedBy };
           expect(after.history).toEqual([...before.history, past].slice(-LIMITS.pastDecisions));
-          expect(after).toMatchObject({ status: 'resolved', decidedBy: one.by, revision: conflictRevision + 1 });
+          // What others wrote since the conflict was decided is one side of a conflict of its own.
+          const overwritten = hadIt || current === undefined || current.seq <= before.seq ? undefined : current;
+          const revision = conflictRevision + (overwritten === undefined ? 1 : 2);
+          expect(after).toMatchObject({ status: 'resolved', decidedBy: one.by, revision });
+          if (overwritten !== undefined) {
+            overwrites += 1;
+            expect(conflictsOf(world).find((other) => other.revision === revision - 1)).toMatchObject({
+              local: { version: overwritten.version, data: overwritten.data },
+              remote: { data: wanted },
+              resolution: { winner: 'remote', resolvedData: wanted },
+              status: 'resolved',
+              decidedBy: one.by,
+            });
+          }
         }
       }
       // Whoever had followed to the revision before gets all that was written since, and the head is the last one's.
@@ -306,4 +320,5 @@ test('[I3] decisions among writes and syncs: each does what it says or nothing, 
   });
   await fc.assert(story, { numRuns: 100 });
   expect(decisions).toBeGreaterThan(100);
+  expect(overwrites).toBeGreaterThan(10);
 });

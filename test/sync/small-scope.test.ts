@@ -114,7 +114,7 @@ function* stories(): Generator<Omit<Story, 'arrivesFirst'>> {
   }
 }
 
-test('[R11] [I1] [I3] every pair of writes, in every order, on every beginning, under every rule', {
+test('[I1] [I3] every pair of writes, in every order, on every beginning, under every rule', {
   timeout: 120_000,
 }, async () => {
   let played = 0;

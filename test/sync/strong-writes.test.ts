@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { entityKey } from '../../src/core/ids.ts';
 import type { JsonObject } from '../../src/core/json.ts';
 import { CONFLICT_RULES, CREATE_RULES, DELETE_RULES, type Policy } from '../../src/core/policy.ts';
+import { LIMITS } from '../../src/protocol/limits.ts';
 import { writeAtCloud } from '../../src/sync/cloud-write.ts';
 import type { WriteContent } from '../../src/sync/write.ts';
 import { entityId, Node, TYPE, World } from './world.ts';
@@ -194,4 +195,65 @@ test('strong writes that wait together, and are more than a batch takes, are all
   const text = 'v'.repeat(250_000);
   const large = await Promise.all(Array.from({ length: 5 }, (_, index) => strong(`large${index}`, { text })));
   expect(large.map(({ created }) => created)).toEqual(large.map(() => true));
+});
+
+describe('what is written while nobody knows what became of a strong write', () => {
+  const address = { entityType: TYPE, entityId: entityId('x') };
+  const listed = (world: World) => world.cloudStore.listConflicts({ status: 'all', after: '', limit: 9 });
+
+  test('has not seen it while it is under way', async () => {
+    const world = new World();
+    const a = new Node(world, 'a');
+    a.put('x', { n: 1 });
+    await a.link.sync();
+    a.beforeExchange = async () => {
+      a.beforeExchange = async () => undefined;
+      a.put('x', { n: 3 });
+    };
+    await a.access.writeStrong({ ...address, kind: 'put', data: { n: 2 } }, {}, 1_000);
+    await a.link.sync();
+    expect(listed(world)).toMatchObject([{ local: { data: { n: 2 } }, remote: { data: { n: 3 } } }]);
+  });
+
+  test('[I1] has not seen it until its answer, or that there is none, is known', async () => {
+    const world = new World();
+    const a = new Node(world, 'a', -3_600_000);
+    a.put('x', { n: 1 });
+    a.fault = 'answer-lost';
+    await expect(a.access.writeStrong({ ...address, kind: 'delete' }, {}, 1_000)).rejects.toMatchObject({
+      code: 'outcome_unknown',
+    });
+    a.restart();
+    a.put('x', { n: 2 });
+    expect((await a.link.sync()).summary).toMatchObject({ success: true, rejected: 0 });
+    expect(listed(world)).toMatchObject([{ local: { data: null }, remote: { data: { n: 2 } } }]);
+    expect(a.read('x')).toBeUndefined();
+  });
+
+  test('has seen what its node wrote before, with or without it', async () => {
+    const world = new World({ policy: { conflict: 'manual', coalesce: false } });
+    const a = new Node(world, 'a');
+    a.put('x', { n: 1 });
+    await a.link.sync();
+    a.fault = 'request-lost';
+    await expect(a.access.writeStrong({ ...address, kind: 'put', data: { n: 2 } }, {}, 1)).rejects.toThrow();
+    a.put('x', { n: 3 });
+    a.put('x', { n: 4 });
+    await a.link.sync();
+    expect(listed(world)).toEqual([]);
+    expect(a.read('x')).toEqual({ n: 4 });
+  });
+});
+
+test('[I11] of strong writes that got no answer a batch tells as many as one may', () => {
+  const world = new World({ policy: { coalesce: false } });
+  const a = new Node(world, 'a');
+  const write = { entityType: TYPE, entityId: entityId('x'), kind: 'put', data: {} } as const;
+  for (let index = 0; index < LIMITS.intervals + 50; index += 1) {
+    a.replica.endStrong(a.replica.beginStrong(write, {}));
+    // So no two counters without a change are in a row.
+    a.put('y', { index });
+  }
+  const { void: told } = a.replica.nextBatch('b', { least: 'normal', maxChanges: 1, maxBytes: 1_000 }, []);
+  expect(told).toHaveLength(LIMITS.intervals);
 });

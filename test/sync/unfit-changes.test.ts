@@ -23,7 +23,7 @@ function session() {
     const text = `{"batchId":"${batchId}","sourceNodeId":"a","targetNodeId":"cloud","cursor":0,"changes":[${changes.join()}]}`;
     return responder.exchange(sessionId, batchSchema.parse(JSON.parse(text)), caller);
   };
-  return { world, failures, send };
+  return { world, sequencer, failures, send };
 }
 
 /** The text of an update, with a content that is a text too. */
@@ -86,6 +86,12 @@ describe('[I11] a change whose content can not be taken in is refused alone', ()
     const [result] = send('b1', changeText(1, '"data":{}', 'not/a/name')).results;
     expect(result).toMatchObject({ status: 'rejected', code: 'bad_name', detail: expect.stringContaining('entityId') });
   });
+
+  test('what is missing is said of the operation that was meant', () => {
+    const { send } = session();
+    const [result] = send('b1', changeText(1, '"other":1')).results;
+    expect(result?.detail).toMatch(/^the change is malformed: data: /);
+  });
 });
 
 describe('[I11] a change that this program fails at is refused alone', () => {
@@ -111,6 +117,19 @@ describe('[I11] a change that this program fails at is refused alone', () => {
     ]);
     expect(store.readNode(nodeId)?.received).toEqual({ upTo: 3, extra: [] });
     expect(send('b2', ...changes).results[1]).toMatchObject({ status: 'rejected', code: 'internal' });
+  });
+
+  test('nor has what it had counted already', () => {
+    const { world, sequencer, send } = session();
+    const { cloudStore: store } = world;
+    const write = { entityType: TYPE, entityId: entityId('e2'), kind: 'put', data: {} } as const;
+    sequencer.commit((commit) => writeAtCloud(commit, write));
+    store.writeConflict = () => {
+      throw new RangeError('a bug');
+    };
+    const changes = [2, 3].map((counter) => changeText(counter, `"data":{"n":${counter}}`));
+    expect(send('b1', ...changes).results).toMatchObject([{ code: 'internal' }, { status: 'applied', seq: 2 }]);
+    expect(sequencer.meta).toMatchObject({ seq: 2, conflicts: 0, conflictRevision: 0 });
   });
 
   test('but a batch with a copy of another node’s dot is refused whole', () => {

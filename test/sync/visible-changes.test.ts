@@ -25,7 +25,9 @@ const POLICIES = [{ conflict: 'lww' }, { conflict: 'merge' }, { conflict: 'manua
 
 function pair(...args: ConstructorParameters<typeof World>) {
   const world = new World(...args);
-  return { world, a: new Node(world, 'a'), b: new Node(world, 'b') };
+  const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
+  for (const node of [a, b]) node.watches = () => true;
+  return { world, a, b };
 }
 
 test('a write is told once, when it is made, and not again when the cloud confirms it', async () => {

@@ -44,6 +44,12 @@ export type Call = 'connect' | 'handshake' | 'exchange';
 
 export const TYPE: EntityType = entityType('note');
 
+interface WorldOptions {
+  readonly policy?: Partial<Policy>;
+  readonly types?: Readonly<Record<string, Partial<Policy>>>;
+  readonly cloudPolicies?: Policies;
+}
+
 /** One cloud in memory, production code as its nodes are; time stands still unless told. */
 export class World {
   nowMs = 1_000_000_000_000;
@@ -65,9 +71,14 @@ export class World {
   #nextWait = 0;
   readonly policies: Policies;
 
-  /** @param options `policy`: of every type, here and in the cloud; `cloudPolicies`: where the cloud has others. */
-  constructor({ policy = {}, cloudPolicies }: { policy?: Partial<Policy>; cloudPolicies?: Policies } = {}) {
-    this.policies = { types: {}, default: { ...definePolicies({ types: {} }).default, ...policy } };
+  /**
+   * @param options `policy`: of every type, here and in the cloud, but for `types`, which have their own;
+   *   `cloudPolicies`: where the cloud has others.
+   */
+  constructor({ policy = {}, types = {}, cloudPolicies }: WorldOptions = {}) {
+    const plain = definePolicies({ types: {} }).default;
+    const named = Object.entries(types).map(([entry, own]) => [entry, { ...plain, ...own, entry }]);
+    this.policies = { types: Object.fromEntries(named), default: { ...plain, ...policy } };
     this.cloudPolicies = cloudPolicies ?? this.policies;
     let ids = 0;
     this.entropy = {
@@ -141,7 +152,7 @@ export class Node {
   /** What was logged: nothing, where nothing is wrong. */
   readonly errors: Record<string, unknown>[] = [];
   /** Of which types visible changes are told. */
-  watches: (entityType: EntityType) => boolean = () => true;
+  watches: (entityType: EntityType) => boolean = () => false;
   /** The visible changes that were told, and the states that the link was said to go through. */
   readonly seen: VisibleChange[] = [];
   readonly states: LinkState[] = [];
@@ -174,7 +185,7 @@ export class Node {
       entropy,
       logger: { error: (event, fields) => this.errors.push({ event, ...fields }) },
       isLive: () => false,
-      batchSize: () => 3,
+      plan: () => ({ strategy: 'full', batchSize: 3 }),
       onState: (state) => this.states.push(state),
     });
     this.access = new Access(this.replica, this.link, clock);

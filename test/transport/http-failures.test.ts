@@ -103,7 +103,7 @@ test('a request carries the token, the session, and its message, compressed wher
   expect(large.bytesUp).toBeLessThan(500);
 
   const [first, second] = asked;
-  expect(first?.url).toBe('https://cloud.example/v1/sync');
+  expect(first?.url).toBe('https://cloud.example/v1/sync/exchange');
   expect(first?.method).toBe('POST');
   for (const request of asked) {
     expect(request.headers.get('Authorization')).toBe('Bearer a.bearer.token');

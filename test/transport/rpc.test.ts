@@ -21,7 +21,7 @@ function upstreamOf(syncConnect: SyncRpc['syncConnect'], isPatient = true) {
       return never();
     },
   };
-  const stub: SyncRpc = { syncConnect, syncHandshake: never, syncExchange: never };
+  const stub: SyncRpc = { syncConnect, syncHandshake: never, syncExchange: never, syncDisconnect: never };
   return { upstream: rpcUpstream(() => stub, nodeId, clock), waits };
 }
 

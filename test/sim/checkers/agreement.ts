@@ -12,7 +12,7 @@ export function unrest({ nodes, history, d1, cloud }: Space): string | undefined
     if (process === undefined) return `${nodeId} is down`;
     const { dead, total } = process.replica.queueStats();
     if (total > dead) return `${total - dead} changes wait at ${nodeId}`;
-    if (process.replica.hasUnsent()) return `${nodeId} has voids to tell`;
+    if (process.replica.hasUnsent('normal')) return `${nodeId} has voids to tell`;
     if (process.replica.meta.cursor !== history.head) return `${nodeId} is behind`;
   }
   const isUpToDate = d1.position.seq === history.head && d1.position.conflictRevision === revisionOf(cloud);

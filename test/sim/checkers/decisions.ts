@@ -8,6 +8,7 @@ import type { Op } from '../op.ts';
 import { policies } from '../policies.ts';
 import type { Space } from '../space.ts';
 import { require, Violation } from '../violation.ts';
+import { Fields } from './fields.ts';
 import { checkLosses } from './losses.ts';
 import { checkSight } from './sight.ts';
 
@@ -17,6 +18,7 @@ import { checkSight } from './sight.ts';
  */
 export class Decisions {
   readonly #space: () => Space;
+  readonly #fields: Fields;
   readonly #decided = new Set<string>();
   /** What has to be sent once more. */
   readonly #deferred = new Set<string>();
@@ -24,6 +26,7 @@ export class Decisions {
 
   constructor(space: () => Space) {
     this.#space = space;
+    this.#fields = new Fields(space);
   }
 
   sequenced({ batch, answer, headBefore }: Sequencing): void {
@@ -75,9 +78,11 @@ export class Decisions {
     op.fate = { status: result.status, seq: result.seq, position: result.seq ?? head };
     if (result.seq !== undefined) ops.nameVersion(result.version ?? change.id, op);
     if (result.status === 'rejected') return;
-    const meant = history.at(meantKey(change, result), head);
+    const key = meantKey(change, result);
+    const meant = history.at(key, head);
     checkLosses(change, result, head, space);
     checkSight(change, op, result, meant, space);
+    this.#fields.decided(change, op, result, key, meant);
   }
 
   /** What was never there is a duplicate only where it is void; and what is void was never acknowledged. */

@@ -42,10 +42,14 @@ export function checkLosses(
   }
 }
 
-function checkRecord(change: Change, { id, remote, local }: ConflictRecord, before: EntityVersion | undefined): void {
+function checkRecord(change: Change, record: ConflictRecord, before: EntityVersion | undefined): void {
+  const { id, remote, local, decidedBy } = record;
+  // An answer of the node that was asked: the record keeps what somebody wrote there, and goes by who has decided since.
+  const isAnswer = change.resolves?.conflictId === id;
+  if (isAnswer && decidedBy !== null) return;
   const isOfBoth = remote.version === change.id && local.version === before?.version;
   require(isOfBoth, 'I1', () => `${change.id} met ${before?.version}, and the record ${id} is of others`);
-  const hasMine = change.data === undefined || jsonEqual(remote.data, change.data);
+  const hasMine = isAnswer || change.data === undefined || jsonEqual(remote.data, change.data);
   const hasTheirs = jsonEqual(local.data, before?.data ?? null);
   require(hasMine && hasTheirs, 'I1', () => `the record ${id} has not what ${change.id} and the other wrote`);
 }

@@ -2,10 +2,8 @@ import type { Change } from '../../../src/core/change.ts';
 import type { EntityVersion } from '../../../src/core/entity.ts';
 import { entityKey } from '../../../src/core/ids.ts';
 import { jsonEqual } from '../../../src/core/json.ts';
-import { policyFor } from '../../../src/core/policy.ts';
 import type { ChangeResult } from '../../../src/protocol/messages.ts';
 import type { Op } from '../op.ts';
-import { policies } from '../policies.ts';
 import type { Space } from '../space.ts';
 import { Violation } from '../violation.ts';
 
@@ -28,7 +26,6 @@ export function checkSight(
   if (hasSeen(op, before, author)) return;
 
   const isDeleted = before.data === null;
-  if (!isDeleted && policyFor(policies, change.entityType).conflict === 'merge') return;
   const rule = isDeleted ? 'I12' : 'I1';
   const detail = isDeleted
     ? `${change.id} brought ${entityKey(change)} back, without having seen ${before.version}`
@@ -43,16 +40,20 @@ function meansWhatItMeets({ consistency, operations, mergePatch, resolves }: Cha
 }
 
 function hasSeen(op: Op, version: EntityVersion, author: Op): boolean {
-  if (op.past.cloud >= version.seq) return true;
   // What a conflict made is nobody's own.
-  if (version.version.startsWith('cloud:')) return false;
-  if (op.past.shown.has(author)) return true;
+  const isShared = version.version.startsWith('cloud:');
+  return op.past.cloud >= version.seq || (!isShared && knows(op, author));
+}
+
+/** Whether a writer had seen a write that the cloud has not, or, if it is given, has as of `seq`. */
+export function knows(op: Op, other: Op, seq = Number.POSITIVE_INFINITY): boolean {
+  if (op.past.cloud >= seq || op.past.shown.has(other)) return true;
   // A node shows what waits in its queue.
-  return author.stamp !== undefined && author.nodeId === op.nodeId && author.disk === op.disk;
+  return other.stamp !== undefined && other.nodeId === op.nodeId && other.disk === op.disk;
 }
 
 /** Whether it is, or saw something, of the node that wrote the other, from before or after that node lost its disk. */
-function knowsOtherLife({ nodeId, disk, past }: Op, author: Op): boolean {
+export function knowsOtherLife({ nodeId, disk, past }: Op, author: Op): boolean {
   const isOtherLife = (seen: Pick<Op, 'nodeId' | 'disk'>) => {
     return seen.nodeId === author.nodeId && seen.disk !== author.disk;
   };

@@ -14,35 +14,38 @@ export const toOtherSpace: Route = (usual, { space, nodeId }, { spaces }) => {
 export const takingRetriesForNew: Route = oneForEach((usual) => {
   const seen = new Set<string>();
   return {
-    receive: (message) => {
+    receive: (message, reply) => {
       const isAgain = message.method === 'exchange' && seen.has(message.text);
       seen.add(message.text);
-      return usual.receive(isAgain ? asNew(message) : message);
+      usual.receive(isAgain ? asNew(message) : message, reply);
     },
   };
 });
 
 /** The cloud says that it has all that it is asked for. */
 export const claimingToHaveAll: Route = oneForEach((usual) => ({
-  receive: (message) => usual.receive(message)?.replace('"covered":false', '"covered":true'),
+  receive: (message, reply) =>
+    usual.receive(message, (answer) => reply(answer.replace('"covered":false', '"covered":true'))),
 }));
 
 /** The cloud says every other time that there is nothing new, at first. */
 export const hidingNews: Route = oneForEach((usual) => {
   let reads = 0;
   return {
-    receive: (message) => {
-      const answer = usual.receive(message);
-      const batch = message.method === 'exchange' ? JSON.parse(message.text) : undefined;
-      const isPlainRead = batch?.changes.length === 0 && batch.since === batch.cursor;
-      if (!isPlainRead || !answer?.startsWith('{"ok":true')) return answer;
-      reads += 1;
-      if (reads % 2 === 0 || reads > HIDDEN_READS) return answer;
-      const { digest: _, ...value } = JSON.parse(answer).value;
-      return JSON.stringify({ ok: true, value: { ...value, changes: [], cursor: batch.cursor, more: false } });
-    },
+    receive: (message, reply) =>
+      usual.receive(message, (answer) => {
+        const batch = message.method === 'exchange' ? JSON.parse(message.text) : undefined;
+        const isPlainRead = batch?.changes.length === 0 && batch.since === batch.cursor;
+        const isHidden = isPlainRead && answer.startsWith('{"ok":true') && reads++ % 2 === 0 && reads <= HIDDEN_READS;
+        reply(isHidden ? withoutNews(answer, batch.cursor) : answer);
+      }),
   };
 });
+
+function withoutNews(answer: string, cursor: number): string {
+  const { digest: _, ...value } = JSON.parse(answer).value;
+  return JSON.stringify({ ok: true, value: { ...value, changes: [], cursor, more: false } });
+}
 
 /** Few enough that all come to rest in the end. */
 const HIDDEN_READS = 60;

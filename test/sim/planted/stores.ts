@@ -1,5 +1,7 @@
 import { EMPTY_DOT_SET, union } from '../../../src/core/dot-set.ts';
+import type { Mark } from '../../../src/core/entity.ts';
 import type { Stamp } from '../../../src/core/hlc.ts';
+import { marksOf } from '../../../src/core/marks.ts';
 import type { CloudStore, ReplicaStore } from '../../../src/sync/ports.ts';
 import { overriding } from './overriding.ts';
 
@@ -24,7 +26,28 @@ export function withoutStamps(disk: CloudStore): CloudStore {
   return overriding(disk, {
     readEntity: (key) => {
       const entity = disk.readEntity(key);
-      return entity && { ...entity, stamp: '000000000000-0000-a' as Stamp };
+      return entity && { ...entity, stamp: OLDEST };
+    },
+  });
+}
+
+/** Every field looks older than any change: of two that set one, whoever comes last wins. */
+export function withoutFieldStamps(disk: CloudStore): CloudStore {
+  return withMarks(disk, (mark) => ({ ...mark, stamp: OLDEST }));
+}
+
+/** Every field looks as old as the history, so that all have seen it. */
+export function withFieldsSeenByAll(disk: CloudStore): CloudStore {
+  return withMarks(disk, (mark) => ({ ...mark, dot: 'cloud:1' }));
+}
+
+function withMarks(disk: CloudStore, change: <One extends Mark>(mark: One) => One): CloudStore {
+  return overriding(disk, {
+    readEntity: (key) => {
+      const entity = disk.readEntity(key);
+      if (entity === undefined) return undefined;
+      const { whole, paths } = marksOf(entity);
+      return { ...entity, marks: { whole: change(whole), paths: paths.map(change) } };
     },
   });
 }
@@ -70,3 +93,5 @@ class WriteBehind {
     return body();
   }
 }
+
+const OLDEST = '000000000000-0000-a' as Stamp;
