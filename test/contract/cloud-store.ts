@@ -182,15 +182,18 @@ export function cloudStoreContract(name: string, withStore: WithStore<CloudStore
       },
     );
 
-    rule('a conflict that is written again moves to its new place in the feed of conflicts', ({ store, reopen }) => {
-      store.writeConflict(conflict('c1', { revision: 1 }));
-      store.writeConflict(conflict('c2', { revision: 2 }));
-      const next = conflict('c1', { revision: 3, status: 'resolved' });
-      store.writeConflict(next);
-      expect(store.readConflictsAfter(0, 10).map(nameOf)).toEqual(['c2', 'c1']);
-      expect(store.readConflictsAfter(2, 10)).toEqual([next]);
-      expect(reopen().readConflictsAfter(0, 10).map(revisionOf)).toEqual([2, 3]);
-    });
+    rule(
+      '[S8] a conflict that is written again moves to its new place in the feed of conflicts',
+      ({ store, reopen }) => {
+        store.writeConflict(conflict('c1', { revision: 1 }));
+        store.writeConflict(conflict('c2', { revision: 2 }));
+        const next = conflict('c1', { revision: 3, status: 'resolved' });
+        store.writeConflict(next);
+        expect(store.readConflictsAfter(0, 10).map(nameOf)).toEqual(['c2', 'c1']);
+        expect(store.readConflictsAfter(2, 10)).toEqual([next]);
+        expect(reopen().readConflictsAfter(0, 10).map(revisionOf)).toEqual([2, 3]);
+      },
+    );
 
     rule("a revision is one conflict's: a second one is refused, and changes nothing", ({ store }) => {
       store.writeConflict(conflict('c1', { revision: 1 }));

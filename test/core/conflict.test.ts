@@ -95,7 +95,7 @@ describe('what becomes of a change', () => {
     });
   });
 
-  test('two that write the same agree, and nobody loses', () => {
+  test('[S2] two that write the same agree, and nobody loses', () => {
     expect(outcomeOf(version({ data: { n: 1 } }), change({}), lww)).toMatchObject({ kind: 'agreement' });
   });
 

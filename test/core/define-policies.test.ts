@@ -95,7 +95,7 @@ describe('a mistake fails at the start, by a message with the entry and what is 
     ['lww', 'note is '],
     [null, 'note is null; an entry must be an object'],
     [[], 'note is an array; an entry must be an object'],
-  ])('%j', (entry, problem) => {
+  ])('[S1] %j', (entry, problem) => {
     const problems = problemsOfEntry(entry);
     expect(problems).toHaveLength(1);
     expect(problems[0]).toContain(problem);

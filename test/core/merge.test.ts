@@ -368,7 +368,7 @@ describe('marks', () => {
     expect(fieldsAfter(version, 2)).toEqual({ operations: [set('n', 6)], kinds: { n: 'add' } });
   });
 
-  test('[I4] tell the fields that came after any seq', () => {
+  test('[I4] [S10] tell the fields that came after any seq', () => {
     const edit = fc.array(fc.oneof(setting, counting, listing), { minLength: 1, maxLength: 3 });
     fc.assert(
       fc.property(fc.array(edit, { minLength: 1, maxLength: 8 }), (all) => {

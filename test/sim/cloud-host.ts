@@ -177,7 +177,11 @@ export class CloudHost implements Endpoint {
   /** A resolver of the policies that takes its time. */
   #await(awaited: AwaitedResolution, sequencer: Sequencer, life: Life): void {
     awaitResolution(sequencer, awaited, this.clock.of(life)).then(
-      () => this.#scheduleProjection(),
+      () => {
+        const status = this.disk.readConflict(awaited.conflictId)?.status;
+        this.#options.trace.count(`outcome: late answer, ${status} conflict`);
+        this.#scheduleProjection();
+      },
       (error: unknown) => {
         if (!life.isOver) this.#options.onFailure(broken('the cloud', error));
       },

@@ -11,6 +11,8 @@ const KNOWN_GAPS = {
     'A change that has to be sent once more is overtaken by what its node wrote later, though that had seen it.',
   'former life':
     'A node that lost its disk passes for having seen what it wrote before, and gives the counters of that out again.',
+  'repeated value':
+    'A whole record that repeats a value leaves no mark of that: a write that is earlier, and comes later, wins over it.',
   'strong before the head':
     'A strong write is acknowledged though its node did not reach the head: neither it nor its token shows the write.',
 } as const;

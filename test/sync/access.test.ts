@@ -41,7 +41,7 @@ test('[I7] a strong write is not undone by a version with a later stamp', async 
   expect(fast.read('x')).toEqual({ value: 2 });
 });
 
-test('what is queued for an entity goes before a strong write of it', async () => {
+test('[S20] what is queued for an entity goes before a strong write of it', async () => {
   const { world, a } = pair();
   for (let other = 0; other < 5; other += 1) a.put(`other${other}`, { other });
   a.put('x', { value: 1 });
@@ -60,7 +60,7 @@ test('a strong write at a node that is cut off is refused, and leaves nothing be
   expect(a.read('x')).toBeUndefined();
 });
 
-test('[I2] a strong write whose answer is lost is unknown; sent late, it takes no effect any more', async () => {
+test('[I2] [S16] a strong write whose answer is lost is unknown; sent late, it takes no effect any more', async () => {
   const { world, a, b } = pair();
   await a.link.sync();
   a.fault = 'answer-lost';
@@ -76,7 +76,7 @@ test('[I2] a strong write whose answer is lost is unknown; sent late, it takes n
   expect(b.read('x')).toEqual({ value: 1 });
 });
 
-test('a strong write of what is not there is not_found, and a condition that fails is precondition_failed', async () => {
+test('[S20] a strong write of what is not there is not_found, and a condition that fails is precondition_failed', async () => {
   const { a, b } = pair();
   await expect(a.access.writeStrong({ ...entity, kind: 'delete' }, {}, 1_000)).rejects.toMatchObject({
     code: 'not_found',

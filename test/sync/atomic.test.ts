@@ -5,7 +5,7 @@ import { entityId, Node, TYPE, World } from './world.ts';
 
 const keyOf = (id: string) => entityKey({ entityType: TYPE, entityId: entityId(id) });
 
-test('[I8] of a batch that is refused for its last change nothing has happened, in the store and in memory', async () => {
+test('[I8] [S17] of a batch that is refused for its last change nothing has happened, in the store and in memory', async () => {
   const world = new World();
   const a = new Node(world, 'a');
   a.put('x', { n: 1 });

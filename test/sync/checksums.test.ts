@@ -71,7 +71,7 @@ describe('the checksum of a batch', () => {
     );
   });
 
-  test('that is of something else is refused, and nothing happens', async () => {
+  test('[S22] that is of something else is refused, and nothing happens', async () => {
     const { world, send } = await stranger();
     expect(() => send({ data: { n: 2 } }, { checksum: 'ffffffffffffffffffffffffffffffff' })).toThrow(
       expect.objectContaining({ code: 'bad_request' }),
@@ -136,7 +136,7 @@ describe('the digest of the records that deltas make', () => {
     expect(atCloud(world)).toMatchObject({ n: 3 });
   });
 
-  test('[I1] [I3] that differs has the records sent, which stand; what is no delta is done at once', async () => {
+  test('[I1] [I3] [S22] that differs has the records sent, which stand; what is no delta is done at once', async () => {
     const { world, a } = await diverged();
     a.put('x', { n: 5, other: 2, text: TEXT });
     a.write('y', increment('n'));

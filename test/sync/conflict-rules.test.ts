@@ -95,7 +95,7 @@ describe('merge', () => {
   });
 });
 
-test('lww: of two records the later stays whole; two that count to the same are no agreement', async () => {
+test('[S2] lww: of two records the later stays whole; two that count to the same are no agreement', async () => {
   const { world, a, b, c } = await began({ conflict: 'lww' });
   a.write('x', patch('increment', 'n', 1));
   b.write('x', patch('increment', 'n', 1));
@@ -195,7 +195,7 @@ describe('custom', () => {
     ],
     ['answers nonsense', () => ({ winner: 'nobody' }) as never],
     ['answers what may not be stored', () => ({ winner: 'merged', resolvedData: { big: 'x'.repeat(300_000) } })],
-  ])('[I1] a resolver that %s leaves the conflict to people, and nothing is lost', async (_, resolver) => {
+  ])('[I1] [S3] a resolver that %s leaves the conflict to people, and nothing is lost', async (_, resolver) => {
     const { world, a, b, c } = await bothWrite(resolver);
     expect(c.read('x')?.['n']).toBe(1);
     expectAgreement(world, a, b, c);
@@ -243,7 +243,7 @@ describe('custom', () => {
     expect(conflicts(world)).toMatchObject([{ status: 'resolved', resolution: { winner: 'merged', metadata } }]);
   });
 
-  test('[I11] three times at most, if somebody is always faster', async () => {
+  test('[I11] [S3] three times at most, if somebody is always faster', async () => {
     const { world, a, b } = await began({ conflict: 'custom', custom: 'node' });
     let calls = 0;
     b.resolve = async (conflict) => {
@@ -390,7 +390,7 @@ describe('the feed with fields', () => {
     expectAgreement(world, a, reader);
   });
 
-  test('[I4] a pull brings the fields that changed after the cursor, and not the record', async () => {
+  test('[I4] [S10] a pull brings the fields that changed after the cursor, and not the record', async () => {
     const { a, b } = await began({});
     a.write('x', patch('set', 'n', 11));
     a.write('x', patch('push', 'list', 2));

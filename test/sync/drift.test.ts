@@ -3,7 +3,7 @@ import { parseStamp } from '../../src/core/hlc.ts';
 import { LIMITS } from '../../src/protocol/limits.ts';
 import { Node, World } from './world.ts';
 
-test('a write with a clock that is a year ahead does not win for ever: the cloud puts it at now, and says so', async () => {
+test('[S19] a write with a clock that is a year ahead does not win for ever: the cloud puts it at now, and says so', async () => {
   const world = new World();
   const fast = new Node(world, 'fast', 365 * 24 * 3600_000);
   const honest = new Node(world, 'honest');
@@ -22,7 +22,7 @@ test('a write with a clock that is a year ahead does not win for ever: the cloud
   expect(fast.replica.meta.digestMismatches).toBe(0);
 });
 
-test('a stamp a little ahead, within a minute, is left as it is', async () => {
+test('[S19] a stamp a little ahead, within a minute, is left as it is', async () => {
   const world = new World();
   const fast = new Node(world, 'fast', LIMITS.maxClockDriftMs);
   fast.put('x', { by: 'fast' });

@@ -62,7 +62,7 @@ describe('a node that asks for some types', () => {
     expect(held(reader)).toEqual([TASK]);
   });
 
-  test('[I4] [I5] that asks for more later, reads the past of what is new, and says until then that it has not all', async () => {
+  test('[I4] [I5] [S21] that asks for more later, reads the past of what is new, and says until then that it has not all', async () => {
     const { world, reader } = await began();
     refilter(reader, [TASK]);
     await reader.link.sync();
@@ -147,7 +147,7 @@ describe('a node whose token reads some types', () => {
     expect(held(reader)).toEqual([USER]);
   });
 
-  test('and that asks for others, gets what is in both', async () => {
+  test('[S21] and that asks for others, gets what is in both', async () => {
     const { world, reader } = await began();
     reader.grant = { readTypes: [TASK, USER] };
     refilter(reader, [TYPE, USER]);

@@ -61,7 +61,7 @@ test('an unknown outcome comes with a time after which to ask again', async () =
 
 describe('a failure', () => {
   test.each(['connect', 'handshake', 'exchange'] as const)(
-    'of the way to %s leaves the node offline',
+    '[S23] of the way to %s leaves the node offline',
     async (failing) => {
       const { world, a } = single();
       a.beforeCall = (call) => {
@@ -84,7 +84,7 @@ describe('a failure', () => {
     expect(a.link.nextAttemptAtMs).toBeGreaterThan(world.nowMs);
   });
 
-  test('that is a bug is told to the log, with where it was, and tried again', async () => {
+  test('[S23] that is a bug is told to the log, with where it was, and tried again', async () => {
     const { world, a } = single();
     a.put('x', { n: 1 });
     a.beforeCall = () => {

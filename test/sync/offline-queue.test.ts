@@ -30,7 +30,7 @@ function queued(order: number, entity: string, priority: Priority, over: Partial
 const idsOf = (changes: readonly QueuedChange[]) => changes.map(({ change }) => change.id);
 
 describe('what goes next', () => {
-  test('what presses, with all that it depends on before it; then the rest in its order', () => {
+  test('[S11] what presses, with all that it depends on before it; then the rest in its order', () => {
     const queue = new OfflineQueue([
       queued(1, 'x', 'normal'),
       queued(2, 'y', 'normal'),
@@ -160,7 +160,7 @@ describe('changes that go into one another', () => {
     expect(b.list()).toEqual({ even: { n: 10_000 }, odd: { n: 9_999 } });
   });
 
-  test('what was made and deleted is never sent, and leaves no hole; a restart does not use its counters again', async () => {
+  test('[S11] what was made and deleted is never sent, and leaves no hole; a restart does not use its counters again', async () => {
     const world = new World();
     const a = new Node(world, 'a');
     a.put('x', { n: 1 });
@@ -268,14 +268,14 @@ describe('dead letters', () => {
     return { world, a, bad };
   };
 
-  test('[I11] a change that is refused is dead, with its reason; the record is what it was without it', async () => {
+  test('[I11] [S12] a change that is refused is dead, with its reason; the record is what it was without it', async () => {
     const { a, bad } = await strict();
     expect(a.list()).toEqual({ x: { n: 1 }, y: { n: 2 } });
     const { items } = a.replica.listQueue('dead', 0, 10);
     expect(items).toMatchObject([{ change: { id: bad }, status: 'dead', error: { code: 'invalid_data' } }]);
   });
 
-  test('can be sent again, as it is or mended, under a new counter', async () => {
+  test('[S12] can be sent again, as it is or mended, under a new counter', async () => {
     const { world, a, bad } = await strict();
     const again = a.replica.retryDead(bad);
     expect(dotOf({ id: again }).counter).toBeGreaterThan(dotOf({ id: bad }).counter);

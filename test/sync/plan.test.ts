@@ -32,7 +32,7 @@ describe('what callers say of the link', () => {
     }
   });
 
-  test('poor: only what is critical, 10 at a time', () => {
+  test('[S14] poor: only what is critical, 10 at a time', () => {
     const reports = [
       { effectiveType: '2g' },
       { effectiveType: 'slow-2g' },

@@ -7,7 +7,7 @@ import { type LinkEvent, type LinkState, step } from '../../src/sync/machine.ts'
 import { made, Node, TYPE, World } from './world.ts';
 
 describe('a node without its storage', () => {
-  test('[I2] goes on behind the counters of its former life, also with what it wrote before it asked', async () => {
+  test('[I2] [S18] goes on behind the counters of its former life, also with what it wrote before it asked', async () => {
     const world = new World();
     const a = new Node(world, 'a');
     a.put('x', { life: 1 });
@@ -21,7 +21,7 @@ describe('a node without its storage', () => {
   });
 });
 
-test('[I9] a copy of a node that goes on by itself is told so, and keeps its queue', async () => {
+test('[I9] [S17] a copy of a node that goes on by itself is told so, and keeps its queue', async () => {
   const world = new World();
   const a = new Node(world, 'a');
   await a.link.sync();
@@ -127,6 +127,31 @@ describe('a change that absorbed earlier ones of its node', () => {
     expect(send('b3', change(5, [[4, 4]]))).toMatchObject([{ status: 'superseded' }]);
     expect(world.cloudStore.listConflicts({ status: 'all', after: '', limit: 10 })).toHaveLength(1);
   });
+});
+
+test('[S16] a change that arrives late under a counter that was declared void is a duplicate', () => {
+  const world = new World();
+  const nodeId = made(toNodeId('a'));
+  const caller = { nodeId, relay: false };
+  const { sessionId } = world.responder.connect({ nodeId, protocol: 1 });
+  const header = { sourceNodeId: 'a', targetNodeId: 'cloud', cursor: 0 };
+  const late = {
+    id: 'a:1',
+    nodeId,
+    entityType: TYPE,
+    entityId: 'x',
+    operation: 'create',
+    data: { n: 1 },
+    base: {},
+    stamp: formatStamp({ wallMs: 1_000, counter: 0, node: nodeId }),
+    timestamp: 1,
+  };
+  const send = (more: object) => world.responder.exchange(sessionId, batch.parse({ ...header, ...more }), caller);
+  send({ batchId: 'b1', changes: [], void: [[1, 1]] });
+  expect(send({ batchId: 'b2', changes: [late] }).results).toMatchObject([{ id: 'a:1', status: 'duplicate' }]);
+  expect(world.sequencer.meta.seq).toBe(0);
+  const next = { ...late, id: 'a:2' };
+  expect(send({ batchId: 'b3', changes: [next] }).results).toMatchObject([{ id: 'a:2', status: 'applied', seq: 1 }]);
 });
 
 test('[I4] pages become visible together, at the head', async () => {

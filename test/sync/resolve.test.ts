@@ -66,7 +66,7 @@ const stateOf = ({ cloudStore, sequencer }: World) => ({
 });
 
 describe('a conflict that somebody decides', () => {
-  test('leaves the inbox, its content becomes the entity, and every node gets it', async () => {
+  test('[S4] leaves the inbox, its content becomes the entity, and every node gets it', async () => {
     const { world, a, b, id } = await disputed({ n: 1 }, { n: 2 });
     const open = reopen(world, id);
     world.nowMs += 5_000;
@@ -140,7 +140,7 @@ describe('a conflict that somebody decides', () => {
     expect(a.read('x')).toBeUndefined();
   });
 
-  test('changes nothing where it is refused: unknown, another version, too large, too deep, not of the schema', async () => {
+  test('[S4] changes nothing where it is refused: unknown, another version, too large, too deep, not of the schema', async () => {
     const { world, id } = await disputed({ n: 1 }, { n: 2 });
     reopen(world, id);
     const schema = {
@@ -184,7 +184,7 @@ describe('the history of decisions', () => {
     return withDecision(conflict, { winner: 'merged', resolvedData: data, metadata }, { by, atMs: 1, seq: 1 });
   };
 
-  test('[I10] keeps the newest, in number', async () => {
+  test('[I10] [S5] keeps the newest, in number', async () => {
     const { world, id } = await disputed({ n: 1 }, { n: 2 });
     let conflict = conflictOf(world, id);
     for (let n = 0; n <= LIMITS.pastDecisions + 5; n += 1) conflict = decide(conflict, { n }, `p${n}`);
@@ -193,7 +193,7 @@ describe('the history of decisions', () => {
     expect(conflict.history[0]?.by).toBe('p5');
   });
 
-  test('[I10] and in bytes: a conflict fits in a row, however large its sides are and however often it is decided', async () => {
+  test('[I10] [S5] and in bytes: a conflict fits in a row, however large its sides are and however often it is decided', async () => {
     const { world, id } = await disputed({ n: 1 }, { n: 2 });
     const largest = { text: 'é'.repeat((LIMITS.recordBytes - 20) / 2) };
     const side = { ...conflictOf(world, id).local, data: largest };
@@ -242,7 +242,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
 );
 
-test('[I3] decisions among writes and syncs: each does what it says or nothing, and all replicas end as one', async () => {
+test('[I3] [S8] [S15] decisions among writes and syncs: each does what it says or nothing, and all replicas end as one', async () => {
   // How often there was something to decide: a test whose stories have no conflicts would show nothing.
   let decisions = 0;
   let overwrites = 0;

@@ -62,7 +62,7 @@ describe('and again in the cloud', () => {
       /^the record does not pass the schema of note: the schema failed: a bug$/,
     ],
   ])(
-    '[I11] a record that %s is a dead letter at its node with the reason, and those behind it go on',
+    '[I11] [S1] a record that %s is a dead letter at its node with the reason, and those behind it go on',
     async (...args) => {
       const [, policies, reason] = args;
       const world = new World({ policy: { coalesce: false }, cloudPolicies: policies });

@@ -57,7 +57,7 @@ describe('[I11] a change whose content can not be taken in is refused alone', ()
     ['a record that is very deep', `"data":${nested(100_000)}`, 'too_deep'],
     ['a value that is very deep', `"operations":[{"op":"set","path":"a","value":${nested(100_000)}}]`, 'too_deep'],
     ['no content', '"other":1', 'bad_request'],
-  ])('%s', (_, content, code) => {
+  ])('[S6] %s', (_, content, code) => {
     const { world, failures, send } = session();
     const changes = [changeText(1, '"data":{"n":1}'), changeText(2, content), changeText(3, '"data":{"n":3}')];
     const answer = send('b1', ...changes);
@@ -95,7 +95,7 @@ describe('[I11] a change whose content can not be taken in is refused alone', ()
 });
 
 describe('[I11] a change that this program fails at is refused alone', () => {
-  test('nothing of it has happened, those around it have, and somebody is told', () => {
+  test('[S6] nothing of it has happened, those around it have, and somebody is told', () => {
     const { world, failures, send } = session();
     const { cloudStore: store } = world;
     const writeEntity = store.writeEntity.bind(store);

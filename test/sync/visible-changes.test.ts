@@ -30,7 +30,7 @@ function pair(...args: ConstructorParameters<typeof World>) {
   return { world, a, b };
 }
 
-test('a write is told once, when it is made, and not again when the cloud confirms it', async () => {
+test('[S25] a write is told once, when it is made, and not again when the cloud confirms it', async () => {
   const { a, b } = pair();
   a.put('x', { n: 1 });
   expect(news(a)).toEqual([change('x', 'create', 'a:1', { n: 1 })]);

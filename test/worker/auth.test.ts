@@ -118,7 +118,7 @@ describe('the sync protocol over HTTP', () => {
     return { space, node, headers, sync };
   }
 
-  test('[I2] the same batch gets the same answer; a known dot is a duplicate, and never another change', async () => {
+  test('[I2] [S24] the same batch gets the same answer; a known dot is a duplicate, and never another change', async () => {
     const { sync } = await session();
     const first = await sync(batch('b1', [change(1, { n: 1 })]));
     expect(first.json).toMatchObject({

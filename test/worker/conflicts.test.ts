@@ -133,7 +133,7 @@ describe('[I3] D1 holds the conflicts that the cloud holds', () => {
     return [entities.results.map(({ seq }) => seq), conflicts.map(({ value }) => (value as ConflictRecord).revision)];
   };
 
-  test('whatever comes twice or late, and nothing of a page that failed in the middle', async () => {
+  test('[S9] whatever comes twice or late, and nothing of a page that failed in the middle', async () => {
     const conflict = await dispute(freshSpace(), 'note', 'x');
     const { space } = freshSpace();
     const sink = d1Projection(env.DB, space);
@@ -151,7 +151,7 @@ describe('[I3] D1 holds the conflicts that the cloud holds', () => {
     expect(await revisionsOf(space)).toEqual([[9], [9]]);
   });
 
-  test('of another epoch, whose numbers are lower, page by page', async () => {
+  test('[S9] of another epoch, whose numbers are lower, page by page', async () => {
     const conflict = await dispute(freshSpace(), 'note', 'x');
     const { space } = freshSpace();
     const sink = d1Projection(env.DB, space);

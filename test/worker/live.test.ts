@@ -12,7 +12,7 @@ const uploaded = (summary: unknown) => (summary as { uploaded: number } | null)?
 const LOCAL = { level: 'eventual', after: {}, waitMs: 0 } as const;
 
 describe('a live socket', () => {
-  test('says first how the node is, and then each change of the types that were asked for, as they are written', async () => {
+  test('[S25] says first how the node is, and then each change of the types that were asked for, as they are written', async () => {
     const { space, call } = freshSpace();
     const socket = await listen(space, LIVE);
     socket.say({ type: 'subscribe', entityTypes: ['note'] });
@@ -117,7 +117,7 @@ describe('a live socket', () => {
     await socket.until('status', ({ state, online }) => state === 'offline' && online === false);
   });
 
-  test('of a burst of writes in one turn every change is told, and one status', async () => {
+  test('[S25] of a burst of writes in one turn every change is told, and one status', async () => {
     const { space, edgeObject } = freshSpace();
     const socket = await subscribed(space, LIVE);
     await runInDurableObject(edgeObject('a'), async (node: EdgeNode) => {

@@ -29,7 +29,7 @@ describe('[I10] a page of a query is bounded in bytes', () => {
     [{}, 'abcde'],
     [{ order: '-n' }, 'edcba'],
     [{ order: 'text', where: 'odd:eq:false' }, 'ace'],
-  ])('%j', async (parameters, wanted) => {
+  ])('[S7] %j', async (parameters, wanted) => {
     const { query } = await projected(records);
     const found: string[] = [];
     let pages = 0;
@@ -56,7 +56,7 @@ describe('[I10] a page of a query is bounded in bytes', () => {
   });
 });
 
-test('digits in a field are the index of an element, or a name, whichever is there', async () => {
+test('[S7] digits in a field are the index of an element, or a name, whichever is there', async () => {
   const { ids } = await projected({
     list: { tags: ['a', 'b'], grid: [[1], [2, 3]] },
     names: { tags: { '0': 'a', '01': 'c' }, grid: { '1': { '1': 3 } } },

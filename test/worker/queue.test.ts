@@ -97,7 +97,7 @@ test('a queue is not for apps, nor for other nodes', async () => {
   }
 });
 
-test('over a poor link what is critical goes; the rest waits for a better one, or five minutes', async () => {
+test('[S14] over a poor link what is critical goes; the rest waits for a better one, or five minutes', async () => {
   const { call, edgeObject, alarmOf } = freshSpace();
   const { pass } = stopClock();
   const wake = () => runDurableObjectAlarm(edgeObject('a'));

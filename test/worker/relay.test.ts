@@ -53,7 +53,7 @@ test('a node below another one speaks the whole protocol with the cloud through 
   expect(await say('exchange', batch('b2', []))).toMatchObject({ status: 410, code: 'session_expired' });
 });
 
-test('the same batch gets the same answer, straight or through another relay', async () => {
+test('[S24] the same batch gets the same answer, straight or through another relay', async () => {
   const space = freshSpace();
   const { headers, say } = await session(space);
   const sent = batch('b1', [note(1, { n: 1 })]);
@@ -65,7 +65,7 @@ test('the same batch gets the same answer, straight or through another relay', a
   }
 });
 
-test('[I1] a relay that is cut off takes nothing, and says so', async () => {
+test('[I1] [S13] a relay that is cut off takes nothing, and says so', async () => {
   const space = freshSpace();
   const { say } = await session(space);
   await space.call('PUT', 'edge/between/network', { body: { online: false } });
@@ -103,7 +103,7 @@ test('[I9] who speaks through a relay is held to the own token', async () => {
   }
 });
 
-test('a node is not below itself: two that write under one name would fork it', async () => {
+test('[S13] a node is not below itself: two that write under one name would fork it', async () => {
   const { call } = freshSpace();
   const body = { nodeId: 'between', protocol: 1 };
   expect(await call('POST', 'edge/between/sync/connect', { body })).toMatchObject(FORBIDDEN);

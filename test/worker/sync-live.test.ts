@@ -28,7 +28,7 @@ function fresh() {
   };
 }
 
-test('a node is poked with the head when there is news, and once until it has pulled', async () => {
+test('[S26] a node is poked with the head when there is news, and once until it has pulled', async () => {
   const { space, write, exchange } = fresh();
   stopClock();
   const socket = await listen(space, LIVE, asNode('far'));
@@ -40,7 +40,7 @@ test('a node is poked with the head when there is news, and once until it has pu
   expect(await socket.next('poke')).toEqual({ type: 'poke', head: 3 });
 });
 
-test('a poke that nobody acted upon is taken for lost after 5 s', async () => {
+test('[S26] a poke that nobody acted upon is taken for lost after 5 s', async () => {
   const { space, write } = fresh();
   const { pass } = stopClock();
   const socket = await listen(space, LIVE, asNode('far'));

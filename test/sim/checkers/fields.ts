@@ -21,6 +21,8 @@ interface Setting {
   readonly op: Op;
   /** The version that it came with. */
   readonly seq: number;
+  /** It came with a whole record, and was there already. */
+  readonly isRepeated: boolean;
 }
 
 type Settings = ReadonlyMap<string, Setting>;
@@ -51,9 +53,13 @@ export class Fields {
     const after = seq === undefined ? before : this.#space().history.at(key, seq);
     if (after === undefined) return;
     const decidedAt = { ...change, stamp: (stamp ?? change.stamp) as Stamp };
+    const isRepeated = (path: string, value: JsonValue) => {
+      const there = before && at(before, path);
+      return change.operations === undefined && there !== undefined && jsonEqual(there, value);
+    };
     const settings = new Map(this.#untouched(change, key, before));
     for (const [path, value] of valuesSet(change)) {
-      const mine = { value, stamp: stampOf(decidedAt, path), op, seq: after.seq };
+      const mine = { value, stamp: stampOf(decidedAt, path), op, seq: after.seq, isRepeated: isRepeated(path, value) };
       const stays = this.#whatStays(`${key} ${path}`, mine, this.#settings(key, before).get(path), at(after, path));
       if (stays !== undefined) settings.set(path, stays);
     }
@@ -85,8 +91,9 @@ export class Fields {
     const [later, earlier] = mine.stamp > other.stamp ? [mine, other] : [other, mine];
     if (isThere(later)) return later;
     const detail = `${place} should be of ${later.op.dot} at ${later.stamp}, not of ${earlier.op.dot} at ${earlier.stamp}`;
-    if (!knowsOtherLife(mine.op, other.op)) throw new Violation('I3', detail);
-    this.#space().gaps.report('former life', 'I3', detail);
+    if (knowsOtherLife(mine.op, other.op)) this.#space().gaps.report('former life', 'I3', detail);
+    else if (later.isRepeated) this.#space().gaps.report('repeated value', 'I3', detail);
+    else throw new Violation('I3', detail);
     return isThere(earlier) ? earlier : undefined;
   }
 }
