@@ -1,4 +1,4 @@
-import { sign } from 'hono/jwt';
+import { decode, sign } from 'hono/jwt';
 import type { NodeId, SpaceId } from '../core/ids.ts';
 import { clock } from '../platform/clock.ts';
 import { entropy } from '../platform/entropy.ts';
@@ -23,14 +23,21 @@ export interface UpstreamEnv {
 export function upstreamFor(env: UpstreamEnv, space: SpaceId, nodeId: NodeId): Upstream {
   const url = urlOf(env);
   if (url === undefined) return rpcUpstream(() => env.CLOUD.getByName(space), nodeId, clock);
-  return httpUpstream({ url, token: () => tokenFor(env, space, { nodeId, relay: false }), clock });
+  return httpUpstream({ url, token: () => tokenFor(env, space, nodeId), clock });
 }
 
 /** The same way, for what the node carries for those below. */
 export function carrierFor(env: UpstreamEnv, space: SpaceId): Carrier {
   const url = urlOf(env);
   if (url === undefined) return rpcCarrier(() => env.CLOUD.getByName(space), clock);
-  return httpCarrier({ url, tokenFor: (caller) => tokenFor(env, space, caller), clock });
+  // A token that is somebody's own would let all who are carried do what it may.
+  const refuse = async (): Promise<never> => {
+    throw new SyncError(
+      'forbidden',
+      'with CLOUD_TOKEN nothing is carried for others: they need the secret of the cloud',
+    );
+  };
+  return httpCarrier({ url, tokenFor: env.CLOUD_TOKEN ? refuse : (caller) => signedFor(env, space, caller), clock });
 }
 
 /** How a cloud elsewhere tells a node of news; undefined: there is none, and the one here does so by RPC. */
@@ -50,20 +57,30 @@ function urlOf({ CLOUD_URL: url }: UpstreamEnv): string | undefined {
   return url ? url.replace(/\/+$/, '') : undefined;
 }
 
+async function tokenFor(env: UpstreamEnv, space: SpaceId, nodeId: NodeId): Promise<string> {
+  const { CLOUD_TOKEN: given } = env;
+  if (!given) return await signedFor(env, space, { nodeId, relay: false });
+  if (spaceOf(given) !== space) throw new SyncError('forbidden', `CLOUD_TOKEN is of another space than ${space}`);
+  return given;
+}
+
 /** A token that allows the caller at the cloud elsewhere what it may do here. */
-async function tokenFor(env: UpstreamEnv, space: SpaceId, caller: Caller): Promise<string> {
-  const { CLOUD_TOKEN: given, CAUSEWAY_SECRET: secret } = env;
+async function signedFor({ CAUSEWAY_SECRET: secret }: UpstreamEnv, space: SpaceId, caller: Caller): Promise<string> {
   const { nodeId: node, relay, readTypes: read, writeTypes: write } = caller;
-  const types = read === undefined && write === undefined ? {} : { types: { read, write } };
-  if (given) {
-    if ('types' in types)
-      throw new SyncError('forbidden', 'CLOUD_TOKEN can not be narrowed to the types of your token');
-    return given;
-  }
   if (!secret) throw new SyncError('not_configured', 'there is neither CLOUD_TOKEN nor CAUSEWAY_SECRET');
+  const types = read === undefined && write === undefined ? {} : { types: { read, write } };
   const exp = Math.floor(Date.now() / 1000) + TOKEN_SECONDS;
   const identity = node === undefined ? { role: 'admin', sub: 'relay' } : { role: 'node', node, sub: node, relay };
   return await sign({ space, ...identity, ...types, exp }, secret, 'HS256');
+}
+
+/** Unchecked, as only the cloud can check it. */
+function spaceOf(token: string): unknown {
+  try {
+    return decode(token).payload['space'];
+  } catch {
+    return undefined;
+  }
 }
 
 /** Longer than any exchange, short enough to be worth nothing when it is found. */

@@ -100,7 +100,7 @@ export class Access {
     const deadlineMs = this.#clock.nowMs() + waitMs;
     let leftMs = waitMs;
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
-      const run = await this.#within(leftMs, this.#link.sync({ requires: after }));
+      const run = await this.#within(leftMs, this.#link.sync({ requires: after, all: true }));
       const isLate = run === undefined && leftMs < waitMs;
       if (!isLate && run?.summary.success !== true) throw unavailable(run);
       if (run !== undefined && run.covered !== false) return { source: 'cloud', stalenessMs: 0 };

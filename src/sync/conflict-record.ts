@@ -42,7 +42,9 @@ export function recordConflict(
     local: { version: local.version, stamp: local.stamp, data: local.data },
     // What a node that was asked answers is not what somebody wrote there.
     remote: known?.remote ?? { version: change.id, stamp: change.stamp, data: remote.data },
-    resolution,
+    resolution: known
+      ? { ...resolution, winner: winnerOf({ local, remote: known.remote }, resolution.resolvedData) }
+      : resolution,
     decidedBy: null,
     decidedAtMs: commit.nowMs,
     status,

@@ -43,11 +43,16 @@ export function resolveConflict(
   else writeAtCloud(commit, { entityType, entityId, kind: 'put', data: content, ...precondition });
 
   const resolution = manualResolution(conflict, decision, by);
-  if (!isThere && current !== undefined && current.seq > conflict.seq)
+  if (!isThere && current !== undefined && current.seq > conflict.seq && !isNamed(precondition))
     recordOverwritten(commit, current, resolution, by);
   if (isThere && isDecided(conflict, resolution, by)) return conflict;
   const seq = isThere ? (current?.seq ?? 0) : commit.head;
   return commit.keepConflict(withDecision(conflict, resolution, { by, atMs: commit.nowMs, seq }));
+}
+
+/** Whether the decider had the version in mind that the decision takes the place of. */
+function isNamed({ ifMatch }: Precondition): boolean {
+  return ifMatch !== undefined && ifMatch !== '*';
 }
 
 /** A decision of an old conflict has just taken the place of a version that nobody had in mind. */

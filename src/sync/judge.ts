@@ -79,10 +79,13 @@ export function decide(commit: Commit, change: Change, policy: Policy): ChangeRe
       noteAnswer(commit, change, current);
       return { id, status: 'applied' };
     case 'agreement': {
-      noteAnswer(commit, change, current);
-      if (outcome.winner === 'local') return { id, status: 'superseded' };
       const { data } = outcome.conflict.local;
-      return overrule(commit, change, current, { data, written: outcome.written, stamp: change.stamp });
+      const result: ChangeResult =
+        outcome.winner === 'local'
+          ? { id, status: 'superseded' }
+          : overrule(commit, change, current, { data, written: outcome.written, stamp: change.stamp });
+      noteAnswer(commit, change, commit.entity(entityKey(change)));
+      return result;
     }
     case 'resolved':
       return resolved(commit, change, current, outcome, policy);

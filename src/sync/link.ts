@@ -1,4 +1,4 @@
-import type { Change } from '../core/change.ts';
+import type { Change, Priority } from '../core/change.ts';
 import { EMPTY_CLOCK, merge, type VectorClock } from '../core/vector-clock.ts';
 import { ERRORS, type ErrorCode, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
@@ -58,6 +58,8 @@ export interface Demand {
   readonly strong?: Change | undefined;
   /** What the cloud must have before the replica can be said to. */
   readonly requires?: VectorClock | undefined;
+  /** Whether all that is queued has to go, whatever the link is like. */
+  readonly all?: boolean | undefined;
 }
 
 /**
@@ -71,7 +73,9 @@ export class Link {
   #state: LinkState = 'idle';
   #online = true;
   #running: Promise<unknown> = Promise.resolve();
-  #next: { readonly strong: Map<string, Change>; requires: VectorClock; readonly run: Promise<SyncRun> } | undefined;
+  #next:
+    | { readonly strong: Map<string, Change>; requires: VectorClock; all: boolean; readonly run: Promise<SyncRun> }
+    | undefined;
   #failures = 0;
   #nextAttemptAtMs: number | null = null;
   #last: SyncSummary | null = null;
@@ -122,6 +126,7 @@ export class Link {
     const next = this.#next ?? this.#enqueue();
     if (demand.strong !== undefined) next.strong.set(demand.strong.id, demand.strong);
     if (demand.requires !== undefined) next.requires = merge(next.requires, demand.requires);
+    next.all ||= demand.all === true;
     return next.run;
   }
 
@@ -133,20 +138,20 @@ export class Link {
   #enqueue() {
     const strong = new Map<string, Change>();
     const run = this.#running.then(() => {
-      const requires = this.#next?.requires ?? EMPTY_CLOCK;
+      const { requires = EMPTY_CLOCK, all = false } = this.#next ?? {};
       this.#next = undefined;
-      return this.#run([...strong.values()], requires);
+      return this.#run([...strong.values()], requires, all);
     });
     this.#running = run;
-    this.#next = { strong, requires: EMPTY_CLOCK, run };
+    this.#next = { strong, requires: EMPTY_CLOCK, all: false, run };
     return this.#next;
   }
 
-  async #run(strong: readonly Change[], requires: VectorClock): Promise<SyncRun> {
+  async #run(strong: readonly Change[], requires: VectorClock, all: boolean): Promise<SyncRun> {
     const tally = new Tally();
     this.#on(this.#state === 'offline' ? 'retry' : 'sync_trigger');
     try {
-      const isComplete = await this.#exchangeAll(tally, strong, requires);
+      const isComplete = await this.#exchangeAll(tally, strong, requires, all);
       if (!isComplete) tally.error = new SyncError('overloaded', 'there is more than one sync takes; the next goes on');
       this.#failures = 0;
       this.#nextAttemptAtMs = null;
@@ -171,13 +176,13 @@ export class Link {
    *
    * @returns false: that takes more than `LIMITS.exchangesPerSync`.
    */
-  async #exchangeAll(tally: Tally, strong: readonly Change[], requires: VectorClock): Promise<boolean> {
+  async #exchangeAll(tally: Tally, strong: readonly Change[], requires: VectorClock, all: boolean): Promise<boolean> {
     let waiting = strong;
     let mended = false;
     for (let exchanges = 0; exchanges < LIMITS.exchangesPerSync; exchanges += 1) {
       const { replica, clock, logger } = this.#options;
       const askedAtMs = replica.nowMs();
-      const { batch, answer } = await this.#exchange(tally, waiting, requires);
+      const { batch, answer } = await this.#exchange(tally, waiting, requires, all);
       waiting = waiting.filter(({ id }) => !answer.results.some((result) => result.id === id && isFinal(result)));
       const confirmation = replica.confirm(batch, answer, askedAtMs);
       tally.add(answer, confirmation?.downloaded ?? 0);
@@ -197,7 +202,7 @@ export class Link {
         answer.results.some((result) => isFinal(result)) ||
         (confirmation?.changed ?? 0) > 0 ||
         batch.changes.length === 0;
-      if ((!replica.hasUnsent(leastOf(this.#options.plan())) && waiting.length === 0) || !moved) return true;
+      if ((!replica.hasUnsent(this.#least(all)) && waiting.length === 0) || !moved) return true;
       // What came in while the batch was away goes in the next one; a pause lets it come.
       await clock.sleep(0);
     }
@@ -213,15 +218,14 @@ export class Link {
   }
 
   /** One round trip, within a session; a new one where the old has ended. */
-  async #exchange(tally: Tally, strong: readonly Change[], requires: VectorClock) {
+  async #exchange(tally: Tally, strong: readonly Change[], requires: VectorClock, all: boolean) {
     const { replica, upstream, entropy } = this.#options;
     for (let renewals = 0; ; renewals += 1) {
       if (!this.#online) throw cutOff();
       const session = await this.#session(tally);
-      const plan = this.#options.plan();
       const bounds = {
-        least: leastOf(plan),
-        maxChanges: Math.min(plan.batchSize, session.maxBatchChanges),
+        least: this.#least(all),
+        maxChanges: Math.min(this.#options.plan().batchSize, session.maxBatchChanges),
         // The rest of the batch takes room too.
         maxBytes: Math.floor(session.maxBatchBytes * 0.9),
       };
@@ -244,6 +248,10 @@ export class Link {
         replica.saveSession(null);
       }
     }
+  }
+
+  #least(all: boolean): Priority {
+    return all ? 'normal' : leastOf(this.#options.plan());
   }
 
   /** The session that is there, or connect and handshake. */

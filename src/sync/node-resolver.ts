@@ -42,7 +42,11 @@ export class NodeResolver {
     if (output === undefined) replica.resolveConflict(change.id, { attempts: MAX_NODE_RESOLUTIONS });
     else {
       const { reason = 'the resolver decided', ...metadata } = output.metadata ?? {};
-      const answer = { data: output.resolvedData, reason: reason.slice(0, LIMITS.reasonChars), metadata };
+      const answer = {
+        data: output.resolvedData,
+        reason: reason.slice(0, LIMITS.reasonChars).toWellFormed(),
+        metadata,
+      };
       replica.resolveConflict(change.id, { attempts, answer });
     }
   }

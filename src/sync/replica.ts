@@ -496,7 +496,7 @@ export class Replica {
         : answer.data === null
           ? { ...header, base, resolves, operation: 'delete' }
           : { ...header, base, resolves, operation: 'update', data: answer.data };
-    const next: QueuedChange = { ...queued, change };
+    const next: QueuedChange = { ...queued, change, bytes: utf8Bytes(JSON.stringify(change)) };
     this.#visible.note(entityKey(change));
     this.#store.transaction(() => this.#store.writeQueued(next));
     this.#queue.put(next);

@@ -65,7 +65,7 @@ const MUST_HAPPEN = [
     (status) => `outcome: ${status}`,
   ),
   ...['open', 'resolved'].map((status) => `outcome: ${status} conflict decided`),
-  ...['open', 'resolved'].map((status) => `outcome: late answer, ${status} conflict`),
+  'outcome: late answer, resolved conflict',
   'conflict: two set one path',
   ...['connect', 'handshake', 'exchange', 'cloud_unavailable'].map((what) => `relay: ${what}`),
   ...['outcome_unknown', 'cloud_unavailable', 'causality_timeout', 'not_found'].map((code) => `outcome: ${code}`),

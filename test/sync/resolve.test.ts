@@ -293,7 +293,9 @@ test('[I3] [S8] [S15] decisions among writes and syncs: each does what it says o
           const past = { resolution: before.resolution, atMs: before.decidedAtMs, by: before.decidedBy };
           expect(after.history).toEqual([...before.history, past].slice(-LIMITS.pastDecisions));
           // What others wrote since the conflict was decided is one side of a conflict of its own.
-          const overwritten = hadIt || current === undefined || current.seq <= before.seq ? undefined : current;
+          const isNamed = one.ifMatch === 'right';
+          const overwritten =
+            hadIt || isNamed || current === undefined || current.seq <= before.seq ? undefined : current;
           const revision = conflictRevision + (overwritten === undefined ? 1 : 2);
           expect(after).toMatchObject({ status: 'resolved', decidedBy: one.by, revision });
           if (overwritten !== undefined) {

@@ -128,3 +128,14 @@ test('[S14] over a poor link what is critical goes; the rest waits for a better 
   await wake();
   expect(await isThere('new')).toBe(true);
 });
+
+test('[I7] a strong read brings up what waits for a better link, and does not wait for that', async () => {
+  const { call } = freshSpace();
+  stopClock();
+  await call('PUT', 'edge/a/network', { body: { saveData: true } });
+  const written = await call('PUT', 'edge/a/data/note/x', { body: { n: 1 } });
+  const headers = { 'X-Consistency': 'strong', 'X-Causal-Token': String(written.headers.get('X-Causal-Token')) };
+  const read = await call('GET', 'edge/a/data/note/x', { headers });
+  expect(read).toMatchObject({ status: 200, json: { data: { n: 1 }, source: 'cloud', synced: true } });
+  expect((await call('GET', 'data/note/x')).json['data']).toEqual({ n: 1 });
+});
