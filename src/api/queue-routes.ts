@@ -15,7 +15,7 @@ type C = Context<ApiEnv>;
 /** `/v1/edge/{node}/queue`: what waits at a node, and its dead letters. `http.md`, section 3. */
 export const queueRoutes = new Hono<ApiEnv>()
   .get('/:node/queue', async (c) => {
-    const filter = { status: statusOf(c.req.query('status')), after: afterOf(c.req.query('after')), limit: limitOf(c) };
+    const filter = { status: statusOf(c.req.query('status')), after: placeOf(c.req.query('after')), limit: limitOf(c) };
     return c.json(fromResult(await stub(c).listQueue(filter)));
   })
 
@@ -40,7 +40,7 @@ function statusOf(text: string | undefined): QueueStatus | undefined {
 }
 
 /** The place in the queue that `next` named. */
-function afterOf(text = '0'): number {
+function placeOf(text = '0'): number {
   if (/^\d{1,15}$/.test(text)) return Number(text);
   throw new SyncError('bad_request', 'after is the `next` of the page before');
 }

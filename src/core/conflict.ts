@@ -12,6 +12,7 @@ import { type JsonObject, jsonEqual } from './json.ts';
 import { pathsWritten, type Written } from './marks.ts';
 import { baseOf, type Incoming, type Merged, mergeUpdate } from './merge.ts';
 import type { Policy } from './policy.ts';
+import { isPromiseLike } from './promise-like.ts';
 import { checkResolverOutput, type Resolver, type ResolverInput, type ResolverSide } from './resolver.ts';
 
 export type ConflictKind = 'update-update' | 'delete-update' | 'create-create';
@@ -224,7 +225,7 @@ function callResolver(conflict: Conflict, resolver: Resolver): Decision {
   } catch (error) {
     return open(conflict, 'manual', `the resolver failed: ${messageOf(error)}`);
   }
-  if (isPromise(output)) {
+  if (isPromiseLike(output)) {
     return { ...open(conflict, 'manual', 'the resolver has not answered yet'), later: output };
   }
   return customDecision(conflict, output);
@@ -267,10 +268,6 @@ export function resolverSide(data: JsonObject, version: string, stamp: Stamp): R
 
 function copyOf<T extends JsonObject | null>(data: T): T {
   return JSON.parse(JSON.stringify(data));
-}
-
-function isPromise(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
 }
 
 function messageOf(error: unknown): string {

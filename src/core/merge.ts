@@ -39,9 +39,9 @@ export interface Merged {
 
 /**
  * Merges an update into a live version that its writer had not seen all of. Pure. Whichever of two updates comes first,
- * the record is the same, and of more where they neither write inside one another nor both set and add to one path; but elements that two push stand in the
- * order in which they came, and of a push and a pull of one element the later to come decides. Costs paths of the update
- * times marks of the version.
+ * the record is the same, and of more where they neither write inside one another nor both set and add to one path; but
+ * elements that two push stand in the order in which they came, and of a push and a pull of one element the later to
+ * come decides. Costs paths of the update times marks of the version.
  */
 export function mergeUpdate(current: EntityVersion & { readonly data: JsonObject }, incoming: Incoming): Merged {
   const merge = new Merge(current, incoming);

@@ -1,4 +1,5 @@
 import { formatPath } from './path.ts';
+import { isPromiseLike } from './promise-like.ts';
 
 /**
  * The part of Standard Schema v1 (standardschema.dev) that policies use. A schema tells whether a record is right, and
@@ -53,10 +54,6 @@ export function schemaIssues(schema: RecordSchema, data: unknown): readonly Issu
   } catch (error) {
     return [failed(error instanceof Error ? error.message : 'it threw something that is no error')];
   }
-}
-
-function isPromiseLike(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
 }
 
 function failed(reason: string): Issue {

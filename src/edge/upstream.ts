@@ -49,7 +49,7 @@ export function pokesFor(
 ): LiveSocket | undefined {
   const url = urlOf(env);
   if (url === undefined) return undefined;
-  const token = () => tokenFor(env, space, { nodeId, relay: false });
+  const token = () => tokenFor(env, space, nodeId);
   return new LiveSocket({ url: `${url}/sync/live?node=${nodeId}`, token, clock, entropy, ...on });
 }
 

@@ -102,8 +102,6 @@ export const LIMITS = {
   maxQueueAgeMs: 5 * 60_000,
   /** How long a change is kept after the cloud has it, to be given back to a cloud that lost it. `design.md`, section 6. */
   retainSyncedMs: 24 * 3600_000,
-  /** Tries of one change that the cloud can't take for now, before it is dead. `design.md`, section 6. */
-  maxRetries: 3,
   /** How long a caller may wait. `http.md`, section 2. */
   waitMs: 5_000,
   maxWaitMs: 30_000,

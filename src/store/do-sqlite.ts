@@ -1,3 +1,4 @@
+import { isPromiseLike } from '../core/promise-like.ts';
 import type { SqlDatabase, SqlRow, SqlValue } from './sql-database.ts';
 
 /** The part of a Durable Object's storage that is used here. */
@@ -26,9 +27,7 @@ export function durableObjectSqlite(storage: DurableStorage): SqlDatabase {
  * rest would be written outside of it.
  */
 export function refusePromise<T>(result: T): T {
-  const isPromise =
-    typeof result === 'object' && result !== null && 'then' in result && typeof result.then === 'function';
-  if (isPromise) throw new Error('invariant broken: the body of a transaction is synchronous');
+  if (isPromiseLike(result)) throw new Error('invariant broken: the body of a transaction is synchronous');
   return result;
 }
 

@@ -106,7 +106,7 @@ export class Access {
       if (run !== undefined && run.covered !== false) return { source: 'cloud', stalenessMs: 0 };
       await this.#clock.sleep(Math.min(pauseMs, Math.max(0, deadlineMs - this.#clock.nowMs())));
       leftMs = deadlineMs - this.#clock.nowMs();
-      if (leftMs <= 0) throw notArrived('what the token has seen has not arrived in the cloud');
+      if (isOver(leftMs, waitMs)) throw notArrived('what the token has seen has not arrived in the cloud');
     }
   }
 
@@ -118,7 +118,7 @@ export class Access {
       pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)
     ) {
       const leftMs = deadlineMs - this.#clock.nowMs();
-      if (leftMs <= 0) throw notArrived('what the token has seen has not arrived here');
+      if (isOver(leftMs, waitMs)) throw notArrived('what the token has seen has not arrived here');
       const run = await this.#within(leftMs, this.#link.sync({ requires: after }));
       // At the head of a cloud that has it all, the replica has it too.
       if (run?.summary.success && run.covered) break;
@@ -167,6 +167,11 @@ const LONGEST_PAUSE_MS = 1_000;
 
 function outcomeUnknown(detail: string): SyncError {
   return new SyncError('outcome_unknown', detail, { retryAfterMs: LONGEST_PAUSE_MS });
+}
+
+/** By a clock that was put back the wait would not end. */
+function isOver(leftMs: number, waitMs: number): boolean {
+  return leftMs <= 0 || leftMs > waitMs;
 }
 
 function notArrived(detail: string): SyncError {

@@ -31,7 +31,7 @@ export function recordConflict(
   resolution: Resolution,
   status: ConflictRecord['status'],
 ): string {
-  const known = askedConflict(commit, change);
+  const known = answeredConflict(commit, change, 'open');
   const base = local.data && remote.data && baseOf({ ...local, data: local.data }, { ...remote, data: remote.data });
   const { id } = commit.keepConflict({
     id: known?.id ?? commit.newConflictId(),
@@ -55,16 +55,14 @@ export function recordConflict(
   return id;
 }
 
-/** The conflict that the change's node was asked to resolve, if the change is its answer. */
-export function askedConflict(commit: Commit, { id, resolves }: Change): ConflictRecord | undefined {
+/** The conflict that the change's node was asked to resolve, if the change is its answer; somebody may have been faster. */
+export function answeredConflict(
+  commit: Commit,
+  { id, resolves }: Change,
+  status: ConflictRecord['status'],
+): ConflictRecord | undefined {
   const known = resolves && commit.conflict(resolves.conflictId);
-  return known?.status === 'open' && known.remote.version === id ? known : undefined;
-}
-
-/** The conflict that the change answers, if somebody has decided that in the meantime. */
-export function settledConflict(commit: Commit, { id, resolves }: Change): ConflictRecord | undefined {
-  const known = resolves && commit.conflict(resolves.conflictId);
-  return known?.status === 'resolved' && known.remote.version === id ? known : undefined;
+  return known?.status === status && known.remote.version === id ? known : undefined;
 }
 
 /** What holds as long as the node that was asked has not answered. */

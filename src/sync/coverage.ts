@@ -15,7 +15,8 @@ export async function untilTrue(isTrue: () => boolean, clock: Clock, waitMs: num
   const deadlineMs = clock.nowMs() + waitMs;
   for (let pauseMs = FIRST_PAUSE_MS; !isTrue(); pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
     const leftMs = deadlineMs - clock.nowMs();
-    if (leftMs <= 0) return false;
+    // By a clock that was put back the wait would not end.
+    if (leftMs <= 0 || leftMs > waitMs) return false;
     await clock.sleep(Math.min(pauseMs, leftMs));
   }
   return true;

@@ -16,7 +16,7 @@ import { type ChangeResult, change as changeSchema, type IncomingBatch, isFinal 
 import { firstIssue } from '../protocol/parse.ts';
 import { contentProblem, type Refusal, recordProblem } from '../protocol/record.ts';
 import type { Commit } from './commit.ts';
-import { answeredByNode, askedConflict, askedOf, recordConflict, settledConflict, usable } from './conflict-record.ts';
+import { answeredByNode, answeredConflict, askedOf, recordConflict, usable } from './conflict-record.ts';
 import { isForked, renamedTo, withChange, withRename, withVoid } from './node-record.ts';
 import type { NodeRecord } from './ports.ts';
 
@@ -69,7 +69,7 @@ export function decide(commit: Commit, change: Change, policy: Policy): ChangeRe
   const problem = data === undefined ? undefined : (recordProblem(data, policy) ?? checksumProblem(change, data));
   if (problem !== undefined) return commit.refuse(id, problem);
   const current = commit.entity(entityKey(change));
-  const settled = settledConflict(commit, change);
+  const settled = answeredConflict(commit, change, 'resolved');
   if (settled !== undefined) return { id, status: 'superseded', conflictId: settled.id };
   const outcome = outcomeOf(current, change, policy);
   switch (outcome.kind) {
@@ -258,7 +258,7 @@ function advance(
 
 /** A change may be the answer of the node that was asked; then the conflict is decided, by what is there now. */
 function noteAnswer(commit: Commit, change: Change, made: EntityVersion | undefined): void {
-  const asked = askedConflict(commit, change);
+  const asked = answeredConflict(commit, change, 'open');
   if (asked !== undefined) answeredByNode(commit, asked, change, made ?? { data: null, seq: asked.seq });
 }
 

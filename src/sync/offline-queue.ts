@@ -49,8 +49,8 @@ export class OfflineQueue {
   #inFlight: ReadonlySet<string> = new Set();
   /** The cloud's word has come, and whether it was the last one; its effect becomes visible at the head. */
   readonly #answered = new Map<string, boolean>();
-  /** Made since the start, and never in a batch: nobody else can have seen them. With the seq of the version below. */
-  readonly #fresh = new Map<string, number>();
+  /** Made since the start on what is still confirmed, and never in a batch: nobody else can have seen them. */
+  readonly #fresh = new Set<string>();
   #bytes = 0;
   #nextOrder = 1;
 
@@ -109,17 +109,17 @@ export class OfflineQueue {
     return ids.sort();
   }
 
-  /** The last change of an entity, if it never left this node and was made on the version `below`: it may yet change. */
-  lastFresh(key: EntityKey, below: number): QueuedChange | undefined {
+  /** The last change of an entity, if it never left this node and nothing new has been confirmed since: it may yet change. */
+  lastFresh(key: EntityKey): QueuedChange | undefined {
     const last = this.#byEntity.get(key)?.at(-1);
-    return last !== undefined && last.error === null && this.#fresh.get(last.change.id) === below ? last : undefined;
+    return last !== undefined && last.error === null && this.#fresh.has(last.change.id) ? last : undefined;
   }
 
   /** Adds a change that was just made; in the place of the one that it stands for as well, if there is one. */
-  add(queued: QueuedChange, below: number, replaced?: QueuedChange | undefined): void {
+  add(queued: QueuedChange, replaced?: QueuedChange | undefined): void {
     if (replaced !== undefined) this.#forget(replaced);
     this.put(queued);
-    this.#fresh.set(queued.change.id, below);
+    this.#fresh.add(queued.change.id);
   }
 
   /** Adds a change, or puts a new state of it in its place. */
@@ -149,6 +149,12 @@ export class OfflineQueue {
   markInFlight(ids: Iterable<string>): void {
     this.#inFlight = new Set(ids);
     for (const id of this.#inFlight) this.#fresh.delete(id);
+  }
+
+  /** Another state of these entities, or of all, is confirmed: what waits was made on the former one, and stays as it is. */
+  markOvertaken(keys: Iterable<EntityKey> | 'all'): void {
+    if (keys === 'all') this.#fresh.clear();
+    else for (const key of keys) for (const { change } of this.#byEntity.get(key) ?? []) this.#fresh.delete(change.id);
   }
 
   markAnswered(results: Iterable<ChangeResult>): void {

@@ -122,6 +122,8 @@ export interface QueuedChange {
   /** Its place among the changes of this node. */
   readonly order: number;
   readonly change: Change;
+  /** The first counter that went into it; undefined: it is as it was made. */
+  readonly since?: number | undefined;
   readonly queuedAtMs: number;
   readonly bytes: number;
   readonly retryCount: number;

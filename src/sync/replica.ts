@@ -104,8 +104,8 @@ export class Replica {
   readonly #store: ReplicaStore;
   readonly #policies: Policies;
   readonly #clock: Clock;
-  readonly #slots: QueueSlots;
   readonly #visible: VisibleChanges;
+  #slots: QueueSlots;
   #queue: OfflineQueue;
   #meta: ReplicaMeta;
   #hlc: HlcState;
@@ -120,6 +120,8 @@ export class Replica {
   #snapshotHead: number | undefined;
   /** What the cloud said at the handshake that it has of this node; true of the state at its head. */
   #reported: DotSet = EMPTY_DOT_SET;
+  /** Changes up to this counter were made on what was another history. */
+  #formerUpTo = 0;
   /** Counters whose change is under way without being queued; no void, until there is no answer. */
   readonly #awaited = new Set<number>();
   /** Counters of strong writes that the cloud has, and that this replica does not show yet. */
@@ -317,10 +319,7 @@ export class Replica {
     const { resolves: _, ...change } = dead.change;
     const newId = formatDot({ node: this.nodeId, counter: this.#counter + 1 });
     const again = data === undefined ? { ...change, id: newId } : this.#edited({ ...change, id: newId }, data);
-    const queued: QueuedChange = {
-      ...this.#newRow(again, changeBytes(again)),
-      slot: dead.slot,
-    };
+    const queued = this.#newRow(again, changeBytes(again), dead.slot);
     this.#visible.note(entityKey(again));
     this.#store.transaction(() => this.#store.writeQueued(queued));
     this.#took(again);
@@ -374,10 +373,11 @@ export class Replica {
   adopt(answer: HandshakeAnswer, sentAtMs: number, answeredAtMs: number): void {
     const clockOffsetMs = Math.round(answer.serverTime - (sentAtMs + answeredAtMs) / 2);
     this.#reported = answer.received;
-    const isOtherHistory = this.#meta.epoch !== answer.epoch;
+    const { epoch: before } = this.#meta;
+    const isOtherHistory = before !== answer.epoch;
     if (isOtherHistory) for (const { change } of this.#store.readQueue(0)) this.#visible.note(entityKey(change));
     this.#store.transaction(() => {
-      const former = this.#meta.epoch === null ? this.#renumberBehind(answer.received) : 0;
+      const former = before === null ? this.#renumberBehind(answer.received) : 0;
       if (isOtherHistory || answer.mode === 'snapshot') this.#beginAnew();
       this.#saveMeta({
         clockOffsetMs,
@@ -387,8 +387,9 @@ export class Replica {
           ? { cursor: 0, received: EMPTY_DOT_SET, settled: { upTo: former, extra: [] }, settledAt: [] }
           : {}),
       });
+      if (isOtherHistory && before !== null) this.#giveBack();
     });
-    if (isOtherHistory) this.#giveBack();
+    if (isOtherHistory && before !== null) this.#formerUpTo = this.#counter;
     this.#visible.tell();
   }
 
@@ -413,9 +414,10 @@ export class Replica {
       const isFull =
         selected.length + waited.length > 0 && (left < 0 || selected.length + waited.length >= bounds.maxChanges);
       if (isFull) break;
-      if (!this.#queue.hasUnsettledOf(entityKey(change))) waited.push(change);
+      if (this.#queue.hasUnsettledOf(entityKey(change))) continue;
+      waited.push(dotOf(change).counter > this.#formerUpTo ? change : withoutHistory(change));
     }
-    const voids = this.#voids().slice(0, LIMITS.intervals);
+    const voids = this.#voids(new Set(selected)).slice(0, LIMITS.intervals);
     const changes = selected.map(onWire);
     const batch: Batch = {
       batchId,
@@ -509,6 +511,8 @@ export class Replica {
     const head = this.#store.transaction(() => {
       const merged = this.#mergePages(last);
       const { gone, changed } = this.#settle(merged.answered);
+      // What a former life of this node had sent may arrive late: its counters aren't given out again.
+      this.#counter = Math.max(this.#counter, lastOf(merged.received));
       const { digest, types } = last.answer;
       // The cloud gives more types than it gave for the first pages, or before: their past is missing.
       const isPartial = !admitsAll(merged.types, types);
@@ -547,6 +551,7 @@ export class Replica {
     for (const queued of head.changed) this.#queue.put(queued);
     this.#queue.markInFlight([]);
     this.#queue.forgetAnswered();
+    this.#queue.markOvertaken(head.overtaken);
     this.#unshown.clear();
     this.#reported = EMPTY_DOT_SET;
     this.#snapshotHead = undefined;
@@ -615,7 +620,8 @@ export class Replica {
       }
       const upTo = entry(answer.vectorClock, this.nodeId);
       if (upTo > 0) received = add(received, 1, upTo);
-      for (const [first, to] of batch.void ?? []) settled = add(settled, first, to);
+      const voids = answer.results.every(isFinal) ? (batch.void ?? []) : [];
+      for (const [first, to] of voids) settled = add(settled, first, to);
       const changes = new Map(batch.changes.map((change) => [change.id, change]));
       for (const result of answer.results) {
         const change = changes.get(result.id);
@@ -642,7 +648,9 @@ export class Replica {
       digest = digestWithin(digest, types);
     }
     received = union(received, settled);
-    return { digest, types, isNarrowed, hlc, received, downloaded, isBroken, answered, settled };
+    // What begins at 0 leaves out what was deleted.
+    const overtaken: 'all' | Set<EntityKey> = from === 0 ? 'all' : kept;
+    return { digest, types, isNarrowed, hlc, received, downloaded, isBroken, answered, settled, overtaken };
   }
 
   /** What isn't wanted any more goes; what is wanted now, and wasn't, is read from the beginning, with all the rest. */
@@ -729,18 +737,20 @@ export class Replica {
   }
 
   /**
-   * Another history may lack what the former one had of this node: all that is still here waits again. What its base says
-   * of the former history says nothing of this one.
+   * Another history may lack what the former one had of this node: all that is still here waits again, whole, for there
+   * may be no record to apply operations to. Places of what the cloud had may have been given out again, so all get new
+   * ones; and none of the rows is free any more.
    */
   #giveBack(): void {
-    const kept = this.#store.readQueue(0).map((queued): QueuedChange => {
-      const { [CLOUD]: _, ...base } = queued.change.base;
-      return { ...queued, change: { ...queued.change, base } };
+    const waiting = [...this.#queue.all()].sort((a, b) => a.order - b.order);
+    const had = this.#store.readQueue(0).filter(({ change }) => this.#queue.get(change.id) === undefined);
+    had.sort((a, b) => dotOf(a.change).counter - dotOf(b.change).counter);
+    const kept = [...had, ...waiting].map((queued, index): QueuedChange => {
+      return { ...queued, order: index + 1, needsFull: true, change: withoutHistory(queued.change) };
     });
-    this.#store.transaction(() => {
-      for (const queued of kept) this.#store.writeQueued(queued);
-    });
+    for (const queued of kept) this.#store.writeQueued(queued);
     this.#queue = new OfflineQueue(kept);
+    this.#slots = new QueueSlots(this.#store);
   }
 
   /** The next pull reads everything; what is confirmed stays visible until it has. */
@@ -760,10 +770,10 @@ export class Replica {
    * @returns the last counter of the former life.
    */
   #renumberBehind(received: DotSet): number {
-    const last = received.extra.at(-1)?.[1] ?? received.upTo;
+    const last = lastOf(received);
     if (last === 0) return 0;
     this.#counter = Math.max(this.#counter, last);
-    for (const queued of [...this.#queue.all()]) {
+    for (const queued of [...this.#queue.all()].sort((a, b) => a.order - b.order)) {
       this.#counter += 1;
       const { change } = queued;
       const id = formatDot({ node: this.nodeId, counter: this.#counter });
@@ -897,10 +907,18 @@ export class Replica {
     return policyFor(this.#policies, entity.entityType);
   }
 
-  /** Counters that were spent and stand for nothing that will be sent. */
-  #voids(): (readonly [number, number])[] {
-    const counters = Array.from(this.#queue.all(), ({ change }) => dotOf(change).counter);
-    return gaps(addAll(this.#meta.received, [...counters, ...this.#awaited]), this.#counter);
+  /**
+   * Counters that were spent and stand for nothing that will be sent. What went into a change that waits is void when that
+   * is sent and no sooner, for who asks for it by its counter must not be told that it is there.
+   */
+  #voids(sent: ReadonlySet<QueuedChange> = new Set()): (readonly [number, number])[] {
+    let spent = addAll(this.#meta.received, [...this.#awaited]);
+    for (const queued of this.#queue.all()) {
+      const { counter } = dotOf(queued.change);
+      const { since = counter, error } = queued;
+      spent = add(spent, error !== null || sent.has(queued) ? counter : since, counter);
+    }
+    return gaps(spent, this.#counter);
   }
 
   #isSettled({ change, error }: QueuedChange): boolean {
@@ -912,8 +930,8 @@ export class Replica {
   /** Makes a change durable: in a row of its own, or in that of one which it goes into. */
   #enqueue(change: Change, { coalesce: isWanted = true }: WriteOptions): void {
     const policy = this.#policy(change);
-    const below = this.#store.readRecord(entityKey(change))?.seq ?? 0;
-    const earlier = isWanted && policy.coalesce ? this.#queue.lastFresh(entityKey(change), below) : undefined;
+    const last = isWanted && policy.coalesce ? this.#queue.lastFresh(entityKey(change)) : undefined;
+    const earlier = last !== undefined && this.#hasSeenMore(change, last.change) ? undefined : last;
     const both = earlier && coalesce(earlier.change, change, policy.conflict === 'merge');
     if (earlier !== undefined && both === 'nothing') {
       this.#cancel(earlier, change);
@@ -930,10 +948,19 @@ export class Replica {
         retryAfterMs: 30_000,
       });
     }
-    const queued: QueuedChange = replaced ? { ...replaced, change: next, bytes } : this.#newRow(next, bytes);
+    const since = replaced && (replaced.since ?? dotOf(replaced.change).counter);
+    const queued: QueuedChange = replaced ? { ...replaced, change: next, since, bytes } : this.#newRow(next, bytes);
     this.#store.transaction(() => this.#store.writeQueued(queued));
     this.#took(change);
-    this.#queue.add(queued, below, replaced);
+    this.#queue.add(queued, replaced);
+  }
+
+  /** Whether the writer of the later change had seen what this replica hasn't got, and that of the earlier one had not. */
+  #hasSeenMore(later: Change, earlier: Change): boolean {
+    return Object.entries(later.base).some(([node, counter]) => {
+      if (node === CLOUD) return counter > Math.max(this.#meta.cursor, entry(earlier.base, CLOUD));
+      return node !== this.nodeId && counter > entry(earlier.base, node);
+    });
   }
 
   /** Made and deleted again: neither will be sent. */
@@ -948,10 +975,13 @@ export class Replica {
     this.#slots.giveBack(made.slot);
   }
 
-  #newRow(change: Change, bytes: number): QueuedChange {
-    const slot = this.#slots.take(settledBefore(this.#meta, this.nowMs() - LIMITS.retainSyncedMs));
+  #newRow(change: Change, bytes: number, slot = this.#freeSlot()): QueuedChange {
     const { nextOrder: order } = this.#queue;
     return { slot, order, change, queuedAtMs: this.nowMs(), bytes, retryCount: 0, lastAttemptMs: null, error: null };
+  }
+
+  #freeSlot(): number {
+    return this.#slots.take(settledBefore(this.#meta, this.nowMs() - LIMITS.retainSyncedMs));
   }
 
   #saveMeta(changed: Partial<ReplicaMeta>): void {
@@ -1035,6 +1065,17 @@ function onWire({ change, needsFull }: QueuedChange): Change {
   if (needsFull) return change.data === undefined ? change : { ...change, checksum: checksum(change.data) };
   const { data: _, ...delta } = change;
   return { ...delta, operations: change.operations };
+}
+
+/** The newest counter of a set. */
+function lastOf({ extra, upTo }: DotSet): number {
+  return extra.at(-1)?.[1] ?? upTo;
+}
+
+/** What a base says of one history says nothing of the next. */
+function withoutHistory(change: Change): Change {
+  const { [CLOUD]: _, ...base } = change.base;
+  return { ...change, base };
 }
 
 /** What a delta makes of the record that its writer has. */

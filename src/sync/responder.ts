@@ -6,13 +6,14 @@ import type { VectorClock } from '../core/vector-clock.ts';
 import { batchChecksum } from '../protocol/batch-checksum.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
-import type {
-  BatchAnswer,
-  ConnectAnswer,
-  ConnectRequest,
-  HandshakeAnswer,
-  HandshakeRequest,
-  IncomingBatch,
+import {
+  type BatchAnswer,
+  type ConnectAnswer,
+  type ConnectRequest,
+  type HandshakeAnswer,
+  type HandshakeRequest,
+  type IncomingBatch,
+  isFinal,
 } from '../protocol/messages.ts';
 import { CAPABILITIES, PROTOCOL_VERSION, SUPPORTED_PROTOCOLS } from '../protocol/version.ts';
 import type { Commit } from './commit.ts';
@@ -147,13 +148,15 @@ export class Responder {
     caller: Caller & { needsFull: boolean },
     hash: string,
   ): BatchAnswer {
-    for (const interval of batch.void ?? []) commit.keepNode(withVoid(commit.node(batch.sourceNodeId), interval));
     const { results, applied, made } = takeBatch(commit, batch.changes, {
       ...caller,
       nodeId: batch.sourceNodeId,
       cursor: batch.cursor,
       canResolve: session.capabilities.includes('conflict-resolution'),
     });
+    // A void counter may stand for what went into a change of this batch: it is there when that is.
+    const voids = results.every(isFinal) ? (batch.void ?? []) : [];
+    for (const interval of voids) commit.keepNode(withVoid(commit.node(batch.sourceNodeId), interval));
 
     if (batch.digest !== undefined && made !== undefined && made.length > 0) {
       if (batch.digest !== digestTotal(digestOf(made))) throw OTHER_RECORDS;

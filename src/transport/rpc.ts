@@ -19,7 +19,7 @@ export interface RpcCaller extends Caller {
 /** The sync protocol as methods of a Durable Object. Messages are JSON texts: what HTTP carries, without HTTP. */
 export interface SyncRpc {
   syncConnect(request: string, caller: Caller): Promise<Result<string>>;
-  syncHandshake(sessionId: string, request: string, caller: Caller | RpcCaller): Promise<Result<string>>;
+  syncHandshake(sessionId: string, request: string, caller: Caller): Promise<Result<string>>;
   syncExchange(sessionId: string, batch: string, caller: Caller | RpcCaller): Promise<Result<string>>;
   syncDisconnect(sessionId: string, caller: Caller): Promise<Result<string>>;
 }

@@ -1,22 +1,30 @@
+import { PRIORITIES } from '../../src/core/change.ts';
 import type { ConsistencyLevel } from '../../src/core/consistency.ts';
 import type { Operation } from '../../src/core/delta.ts';
 import { type EntityId, type EntityType, toEntityId } from '../../src/core/ids.ts';
 import type { JsonObject } from '../../src/core/json.ts';
 import type { NetworkReport } from '../../src/sync/plan.ts';
-import type { WriteContent } from '../../src/sync/write.ts';
+import type { WriteContent, WriteOptions } from '../../src/sync/write.ts';
 import type { CrashPoint } from './life.ts';
 import { named } from './names.ts';
 import type { Options } from './options.ts';
-import { FREE_TYPES, TALLY } from './policies.ts';
+import { TALLY } from './policies.ts';
 import type { Random } from './random.ts';
 
 /** Something that is done to a world, whole in itself: what it meets when it is done decides what comes of it. */
 export type Action =
-  | (Access & { readonly do: 'write'; readonly level: 'eventual' | 'strong'; readonly content: WriteContent })
+  | (Access & {
+      readonly do: 'write';
+      readonly level: 'eventual' | 'strong';
+      readonly content: WriteContent;
+      readonly options: Pick<WriteOptions, 'priority' | 'coalesce'>;
+    })
   | (Access & { readonly do: 'open-tally' })
   | (Access & { readonly do: 'increment'; readonly level: 'eventual' | 'strong' })
   | (Access & { readonly do: 'read'; readonly level: ConsistencyLevel; readonly maxStalenessMs: number | undefined })
   | { readonly do: 'sync'; readonly node: number }
+  | { readonly do: 'retry-dead'; readonly node: number; readonly pick: number; readonly data: JsonObject | undefined }
+  | { readonly do: 'discard-dead'; readonly node: number; readonly pick: number }
   | { readonly do: 'decide'; readonly pick: number; readonly winner: 'local' | 'remote' }
   | { readonly do: 'report'; readonly node: number; readonly report: NetworkReport; readonly online: boolean }
   | { readonly do: 'crash-node'; readonly node: number; readonly crash: Crash }
@@ -31,7 +39,9 @@ export type Action =
     }
   | { readonly do: 'flap'; readonly node: number; readonly times: number; readonly ms: number }
   | { readonly do: 'clock-node'; readonly node: number; readonly ms: number }
-  | { readonly do: 'clock-cloud'; readonly ms: number };
+  | { readonly do: 'clock-cloud'; readonly ms: number }
+  | { readonly do: 'lose-cloud' }
+  | { readonly do: 'long-pause' };
 
 /** One client's request for one entity at one node. */
 export interface Access {
@@ -58,7 +68,8 @@ export function writeScript(random: Random, options: Options, spaces: readonly s
   return Array.from({ length: steps }, (_, id) => {
     const space = random.chance(0.75) ? 0 : random.between(0, spaces.length - 1);
     const action = new Author(random, options, spaces[space] ?? '', id).action();
-    return { id, space, action, pauseMs: pauseMs(random) };
+    const isLong = action.do === 'long-pause';
+    return { id, space, action, pauseMs: isLong ? random.between(HOUR_MS, 30 * HOUR_MS) : pauseMs(random) };
   });
 }
 
@@ -104,6 +115,7 @@ class Author {
           ...this.#access(),
           level: this.#chance(0.15) ? 'strong' : 'eventual',
           content: this.#content(),
+          options: this.#writeOptions(),
         };
       case 'open-tally':
         return { do: kind, ...this.#access(), entityType: TALLY };
@@ -114,15 +126,21 @@ class Author {
       case 'read':
         return { do: kind, ...this.#access(), ...this.#demand() };
       case 'sync':
+      case 'empty-node':
         return { do: kind, node };
+      case 'retry-dead':
+        return { do: kind, node, pick: this.#random.fraction(), data: this.#chance(0.5) ? this.#record() : undefined };
+      case 'discard-dead':
+        return { do: kind, node, pick: this.#random.fraction() };
+      case 'lose-cloud':
+      case 'long-pause':
+        return { do: kind };
       case 'report':
         return { do: kind, node, report: this.#report(), online: this.#chance(0.8) };
       case 'crash-node':
         return { do: kind, node, crash: this.#crash() };
       case 'crash-cloud':
         return { do: kind, crash: this.#crash() };
-      case 'empty-node':
-        return { do: kind, node };
       case 'partition':
         return { do: kind, node, ...this.#cut(), ms: this.#random.between(1, 90_000) };
       case 'flap':
@@ -140,7 +158,7 @@ class Author {
     return {
       client: this.#random.between(0, this.#options.clients - 1),
       node: this.#node(),
-      entityType: this.#random.pick(FREE_TYPES),
+      entityType: this.#random.pick(this.#options.types),
       entityId: named(toEntityId(`e${this.#random.between(1, this.#options.entities)}`)),
       waitMs: this.#random.between(0, 5_000),
     };
@@ -160,6 +178,11 @@ class Author {
       default:
         return kind satisfies never;
     }
+  }
+
+  #writeOptions(): Pick<WriteOptions, 'priority' | 'coalesce'> {
+    const priority = this.#chance(0.15) ? this.#random.pick([...PRIORITIES]) : undefined;
+    return { priority, coalesce: this.#chance(0.15) ? false : undefined };
   }
 
   #record(): JsonObject {
@@ -192,7 +215,7 @@ class Author {
   }
 
   #demand() {
-    const level = this.#random.weighted({ eventual: 2, causal: 3, session: 3, strong: 2 });
+    const level = this.#random.weighted({ eventual: 2, causal: 3, session: 3, strong: 3 });
     return { level, maxStalenessMs: this.#chance(0.5) ? this.#random.between(0, 10_000) : undefined };
   }
 
@@ -231,6 +254,16 @@ function jumpMs(random: Random): number {
   return random.between(-widest, widest);
 }
 
-const ACTIONS = { write: 30, 'open-tally': 2, increment: 8, read: 20, sync: 25, decide: 3, report: 2 };
+const ACTIONS = {
+  write: 30,
+  'open-tally': 2,
+  increment: 8,
+  read: 20,
+  sync: 25,
+  decide: 3,
+  report: 2,
+  'retry-dead': 3,
+  'discard-dead': 1,
+};
 const HOUR_MS = 3_600_000;
 const YEAR_MS = 365 * 24 * HOUR_MS;

@@ -32,6 +32,7 @@ export class Client {
 
   /** A session that has seen what is lost can't go on. */
   beginAnew(): void {
+    this.#turn = undefined;
     this.token = EMPTY_CLOCK;
     this.past = NOTHING;
   }

@@ -24,7 +24,7 @@ import type { History } from './history.ts';
 import { HostClock } from './host-clock.ts';
 import { Life, storeOf } from './life.ts';
 import type { Endpoint, Message } from './network.ts';
-import { policies } from './policies.ts';
+import { cloudPolicies } from './policies.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Trace } from './trace.ts';
 import { Violation } from './violation.ts';
@@ -58,7 +58,7 @@ interface Process {
 
 /** The machine on which the cloud of one space runs: its disk and its clock outlive the processes. */
 export class CloudHost implements Endpoint {
-  readonly disk: CloudStore = new MemoryCloudStore();
+  disk: CloudStore = new MemoryCloudStore();
   readonly clock: HostClock;
   readonly #options: CloudHostOptions;
   #process: Process | undefined;
@@ -102,6 +102,19 @@ export class CloudHost implements Endpoint {
       if (!(error instanceof SyncError)) throw error instanceof Violation ? error : broken('the cloud', error);
       return JSON.stringify({ ok: false, code: error.code, detail: error.message, details: error.details });
     }
+  }
+
+  /** Null: it has committed nothing yet. */
+  get epoch(): string | null {
+    return this.disk.readMeta()?.epoch ?? null;
+  }
+
+  /** Its disk is lost with all that is on it, and the history with it. */
+  loseDisk(): void {
+    const { epoch } = this;
+    if (epoch !== null) this.#options.history.beginAnew(epoch);
+    this.life?.end();
+    this.disk = new MemoryCloudStore();
   }
 
   /** Somebody decides a conflict. @throws SyncError as the inbox does. */
@@ -163,10 +176,11 @@ export class CloudHost implements Endpoint {
       },
     });
     const entropy = { id: () => scheduler.random.name(), fraction: () => scheduler.random.fraction() };
-    const parts = { store, policies, clock: this.clock.of(life), entropy };
+    const parts = { store, policies: cloudPolicies, clock: this.clock.of(life), entropy };
     const sequencer: Sequencer = new Sequencer({
       ...parts,
       onAwaited: (awaited) => this.#await(awaited, sequencer, life),
+      onFailure: ({ error }) => this.#options.onFailure(broken('the cloud', error)),
     });
     const responder = new Responder({ ...parts, sequencer });
     const projection = new Projection(store, sequencer, d1.sinkFor(life), parts.clock);

@@ -15,6 +15,8 @@ export class SimulatedD1 {
   position: Position = { epoch: null, seq: 0, conflictRevision: 0 };
   readonly #scheduler: Scheduler;
   readonly #trace: Trace;
+  /** How many clouds were lost. */
+  #lost = 0;
   #faults: Readonly<Record<D1Fault, number>>;
 
   constructor(scheduler: Scheduler, trace: Trace, faults: Readonly<Record<D1Fault, number>>) {
@@ -25,6 +27,11 @@ export class SimulatedD1 {
 
   heal(): void {
     this.#faults = { 'd1-refuses': 0, 'd1-slow': 0, 'd1-fails-after-commit': 0 };
+  }
+
+  /** What a lost cloud had sent arrives no more: nobody could tell it from what the next one sends. */
+  loseCloud(): void {
+    this.#lost += 1;
   }
 
   /** What is sent is done, though the life that sent it may be over by then; its answer reaches nobody then. */
@@ -57,8 +64,10 @@ export class SimulatedD1 {
 
   #call<T>(life: Life, effect: () => T): Promise<T> {
     const delayMs = this.#happens('d1-slow') ? SLOW_MS : this.#scheduler.random.between(1, USUAL_MS);
+    const lost = this.#lost;
     return new Promise((resolve, reject) => {
       this.#scheduler.after(delayMs, () => {
+        if (this.#lost > lost) return;
         const isRefused = this.#happens('d1-refuses');
         const result = isRefused ? undefined : { value: effect() };
         if (life.isOver) return;

@@ -15,6 +15,10 @@ const KNOWN_GAPS = {
     'A whole record that repeats a value leaves no mark of that: a write that is earlier, and comes later, wins over it.',
   'strong before the head':
     'A strong write is acknowledged though its node did not reach the head: neither it nor its token shows the write.',
+  'overtaken in an earlier place':
+    'A change that another went into keeps its place, before what was written to other entities in between.',
+  'lost history':
+    'A token, or the base of a strong write, that is of the history of a lost cloud passes for one of the next.',
 } as const;
 
 /** Counts the known gaps that a run falls into, and lets it go on; a strict run fails by them. */

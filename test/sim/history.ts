@@ -4,10 +4,36 @@ import { require } from './violation.ts';
 
 /** All that a cloud ever committed: the state that there was at every seq. Kept beside the cloud, and never asked of it. */
 export class History {
-  readonly #versions = new Map<EntityKey, EntityVersion[]>();
-  readonly #digests = new Map<number, string>();
-  readonly #names = new Set<string>();
+  #versions = new Map<EntityKey, EntityVersion[]>();
+  #digests = new Map<number, string>();
+  #names = new Set<string>();
   head = 0;
+  /** Those of clouds that were lost, by their epochs. */
+  readonly former = new Map<string, History>();
+
+  /** How many clouds were lost. */
+  get generation(): number {
+    return this.former.size;
+  }
+
+  /** The cloud is lost, and the next one begins with nothing. */
+  beginAnew(epoch: string): void {
+    const lost = new History();
+    lost.#versions = this.#versions;
+    lost.#digests = this.#digests;
+    lost.#names = this.#names;
+    lost.head = this.head;
+    this.former.set(epoch, lost);
+    this.#versions = new Map();
+    this.#digests = new Map();
+    this.#names = new Set();
+    this.head = 0;
+  }
+
+  /** The history that somebody is in. */
+  of(epoch: string | null): History {
+    return (epoch === null ? undefined : this.former.get(epoch)) ?? this;
+  }
 
   /** Takes what one transaction wrote, in its order. */
   append(entities: readonly EntityVersion[], digest: string): void {

@@ -6,6 +6,7 @@ import type { Scheduler } from './scheduler.ts';
 export class HostClock {
   readonly #scheduler: Scheduler;
   #errorMs: number;
+  hasJumped = false;
 
   constructor(scheduler: Scheduler, errorMs: number) {
     this.#scheduler = scheduler;
@@ -13,6 +14,7 @@ export class HostClock {
   }
 
   jump(ms: number): void {
+    this.hasJumped = true;
     this.#errorMs += ms;
   }
 

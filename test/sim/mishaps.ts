@@ -3,6 +3,7 @@ import type { Checks } from './checkers/checks.ts';
 import type { Life } from './life.ts';
 import { lineOf } from './network.ts';
 import type { NodeHost } from './node-host.ts';
+import type { Space } from './space.ts';
 import type { World } from './world.ts';
 
 /** What a script does to machines and lines, rather than by them. */
@@ -18,6 +19,16 @@ export function emptyNode(node: NodeHost, checks: Checks, { trace }: World): voi
   node.process?.life.end();
   node.loseDisk();
   checks.ledger.lostDisk(node);
+}
+
+/** The cloud's disk is gone, and with it its history; it begins another one, with nothing. */
+export function loseCloud({ cloud, clients, d1 }: Space, checks: Checks, { trace }: World): void {
+  trace.count('fault: cloud is lost');
+  cloud.loseDisk();
+  d1.loseCloud();
+  checks.lostCloud();
+  // Their tokens are of a history that is no more.
+  for (const client of clients) client.beginAnew();
 }
 
 export function partition(

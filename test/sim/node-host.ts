@@ -1,9 +1,10 @@
 import { dotOf } from '../../src/core/change.ts';
-import { EMPTY_DOT_SET, has } from '../../src/core/dot-set.ts';
+import { type DotSet, EMPTY_DOT_SET, has } from '../../src/core/dot-set.ts';
 import type { NodeId } from '../../src/core/ids.ts';
 import { policyFor } from '../../src/core/policy.ts';
 import { merge, type VectorClock } from '../../src/core/vector-clock.ts';
 import { type Result, SyncError, toResult } from '../../src/protocol/errors.ts';
+import type { Batch } from '../../src/protocol/messages.ts';
 import { MemoryReplicaStore } from '../../src/store/memory-replica-store.ts';
 import { Access } from '../../src/sync/access.ts';
 import { Link } from '../../src/sync/link.ts';
@@ -17,6 +18,7 @@ import { HostClock } from './host-clock.ts';
 import { Life, storeOf } from './life.ts';
 import type { Endpoint, Message, Network } from './network.ts';
 import { policies } from './policies.ts';
+import { type QueueCommit, queueWatch } from './queue-watch.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Trace } from './trace.ts';
 import { simulatedCarrier, simulatedUpstream } from './upstream.ts';
@@ -33,6 +35,10 @@ export interface NodeHostOptions {
   readonly clockErrorMs: number;
   /** What stands between the replica and its disk; a planted bug, or nothing. */
   readonly wrapStore: (disk: ReplicaStore) => ReplicaStore;
+  /** A transaction has come to stay. */
+  readonly onCommit: (node: NodeHost, commit: QueueCommit) => void;
+  /** Changes go out, whether they arrive or not. */
+  readonly onSent: (node: NodeHost, dots: readonly string[]) => void;
   readonly onFailure: (failure: unknown) => void;
 }
 
@@ -47,10 +53,13 @@ export interface NodeProcess {
 
 /** What waits on a disk, or is dead there; what the cloud has stays in its row for a while, and is left out. */
 export function queueOn(disk: ReplicaStore): QueuedChange[] {
-  const settled = disk.readMeta()?.settled ?? EMPTY_DOT_SET;
-  return disk
-    .readQueue(settled.upTo)
-    .filter(({ change, error }) => error !== null || !has(settled, dotOf(change).counter));
+  const { settled } = disk.readMeta() ?? { settled: EMPTY_DOT_SET };
+  return disk.readQueue(settled.upTo).filter((queued) => !isSettled(queued, settled));
+}
+
+/** Whether the cloud's last word on a change has been heard, and it is not dead. */
+export function isSettled({ change, error }: QueuedChange, settled: DotSet): boolean {
+  return error === null && has(settled, dotOf(change).counter);
 }
 
 /** The machine of one node: its disk and its clock outlive the processes. */
@@ -121,14 +130,21 @@ export class NodeHost implements Endpoint {
       this.process = undefined;
       scheduler.after(scheduler.random.between(0, DOWN_MS), () => this.start());
     });
-    const store = storeOf(wrapStore(this.disk), life, {
-      committed: () => {
-        this.isTouched = true;
-      },
+    const watch = queueWatch((commit) => {
+      this.isTouched = true;
+      this.#options.onCommit(this, commit);
     });
+    const store = storeOf(wrapStore(this.disk), life, watch);
     const clock = this.clock.of(life);
     const replica = new Replica({ store, nodeId, policies, clock });
-    const way = { ...this.#options, life };
+    const way = {
+      ...this.#options,
+      life,
+      onSent: ({ changes }: Batch) => {
+        const dots = changes.map(({ id }) => id);
+        this.#options.onSent(this, dots);
+      },
+    };
     const link = new Link({
       replica,
       upstream: simulatedUpstream(way),

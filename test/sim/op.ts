@@ -6,7 +6,10 @@ import type { NodeHost } from './node-host.ts';
 
 /** What the cloud did with a write. */
 export interface Fate {
-  readonly status: ChangeResult['status'];
+  /** `cancelled`: made and deleted again before it left. */
+  readonly status: ChangeResult['status'] | 'cancelled';
+  /** Of whose history this is said; null: of every one. */
+  readonly epoch: string | null;
   /** The version that it made; undefined: none. */
   readonly seq: number | undefined;
   /** Whoever has the history up to here has the write, or what it lost to. */
@@ -34,11 +37,24 @@ export interface Op {
   /** Undefined for a strong write, which isn't queued. */
   readonly stamp: string | undefined;
   readonly key: EntityKey;
-  /** What its writer had seen. */
-  readonly past: Past;
+  /** What its writer had seen, of the history that there is now. */
+  past: Past;
+  /** It says all of the record, and so may pass for a successor of what its writer had seen elsewhere. */
+  readonly isWhole: boolean;
+  /** How many clouds had been lost when it was asked for. */
+  readonly generation: number;
   /** What of it was at the node that took the write: nobody may see this write without it. */
   readonly causes: Set<Op>;
   fate: Fate | undefined;
+  /** What a cloud did with it that has been lost since. */
+  formerFate: Fate | undefined;
+  /** The later write that it went into before it left: what becomes of that becomes of it. */
+  into: Op | undefined;
+  readonly absorbed: Set<Op>;
+  /** What waited behind it may be in the cloud by now: something overtook it. */
+  mayComeLate: boolean;
+  /** It was refused once, and sent again by whoever looks after the node, under another dot. */
+  isRetried: boolean;
   /** The only disk that had it was lost. */
   isLost: boolean;
   /** It was told of under another dot than the one that it has. */
@@ -47,32 +63,70 @@ export interface Op {
 
 export const NOTHING: Past = { cloud: 0, ops: new Set(), shown: new Set() };
 
-/** All writes of a space. A dot may stand for two of them, while a node that lost its disk doesn't know it has been. */
+export const CANCELLED: Fate = { status: 'cancelled', epoch: null, seq: undefined, position: 0 };
+
+/** The write that stands for this one in a queue, or on its way. */
+export function carrierOf(op: Op): Op {
+  let carrier = op;
+  while (carrier.into !== undefined) carrier = carrier.into;
+  return carrier;
+}
+
+/** The write, and all that went into it. */
+export function* allOf(op: Op): Generator<Op> {
+  yield op;
+  for (const absorbed of op.absorbed) yield* allOf(absorbed);
+}
+
+/** All writes of a space. A dot may stand for two of them, of two lives of a node that lost its disk. */
 export class Ops {
-  /** Those that no cloud has decided on may wait under this dot. */
+  /** By dot and stamp. */
   readonly #byDot = new Map<string, Op>();
   /** Those that the cloud has, by the version that they made. */
   readonly #byVersion = new Map<string, Op>();
 
   add(op: Op): void {
-    this.#byDot.set(op.dot, op);
+    // The row of a write is there before its writer is told.
+    const untold = this.#byDot.get(nameOf(op));
+    for (const absorbed of untold?.absorbed ?? []) this.absorb(absorbed, op);
+    if (untold?.into !== undefined) {
+      untold.into.absorbed.delete(untold);
+      this.absorb(op, untold.into);
+    }
+    this.#byDot.set(nameOf(op), op);
+  }
+
+  absorb(earlier: Op, later: Op): void {
+    earlier.into = later;
+    later.absorbed.add(earlier);
+  }
+
+  decide(op: Op, fate: Fate): void {
+    for (const each of allOf(op)) each.fate = fate;
   }
 
   /** The write that waits under a dot; of one that nobody was told of, as little as is known. */
   waiting(change: Change): Op {
     const stamp = change.consistency === 'strong' ? undefined : change.stamp;
-    const known = this.#byDot.get(change.id);
-    if (known !== undefined && known.stamp === stamp) return known;
+    const known = this.#byDot.get(nameOf({ dot: change.id, stamp }));
+    if (known !== undefined) return known;
     const op = { ...unknownOp(change.id, change.nodeId, entityKey(change)), stamp };
-    if (known === undefined) this.add(op);
+    this.add(op);
     return op;
   }
 
+  /** Whether somebody waits for a strong write to the same entity at the same node. */
+  hasStrongUnderWay({ nodeId, key }: Op): boolean {
+    return [...this.#byDot.values()].some((op) => {
+      return op.stamp === undefined && op.nodeId === nodeId && op.key === key && op.fate === undefined;
+    });
+  }
+
   /** The write behind a version in the history. */
-  behind({ version, seq, entityType, entityId }: EntityVersion): Op {
+  behind({ version, seq, entityType, entityId }: EntityVersion, epoch: string | null): Op {
     const known = this.#byVersion.get(version);
     if (known !== undefined) return known;
-    const fate = { status: 'applied', seq, position: seq } as const;
+    const fate = { status: 'applied', epoch, seq, position: seq } as const;
     return { ...unknownOp(version, CLOUD, entityKey({ entityType, entityId })), fate };
   }
 
@@ -80,21 +134,43 @@ export class Ops {
     this.#byVersion.set(version, op);
   }
 
+  /** It waits under another dot from now on. */
   rename(op: Op, dot: string): void {
-    if (this.#byDot.get(op.dot) === op) this.#byDot.delete(op.dot);
+    this.#byDot.delete(nameOf(op));
     op.dot = dot;
-    op.isRenumbered = true;
     this.add(op);
   }
 
-  /** The dot may be given out again. */
+  /**
+   * The cloud is lost, and with it what it did with any write, and what anybody had seen of its history.
+   *
+   * @param isKept whether a node can give the write back.
+   */
+  loseCloud(isKept: (op: Op) => boolean): void {
+    this.#byVersion.clear();
+    for (const op of [...this.#byDot.values()].flatMap((one) => [...allOf(one)])) {
+      op.causes.clear();
+      op.past = { cloud: 0, ops: new Set(), shown: op.past.shown };
+      if (op.fate?.epoch === null) continue;
+      op.formerFate = op.fate ?? op.formerFate;
+      if (op.fate !== undefined && !isKept(op)) op.isLost = true;
+      // What is dead is not sent again by itself.
+      if (op.fate?.status !== 'rejected') op.fate = undefined;
+    }
+  }
+
   lose(op: Op): void {
     op.isLost = true;
-    if (this.#byDot.get(op.dot) === op) this.#byDot.delete(op.dot);
+    this.#byDot.delete(nameOf(op));
   }
 }
 
-function unknownOp(dot: string, nodeId: string, key: EntityKey): Op {
+function nameOf({ dot, stamp = 'strong' }: Pick<Op, 'dot' | 'stamp'>): string {
+  return `${dot} ${stamp}`;
+}
+
+/** A write of which no more is known. */
+export function unknownOp(dot: string, nodeId: string, key: EntityKey): Op {
   return {
     dot,
     nodeId,
@@ -103,8 +179,15 @@ function unknownOp(dot: string, nodeId: string, key: EntityKey): Op {
     stamp: undefined,
     key,
     past: NOTHING,
+    isWhole: false,
+    generation: 0,
     causes: new Set(),
     fate: undefined,
+    formerFate: undefined,
+    into: undefined,
+    absorbed: new Set(),
+    mayComeLate: false,
+    isRetried: false,
     isLost: false,
     isRenumbered: false,
   };
@@ -117,9 +200,16 @@ export function waitingAt({ process }: NodeHost, ops: Ops): Op[] {
 
 /** Whether what a node shows has the write in it: it waits there, or the node has the history that decided on it. */
 export function isIncluded(op: Op, node: NodeHost): boolean {
-  if (op.isLost) return true;
-  if (op.fate !== undefined && op.fate.position <= (node.process?.replica.meta.cursor ?? 0)) return true;
+  if (op.isLost || op.isRetried) return true;
+  const { cursor, epoch } = node.process?.replica.meta ?? { cursor: 0, epoch: null };
+  const isThere = (fate: Fate | undefined) => {
+    return (
+      fate !== undefined && fate.position <= cursor && (fate.epoch === epoch || fate.epoch === null || epoch === null)
+    );
+  };
+  if (isThere(op.fate) || isThere(op.formerFate)) return true;
   if (op.nodeId !== node.nodeId || node.process === undefined) return false;
-  for (const { change } of node.process.replica.queued()) if (change.id === op.dot) return true;
+  const { dot } = carrierOf(op);
+  for (const { change } of node.process.replica.queued()) if (change.id === dot) return true;
   return false;
 }

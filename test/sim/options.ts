@@ -1,3 +1,5 @@
+import type { EntityType } from '../../src/core/ids.ts';
+import { FREE_TYPES } from './policies.ts';
 import type { Random } from './random.ts';
 
 /** What can go wrong with a message, each with its own probability. */
@@ -17,6 +19,8 @@ export const SCRIPTED_FAULTS = [
   'flap',
   'clock-node',
   'clock-cloud',
+  'lose-cloud',
+  'long-pause',
 ] as const;
 export type ScriptedFault = (typeof SCRIPTED_FAULTS)[number];
 
@@ -27,6 +31,8 @@ export const FAULTS = [...MESSAGE_FAULTS, ...D1_FAULTS] as const;
 export interface Options {
   readonly nodes: number;
   readonly clients: number;
+  /** Those that are used, beside tallies: the fewer, the more often two meet. */
+  readonly types: readonly [EntityType, ...EntityType[]];
   /** Entities of each type. */
   readonly entities: number;
   /** Entities in a page; undefined: as many as the cloud likes. */
@@ -55,13 +61,14 @@ export function chooseOptions(random: Random): Options {
   return {
     nodes,
     clients: random.between(2, 5),
+    types: [random.pick(FREE_TYPES), ...FREE_TYPES.filter(() => random.chance(0.4))],
     entities: random.between(1, 3),
     pageLimit: random.pick([undefined, 1, 2, 5]),
     batchSize: random.pick([1, 2, 3, 10, 100]),
     latencyMs: random.pick([5, 50, 400]),
     messageFaults: of(MESSAGE_FAULTS, 0.3),
     d1Faults: of(D1_FAULTS, 0.5),
-    scriptedFaults: of(SCRIPTED_FAULTS, 6),
+    scriptedFaults: { ...of(SCRIPTED_FAULTS, 6), ...of(['lose-cloud', 'long-pause'], 1) },
     above: chooseTree(random, nodes),
   };
 }

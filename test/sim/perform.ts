@@ -1,12 +1,13 @@
+import { toEntityId } from '../../src/core/ids.ts';
 import { SyncError } from '../../src/protocol/errors.ts';
 import type { Access, Action, Step } from './actions.ts';
 import type { Checks } from './checkers/checks.ts';
 import type { Client } from './client.ts';
 import { broken } from './cloud-host.ts';
-import { crash, emptyNode, flap, partition } from './mishaps.ts';
+import { crash, emptyNode, flap, loseCloud, partition } from './mishaps.ts';
 import { named } from './names.ts';
-import type { NodeProcess } from './node-host.ts';
-import { FREE_TYPES } from './policies.ts';
+import type { NodeHost, NodeProcess } from './node-host.ts';
+import { FREE_TYPES, TALLY } from './policies.ts';
 import { entityOf, type Request, Requests } from './requests.ts';
 import type { Space } from './space.ts';
 import type { Trace } from './trace.ts';
@@ -40,7 +41,7 @@ async function ask(request: Request, action: ClientAction, requests: Requests, t
       return await requests.read(request, action);
     case 'write': {
       trace.count(`action: ${action.level} ${action.content.kind}`);
-      const write = { ...entityOf(action), ...action.content };
+      const write = { ...entityOf(request.access), ...action.content, ...action.options };
       if (action.level === 'strong') await requests.writeStrong(request, write);
       else await requests.write(request, write);
       return;
@@ -66,10 +67,17 @@ function asClient(access: Access, space: Space, world: World, body: (request: Re
   }
   const turn = client.begin();
   world.scheduler.after(PATIENCE_MS, () => client.finish(turn));
-  void body({ turn, node, process, access })
+  const { generation } = space.history;
+  void body({ turn, node, process, access: accessAfter(access, generation), generation })
     .catch((error: unknown) => noteFailure(error, client, process, world.trace))
     .catch(world.fail)
     .finally(() => client.finish(turn));
+}
+
+/** Of a history that begins anew other records are counted in: what is given back whole has in it what others added. */
+function accessAfter(access: Access, generation: number): Access {
+  if (access.entityType !== TALLY || generation === 0) return access;
+  return { ...access, entityId: named(toEntityId(`${access.entityId}.${generation}`)) };
 }
 
 /** What a client may be told; anything else is a failure of the run. */
@@ -88,6 +96,15 @@ function actOnHost(action: Exclude<Action, ClientAction>, space: Space, checks: 
   switch (action.do) {
     case 'sync':
       void node.process?.link.sync().catch(world.fail);
+      break;
+    case 'retry-dead':
+    case 'discard-dead':
+      handleDead(action, node, world);
+      break;
+    case 'lose-cloud':
+      loseCloud(space, checks, world);
+      break;
+    case 'long-pause':
       break;
     case 'decide':
       decideConflict(action, space);
@@ -121,6 +138,27 @@ function actOnHost(action: Exclude<Action, ClientAction>, space: Space, checks: 
       break;
     default:
       action satisfies never;
+  }
+}
+
+/** Somebody looks after what a node could not get rid of. */
+function handleDead(
+  action: Extract<Action, { do: 'retry-dead' | 'discard-dead' }>,
+  { process, nodeId }: NodeHost,
+  world: World,
+): void {
+  const dead = process?.replica.listQueue('dead', 0, MANY).items ?? [];
+  const letter = dead[Math.floor(action.pick * dead.length)];
+  if (process === undefined || letter === undefined) return;
+  const { id } = letter.change;
+  try {
+    // An increment that is edited would not be one any more.
+    const data = action.do === 'retry-dead' && letter.change.entityType !== TALLY ? action.data : undefined;
+    if (action.do === 'discard-dead') process.replica.discardDead(id);
+    else process.replica.retryDead(id, data);
+    world.trace.note(`${nodeId}: ${id} ${action.do}`);
+  } catch (error) {
+    if (!process.life.isOver) throw broken(nodeId, error);
   }
 }
 

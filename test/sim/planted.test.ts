@@ -1,5 +1,12 @@
 import { expect, test } from 'vitest';
-import { claimingToHaveAll, hidingNews, takingRetriesForNew, toOtherSpace } from './planted/routes.ts';
+import { goingIntoWhatHasLeft, overtakingByPriority, reusingSlotsEarly } from './planted/queues.ts';
+import {
+  claimingToHaveAll,
+  declaringAllVoid,
+  hidingNews,
+  takingRetriesForNew,
+  toOtherSpace,
+} from './planted/routes.ts';
 import {
   acknowledgingEarly,
   storingCursorFirst,
@@ -31,6 +38,10 @@ const PLANTS: readonly (readonly [bug: string, rule: Rule, plant: Plant, seeds?:
   ['the tenant filter gone', 'I9', { route: toOtherSpace }],
   ['a cloud that claims to have what it has not', 'I6', { route: claimingToHaveAll }],
   ['a cloud that hides what is new', 'I6', { route: hidingNews }],
+  ['a change that went into one that had left', 'I2', { engine: goingIntoWhatHasLeft }],
+  ['a slot used again early', 'I1', { engine: reusingSlotsEarly }],
+  ['what presses before earlier changes of its entity', 'I5', { engine: overtakingByPriority }],
+  ['a void counter that waits', 'I1', { route: declaringAllVoid }],
 ];
 
 for (const [bug, rule, plant, seeds = FEW_SEEDS] of PLANTS) {

@@ -1,10 +1,24 @@
 import { definePolicies } from '../../src/core/define-policies.ts';
 import { type EntityType, toEntityType } from '../../src/core/ids.ts';
+import { isJsonObject } from '../../src/core/json.ts';
+import type { Policies } from '../../src/core/policy.ts';
 import type { ResolverInput, ResolverOutput } from '../../src/core/resolver.ts';
 import { named } from './names.ts';
 
-/** Every write goes by itself: the checkers know each by its dot. */
-const STEPS = { coalesce: false } as const;
+const REFUSING: readonly string[] = ['note', 'doc', 'draft'];
+
+/** Refuses some values. */
+const schema = {
+  '~standard': {
+    version: 1 as const,
+    vendor: 'simulation',
+    validate: (value: unknown) => (isRefused(value) ? { issues: [{ message: 'not this value' }] } : { value }),
+  },
+};
+
+function isRefused(record: unknown): boolean {
+  return isJsonObject(record) && typeof record['value'] === 'number' && record['value'] % 8 === 5;
+}
 
 /**
  * The entity types of the simulated worlds: one for each rule that decides a conflict. The one table to change when
@@ -12,22 +26,33 @@ const STEPS = { coalesce: false } as const;
  */
 export const policies = definePolicies({
   types: {
-    note: { ...STEPS, conflict: 'lww', onCreate: 'lww' },
-    form: { ...STEPS, conflict: 'lww', onDelete: 'delete-wins' },
-    sensor: { ...STEPS, conflict: 'lww', onDelete: 'update-wins', priority: 'high' },
-    doc: { ...STEPS, conflict: 'merge' },
-    draft: { ...STEPS, conflict: 'merge', onCreate: 'rename' },
-    sheet: { ...STEPS, conflict: 'custom', custom: joined },
-    photo: { ...STEPS, conflict: 'custom', custom: async (conflict) => joined(conflict) },
-    ticket: { ...STEPS, conflict: 'custom', custom: 'node', onNode: joined },
-    case: { ...STEPS, conflict: 'manual', priority: 'critical' },
+    note: { conflict: 'lww', onCreate: 'lww', coalesce: true },
+    form: { conflict: 'lww', onDelete: 'delete-wins', coalesce: false },
+    sensor: { conflict: 'lww', onDelete: 'update-wins', priority: 'high', coalesce: true },
+    doc: { conflict: 'merge', coalesce: true },
+    draft: { conflict: 'merge', onCreate: 'rename', coalesce: false },
+    sheet: { conflict: 'custom', custom: joined, coalesce: true },
+    photo: { conflict: 'custom', custom: async (conflict) => joined(conflict), coalesce: true },
+    ticket: { conflict: 'custom', custom: 'node', onNode: joined, coalesce: true },
+    case: { conflict: 'manual', priority: 'critical', coalesce: true },
     /** Created once, and then only incremented. */
-    tally: { ...STEPS, conflict: 'merge' },
+    tally: { conflict: 'merge', coalesce: true },
   },
 });
 
+/** The cloud's own: it refuses what its nodes don't know to be wrong. */
+export const cloudPolicies: Policies = {
+  ...policies,
+  types: Object.fromEntries(
+    Object.entries(policies.types).map(([type, policy]) => [
+      type,
+      REFUSING.includes(type) ? { ...policy, schema } : policy,
+    ]),
+  ),
+};
+
 /** Those that are written in every way. */
-export const FREE_TYPES: [EntityType, ...EntityType[]] = [
+export const FREE_TYPES: readonly [EntityType, ...EntityType[]] = [
   typed('note'),
   ...['form', 'sensor', 'doc', 'draft', 'sheet', 'photo', 'ticket', 'case'].map(typed),
 ];

@@ -1,14 +1,13 @@
 import { expect, test } from 'vitest';
 import type { EntityKey } from '../../src/core/ids.ts';
 import { Registers } from './checkers/registers.ts';
-import { NOTHING, type Op } from './op.ts';
+import { type Op, unknownOp } from './op.ts';
 
 const KEY = 'note/x' as EntityKey;
 
 function strongWrite(seq: number | undefined): Op {
-  const fate = { status: 'applied', seq, position: seq ?? 0 } as const;
-  const who = { dot: 'a:1', nodeId: 'a', writer: 'c', disk: 0, stamp: undefined, key: KEY };
-  return { ...who, past: NOTHING, causes: new Set(), fate, isLost: false, isRenumbered: false };
+  const fate = { status: 'applied', epoch: 'e', seq, position: seq ?? 0 } as const;
+  return { ...unknownOp('a:1', 'a', KEY), fate };
 }
 
 test('[I7] a strong read that saw less than somebody was answered with before it began is found', () => {

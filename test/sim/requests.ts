@@ -1,4 +1,4 @@
-import { type EntityKey, entityKey } from '../../src/core/ids.ts';
+import { entityKey } from '../../src/core/ids.ts';
 import { entry } from '../../src/core/vector-clock.ts';
 import { SyncError } from '../../src/protocol/errors.ts';
 import type { Write } from '../../src/sync/write.ts';
@@ -9,9 +9,9 @@ import { checkSession } from './checkers/sessions.ts';
 import type { Increment } from './checkers/tallies.ts';
 import type { Turn } from './client.ts';
 import type { NodeHost, NodeProcess } from './node-host.ts';
-import { isIncluded, type Op, waitingAt } from './op.ts';
+import { CANCELLED, isIncluded, NOTHING, type Op, unknownOp, waitingAt } from './op.ts';
 import type { Space } from './space.ts';
-import { Violation } from './violation.ts';
+import { require, Violation } from './violation.ts';
 
 /** Who asks, and where. */
 export interface Request {
@@ -20,6 +20,8 @@ export interface Request {
   /** The node's process when it was asked; it may not live to answer. */
   readonly process: NodeProcess;
   readonly access: Access;
+  /** How many clouds had been lost when it was asked. */
+  readonly generation: number;
 }
 
 /** What clients ask of nodes; each answer is held against what the client and all others were told before. */
@@ -34,7 +36,7 @@ export class Requests {
 
   async read(request: Request, action: Extract<Action, { do: 'read' }>): Promise<void> {
     const { turn, node, process } = request;
-    const { history, ops, name, trace, gaps } = this.#space;
+    const { history, ops, name, trace, gaps, cloud } = this.#space;
     const { level, maxStalenessMs, waitMs } = action;
     const key = entityKey(action);
     const floor = this.#checks.registers.floor(key);
@@ -42,23 +44,27 @@ export class Requests {
 
     const view = process.replica.read(key);
     const { cursor } = process.replica.meta;
-    const confirmed = history.at(key, cursor);
     checkData(name, view?.data, `a read at ${node.nodeId}`);
+    if (!this.#isOfNow(request)) return;
+    const confirmed = history.at(key, cursor);
     if (level === 'causal' || level === 'session') checkSession(turn, node, gaps);
     if (level === 'strong') this.#checks.registers.read(key, floor, cursor, confirmed?.seq ?? 0);
     const waiting = waitingAt(node, ops);
     const predicted = waiting.find(({ dot }) => dot === view?.version);
-    const seen = [predicted, confirmed && ops.behind(confirmed)].filter((op) => op !== undefined);
+    const seen = [predicted, confirmed && ops.behind(confirmed, cloud.epoch)].filter((op) => op !== undefined);
     turn.sees(seen, waiting, cursor, node.tokenFor(process, turn.token));
     trace.note(`${turn.client.name} reads ${key} at ${node.nodeId}: ${view?.version}`);
     trace.count(`outcome: ${level} read`);
   }
 
   async write(request: Request, write: Write): Promise<Op> {
-    const { turn, process, access } = request;
+    const { turn, process, access, node } = request;
     const { changeId } = await process.access.write(write, turn.token, access.waitMs);
-    const queued = [...process.replica.queued()].find(({ change }) => change.id === changeId);
-    const op = this.#opOf(request, changeId, queued?.change.stamp, entityKey(write));
+    const stamp = this.#checks.rows.stampOf(node, changeId);
+    const op = this.#opOf(request, changeId, stamp ?? '', write);
+    if (stamp === undefined && this.#checks.rows.hasCancelled(node, changeId)) op.fate = CANCELLED;
+    const isAlone = write.coalesce !== false || op.absorbed.size === 0;
+    require(isAlone, 'I1', () => `${changeId} was to be sent as a step of its own`);
     this.#acknowledge(request, op);
     return op;
   }
@@ -72,10 +78,10 @@ export class Requests {
     const counter = entry(process.replica.vectorClock(), node.nodeId);
     // The write is under way, under the counter that it took; it may happen though nobody will be told.
     const isUnderWay = counter > counterBefore && !process.life.isOver;
-    const op = isUnderWay ? this.#opOf(request, `${node.nodeId}:${counter}`, undefined, key) : undefined;
+    const op = isUnderWay ? this.#opOf(request, `${node.nodeId}:${counter}`, undefined, write) : undefined;
     const { changeId } = await answer;
     if (op?.dot !== changeId) throw new Violation('I7', `${changeId} was acknowledged for ${op?.dot}`);
-    this.#checks.registers.wrote(op, floor);
+    if (this.#isOfNow(request)) this.#checks.registers.wrote(op, floor);
     this.#acknowledge(request, op);
   }
 
@@ -106,32 +112,42 @@ export class Requests {
     }
   }
 
-  #opOf({ turn, node, process }: Request, dot: string, stamp: string | undefined, key: EntityKey): Op {
-    const { past } = turn;
-    const causes = new Set([...past.ops].filter((cause) => isIncluded(cause, node)));
+  #opOf(request: Request, dot: string, stamp: string | undefined, write: Write): Op {
+    const { turn, node, process, generation } = request;
+    const isOfNow = this.#isOfNow(request);
+    const past = generation === this.#space.history.generation ? turn.past : NOTHING;
+    const cloud = isOfNow ? Math.max(past.cloud, process.replica.meta.cursor) : past.cloud;
+    const causes = new Set([...past.ops].filter((cause) => isOfNow && isIncluded(cause, node)));
     if (causes.size < past.ops.size) this.#space.trace.count('outcome: written before its cause arrived');
     const op: Op = {
-      dot,
-      nodeId: node.nodeId,
-      writer: undefined,
+      ...unknownOp(dot, node.nodeId, entityKey(write)),
       disk: node.disks,
       stamp,
-      key,
-      past: { ...past, cloud: Math.max(past.cloud, process.replica.meta.cursor) },
+      past: { ...past, cloud },
+      isWhole: isOfNow && (write.kind === 'put' || write.kind === 'delete'),
+      generation,
       causes,
-      fate: undefined,
-      isLost: false,
-      isRenumbered: false,
     };
     this.#space.ops.add(op);
     return op;
   }
 
-  #acknowledge({ turn, node, process }: Request, op: Op): void {
+  /** What was asked before the cloud was lost, or is told by a node that hasn't heard of that, is of no history now. */
+  #isOfNow({ generation, turn, node }: Request): boolean {
+    const { history } = this.#space;
+    const { epoch } = node.process?.replica.meta ?? { epoch: null };
+    if (generation === history.generation && history.of(epoch) === history) return true;
+    if (turn.client.isIn(turn)) turn.client.beginAnew();
+    return false;
+  }
+
+  #acknowledge(request: Request, op: Op): void {
+    const { turn, node, process } = request;
     const { trace, ops, gaps } = this.#space;
     op.writer = turn.client.name;
     this.#checks.ledger.acknowledged(op, node);
     node.isTouched = true;
+    if (!this.#isOfNow(request)) return;
     const { cursor } = process.replica.meta;
     const isShown = isIncluded(op, node);
     const detail = `${op.writer} wrote ${op.dot}; ${node.nodeId} shows a state without it, and its token is too old`;

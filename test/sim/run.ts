@@ -42,6 +42,7 @@ export function planOf(plan: Plan, kept: readonly number[], without: readonly st
 
 /** Phase 1: the script, with all its faults. Phase 2: everything is healed, nobody writes, and all come to agree. */
 export async function run({ seed, options, script }: Plan, settings: Settings = {}): Promise<Outcome> {
+  const repair = settings.plant?.engine?.();
   const world = new World(seed, options, settings);
   let failedAt: number | undefined;
   const outcome = (failure: Violation | undefined): Outcome => {
@@ -61,6 +62,8 @@ export async function run({ seed, options, script }: Plan, settings: Settings = 
     if (!(error instanceof Violation)) throw error;
     world.trace.note(`${error.rule} is broken: ${error.message}`);
     return outcome(error);
+  } finally {
+    repair?.();
   }
 }
 

@@ -64,6 +64,10 @@ const MUST_HAPPEN = [
   ...['applied', 'superseded', 'merged', 'renamed', 'conflict', 'needs-full', 'duplicate', 'rejected'].map(
     (status) => `outcome: ${status}`,
   ),
+  ...['coalesced', 'cancelled', 'renumbered', 'row used again', 'dead change sent again', 'dead change discarded'].map(
+    (one) => `outcome: ${one}`,
+  ),
+  'fault: cloud is lost',
   ...['open', 'resolved'].map((status) => `outcome: ${status} conflict decided`),
   'outcome: late answer, resolved conflict',
   'conflict: two set one path',

@@ -2,7 +2,7 @@ import { assert } from '../../src/core/assert.ts';
 import type { NodeId } from '../../src/core/ids.ts';
 import { fromResult, type Result, SyncError } from '../../src/protocol/errors.ts';
 import { LIMITS } from '../../src/protocol/limits.ts';
-import { batchAnswer, connectAnswer, handshakeAnswer } from '../../src/protocol/messages.ts';
+import { type Batch, batchAnswer, connectAnswer, handshakeAnswer } from '../../src/protocol/messages.ts';
 import { parseWith } from '../../src/protocol/parse.ts';
 import type { Metered, Upstream } from '../../src/sync/ports.ts';
 import type { Carrier } from '../../src/sync/relay.ts';
@@ -20,11 +20,12 @@ export interface UpstreamOptions {
   /** Who is above the node when it sends. */
   readonly route: () => Endpoint;
   readonly pageLimit: number | undefined;
+  readonly onSent: (batch: Batch) => void;
 }
 
 /** The protocol over the simulated network: texts, checked on arrival, and a timeout, as on every real way. */
 export function simulatedUpstream(options: UpstreamOptions): Upstream {
-  const { space, nodeId, pageLimit } = options;
+  const { space, nodeId, pageLimit, onSent } = options;
   const call = async (method: Message['method'], sessionId: string, request: object): Promise<unknown> =>
     JSON.parse(
       await answerTo({ space, sender: nodeId, nodeId, method, sessionId, text: JSON.stringify(request) }, options),
@@ -34,6 +35,7 @@ export function simulatedUpstream(options: UpstreamOptions): Upstream {
     handshake: async (sessionId, request) =>
       metered(parseWith(handshakeAnswer, await call('handshake', sessionId, request))),
     exchange: async (sessionId, sent) => {
+      onSent(sent);
       const batch = pageLimit === undefined ? sent : { ...sent, limit: pageLimit };
       return metered(parseWith(batchAnswer, await call('exchange', sessionId, batch)));
     },

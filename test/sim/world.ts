@@ -20,6 +20,8 @@ import { Trace } from './trace.ts';
 export interface Plant {
   readonly cloudStore?: (disk: CloudStore) => CloudStore;
   readonly replicaStore?: (disk: ReplicaStore) => ReplicaStore;
+  /** Puts a bug into the engine itself, and answers how to take it out. */
+  readonly engine?: () => () => void;
   /** Who gets what a node of a space sends; `usual` is who should. */
   readonly route?: (
     usual: Endpoint,
@@ -74,8 +76,9 @@ export class World {
   /** Lets time pass, and checks after each event. Throws what went wrong. */
   async pass(ms: number): Promise<void> {
     await this.scheduler.pass(ms, () => {
-      for (const checks of this.checks) checks.afterEvent();
+      // What failed may have left things half done.
       if (this.failure !== undefined) throw this.failure;
+      for (const checks of this.checks) checks.afterEvent();
     });
   }
 
@@ -108,6 +111,8 @@ export class World {
         pageLimit: index === options.nodes - 1 ? 1 : options.pageLimit,
         clockErrorMs: scheduler.random.between(-CLOCK_ERROR_MS, CLOCK_ERROR_MS),
         wrapStore: this.#plant.replicaStore ?? ((disk) => disk),
+        onCommit: (node, commit) => checks.rows.committed(node, commit),
+        onSent: (node, dots) => checks.rows.sent(node, dots),
         onFailure: this.fail,
       });
     });

@@ -175,3 +175,19 @@ describe('[I6] a strong read shows what its caller has seen elsewhere', () => {
     await expect(read()).rejects.toMatchObject({ code: 'causality_timeout' });
   });
 });
+
+test.each(['causal', 'strong'] as const)(
+  '[I10] a %s read ends, though the clock is put back while it waits',
+  async (level) => {
+    const { b } = pair();
+    let nowMs = 1_000_000_000_000;
+    const sleep = async () => {
+      nowMs -= 3_600_000;
+    };
+    // What the link is asked takes no time: only the clock says when to end.
+    const clock: Clock = { nowMs: () => nowMs, sleep: (ms) => (ms === 1_000 ? new Promise(() => undefined) : sleep()) };
+    const access = new Access(b.replica, b.link, clock);
+    const demand = { level, after: { other: 1 }, waitMs: 1_000, maxStalenessMs: undefined };
+    await expect(access.satisfy(demand)).rejects.toMatchObject({ code: 'causality_timeout' });
+  },
+);

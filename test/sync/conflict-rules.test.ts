@@ -3,6 +3,7 @@ import { entityKey } from '../../src/core/ids.ts';
 import type { JsonObject } from '../../src/core/json.ts';
 import type { Policy } from '../../src/core/policy.ts';
 import type { Resolver, ResolverInput } from '../../src/core/resolver.ts';
+import { utf8Bytes } from '../../src/protocol/record.ts';
 import { resolveConflict } from '../../src/sync/inbox.ts';
 import { awaitResolution } from '../../src/sync/late-resolution.ts';
 import { entityId, made, Node, TYPE, World } from './world.ts';
@@ -300,6 +301,45 @@ describe('custom', () => {
     expect(conflicts(world)).toMatchObject([{ status: 'resolved', seq, resolution: { resolvedData: { n: 3 } } }]);
   });
 
+  test('so it does where that is the earlier of the two, and becomes the later', async () => {
+    const { world, a, b } = await began({ conflict: 'custom', custom: 'node' });
+    b.resolve = async (conflict) => {
+      const answer = await sum(conflict);
+      world.nowMs -= 1_000;
+      a.put('x', answer.resolvedData as JsonObject);
+      await a.link.sync();
+      return answer;
+    };
+    a.write('x', patch('set', 'n', 1));
+    await a.link.sync();
+    world.nowMs += 2_000;
+    b.write('x', patch('set', 'n', 2));
+    await syncAll(b, a);
+    expectAgreement(world, a, b);
+    const { seq, version } = made(
+      world.cloudStore.readEntity(entityKey({ entityType: TYPE, entityId: entityId('x') })),
+    );
+    expect(version).toBe(`cloud:${seq}`);
+    expect(conflicts(world)).toMatchObject([{ status: 'resolved', seq, resolution: { resolvedData: { n: 3 } } }]);
+  });
+
+  test('an answer that meets another write wins under the name of what it is', async () => {
+    const { world, a, b } = await began({ conflict: 'custom', custom: 'node', onDelete: 'delete-wins' });
+    b.resolve = async () => {
+      a.write('x', patch('set', 'n', 100));
+      await a.link.sync();
+      return { winner: 'merged', resolvedData: null };
+    };
+    a.write('x', patch('set', 'n', 1));
+    b.write('x', patch('set', 'n', 2));
+    await syncAll(a, b);
+    expect(a.read('x')).toBeUndefined();
+    expectAgreement(world, a, b);
+    expect(conflicts(world)).toMatchObject([
+      { type: 'delete-update', remote: { data: { n: 2 } }, resolution: { winner: 'merged', resolvedData: null } },
+    ]);
+  });
+
   test('where somebody decides before the node has answered, that stays', async () => {
     const { world, a, b } = await began({ conflict: 'custom', custom: 'node' });
     b.resolve = async (conflict) => {
@@ -327,6 +367,39 @@ describe('custom', () => {
     expect(conflicts(world)).toMatchObject([
       { status: 'resolved', resolution: { metadata: { reason: 'r'.repeat(1_024), score: 5, node: 'b' } } },
     ]);
+  });
+
+  test('[I11] a reason that is cut within a character is sent all the same', async () => {
+    const reason = `${'r'.repeat(1_023)}\u{1F600}`;
+    const { world } = await bothWrite('node', ({ remote }) => {
+      return { winner: 'remote', resolvedData: remote.data, metadata: { reason } };
+    });
+    expect(conflicts(world)).toMatchObject([
+      { status: 'resolved', resolution: { metadata: { reason: `${'r'.repeat(1_023)}\uFFFD` } } },
+    ]);
+  });
+
+  test('[I10] an answer waits with the size that it has', async () => {
+    const { a, b } = await began({ conflict: 'custom', custom: 'node' });
+    const sizes: { told: number; real: number }[] = [];
+    b.beforeExchange = async () => {
+      for (const { change, bytes } of b.replica.queued()) {
+        if (change.resolves?.metadata !== undefined) {
+          sizes.push({ told: bytes, real: utf8Bytes(JSON.stringify(change)) });
+        }
+      }
+    };
+    b.resolve = ({ remote }) => ({
+      winner: 'remote',
+      resolvedData: remote.data,
+      metadata: { reason: 'long', log: 'x'.repeat(10_000) },
+    });
+    a.write('x', patch('set', 'n', 1));
+    b.write('x', patch('set', 'n', 2));
+    await syncAll(a, b);
+    expect(sizes.length).toBeGreaterThan(0);
+    for (const { told, real } of sizes) expect(told).toBe(real);
+    expect(a.read('x')?.['n']).toBe(2);
   });
 
   test.each(['local', 'remote', 'merged'] as const)(

@@ -217,6 +217,93 @@ describe('changes that go into one another', () => {
   });
 });
 
+describe('what may not go into one another', () => {
+  const merging = () => {
+    const world = new World({ policy: { conflict: 'manual', onCreate: 'rename' } });
+    return { world, a: new Node(world, 'a'), b: new Node(world, 'b') };
+  };
+
+  test('[I6] a write of who has seen what the node has not, and one of who has not', async () => {
+    const { a } = merging();
+    a.put('x', { n: 2 });
+    a.replica.write({ entityType: TYPE, entityId: entityId('x'), kind: 'put', data: { n: 3 } }, { cloud: 1 });
+    expect(a.replica.queueStats().total).toBe(2);
+    a.replica.write({ entityType: TYPE, entityId: entityId('x'), kind: 'put', data: { n: 4 } }, { cloud: 1 });
+    expect(a.replica.queueStats().total).toBe(2);
+  });
+
+  test('[I12] what was written before a record was deleted elsewhere, and what was written after it', async () => {
+    const { a, b } = merging();
+    await a.link.sync();
+    b.put('x', { n: 1 });
+    await b.link.sync();
+    b.write('x', { kind: 'delete' });
+    await b.link.sync();
+    const bounds = { maxChanges: 9, maxBytes: 1e6, least: 'normal' } as const;
+    const read = a.replica.nextBatch('read', bounds, []);
+    a.put('x', { n: 2 });
+    const { exchanges } = b;
+    const deleted = exchanges.flatMap(({ batch }) => batch.changes).filter(({ operation }) => operation === 'delete');
+    const { entityType, stamp, id: version } = deleted[0] ?? expect.unreachable('nothing was deleted');
+    const remote = {
+      entityType,
+      entityId: entityId('x'),
+      seq: 2,
+      version,
+      stamp,
+      operation: 'delete',
+      origin: 'b',
+    } as const;
+    const page = { changes: [remote], cursor: 2, more: false, vectorClock: { cloud: 2 }, serverTime: 0 };
+    a.replica.confirm(read, { batchId: 'read', results: [], ...page }, 1);
+    a.put('x', { n: 3 });
+    expect(a.replica.queueStats().total).toBe(2);
+  });
+});
+
+test('[I6] what went into a change that waits is not said to be in the cloud before that is', async () => {
+  const world = new World();
+  const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
+  for (const n of [1, 2]) a.put('x', { n });
+  const bounds = { maxChanges: 9, maxBytes: 1e6, least: 'critical' } as const;
+  expect(a.replica.nextBatch('held', bounds, []).void).toBeUndefined();
+  expect(a.replica.hasUnsent('critical')).toBe(false);
+  a.restart();
+  expect(a.replica.nextBatch('held', bounds, []).void).toBeUndefined();
+  await a.link.sync();
+  expect((await b.link.sync({ requires: { [a.nodeId]: 1 } })).covered).toBe(true);
+  expect(b.read('x')).toEqual({ n: 2 });
+});
+
+test('[I6] nor before a change that has to be sent once more has been', async () => {
+  const world = new World({ policy: { conflict: 'custom', custom: 'node' } });
+  const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
+  a.put('x', { n: 0 });
+  for (let round = 0; round < 2; round += 1) for (const node of [a, b]) await node.link.sync();
+  b.put('x', { n: 1 });
+  await b.link.sync();
+  for (const n of [2, 3]) a.put('x', { n });
+  const received: (number | undefined)[] = [];
+  a.resolve = () => {
+    received.push(world.cloudStore.readNode(a.nodeId)?.received.upTo);
+    return { winner: 'remote', resolvedData: { n: 3 } };
+  };
+  await a.link.sync();
+  expect(received).toEqual([1]);
+  expect(world.cloudStore.readNode(a.nodeId)?.received.upTo).toBe(3);
+});
+
+test('[I5] what gets new counters keeps its order', async () => {
+  const world = new World();
+  const a = new Node(world, 'a');
+  a.put('x', { n: 1 });
+  await a.link.sync();
+  a.restartEmpty();
+  for (const id of ['x', 'y', 'x']) a.put(id, { n: 2 });
+  await a.link.sync();
+  expect(a.exchanges.at(-1)?.batch.changes.map(({ entityId: id }) => id)).toEqual(['x', 'y']);
+});
+
 describe('what the cloud has', () => {
   test('stays for a day, and its rows are used again after that', async () => {
     const world = new World();
@@ -287,6 +374,14 @@ describe('dead letters', () => {
     expect(a.replica.queueStats().total).toBe(0);
     expect(a.read('x')).toEqual({ mended: true });
     expect(world.cloudStore.readNode(a.nodeId)?.received.extra).toEqual([]);
+  });
+
+  test('is sent again from the row that it has', async () => {
+    const { a, bad } = await strict();
+    const last = a.store.lastSlot();
+    a.replica.retryDead(bad, { mended: true });
+    a.put('z', { n: 3 });
+    expect(a.store.lastSlot()).toBe(last + 1);
   });
 
   test('can be given up; what is not dead can not', async () => {

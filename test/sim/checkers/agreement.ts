@@ -13,9 +13,14 @@ export function unrest({ nodes, history, d1, cloud }: Space): string | undefined
     const { dead, total } = process.replica.queueStats();
     if (total > dead) return `${total - dead} changes wait at ${nodeId}`;
     if (process.replica.hasUnsent('normal')) return `${nodeId} has voids to tell`;
-    if (process.replica.meta.cursor !== history.head) return `${nodeId} is behind`;
+    const { cursor, epoch } = process.replica.meta;
+    if (epoch === null || cursor !== history.head || epoch !== cloud.epoch) return `${nodeId} is behind`;
   }
-  const isUpToDate = d1.position.seq === history.head && d1.position.conflictRevision === revisionOf(cloud);
+  if (history.head === 0 && revisionOf(cloud) === 0) return undefined;
+  const isUpToDate =
+    d1.position.epoch === cloud.epoch &&
+    d1.position.seq === history.head &&
+    d1.position.conflictRevision === revisionOf(cloud);
   return isUpToDate ? undefined : 'D1 is behind';
 }
 
@@ -43,7 +48,9 @@ export function checkAgreement(space: Space): void {
     const isSame = canonicalText(conflict) === canonicalText(d1.conflicts.get(conflict.id) ?? null);
     require(isSame, 'I3', () => `D1 has another record of conflict ${conflict.id} than the cloud`);
   }
-  require(conflicts.length === d1.conflicts.size, 'I3', () => 'D1 has conflicts that the cloud has not');
+  // Those of lost clouds are kept there.
+  const isAll = history.generation > 0 || conflicts.length === d1.conflicts.size;
+  require(isAll, 'I3', () => 'D1 has conflicts that the cloud has not');
 }
 
 function revisionOf(cloud: CloudHost): number {

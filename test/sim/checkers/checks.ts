@@ -7,28 +7,39 @@ import { checkCloudIsolation, checkNodeIsolation } from './isolation.ts';
 import { Ledger } from './ledger.ts';
 import { Prefixes } from './prefix.ts';
 import { Registers } from './registers.ts';
+import { Rows } from './rows.ts';
 import { Tallies } from './tallies.ts';
 
 /** All that is checked of one space. */
 export class Checks {
   readonly ledger: Ledger;
-  readonly registers = new Registers();
-  readonly tallies = new Tallies();
+  readonly rows: Rows;
+  registers = new Registers();
+  tallies = new Tallies();
   readonly #space: () => Space;
-  readonly #decisions: Decisions;
+  #decisions: Decisions;
   readonly #prefixes: Prefixes;
   #head = 0;
   #projected = 0;
 
   constructor(space: () => Space) {
     this.#space = space;
-    this.ledger = new Ledger(space);
-    this.#decisions = new Decisions(space);
+    this.rows = new Rows(space);
+    this.ledger = new Ledger(space, this.rows);
+    this.#decisions = new Decisions(space, this.rows);
     this.#prefixes = new Prefixes(space);
   }
 
   sequenced(sequencing: Sequencing): void {
     this.#decisions.sequenced(sequencing);
+  }
+
+  /** The cloud is gone, and its history: what is said of the next one is said of that alone. */
+  lostCloud(): void {
+    this.ledger.lostCloud();
+    this.registers = new Registers();
+    this.tallies = new Tallies();
+    this.#decisions = new Decisions(this.#space, this.rows);
   }
 
   /** After each event: all that may have changed in it. */

@@ -1,15 +1,14 @@
-import { type Change, dotOf, PRIORITIES } from '../../../src/core/change.ts';
-import { type EntityKey, entityKey, splitKey, toEntityId } from '../../../src/core/ids.ts';
-import { policyFor } from '../../../src/core/policy.ts';
+import { type Change, dotOf } from '../../../src/core/change.ts';
+import { type EntityKey, entityKey, toEntityId } from '../../../src/core/ids.ts';
 import { type ChangeResult, change as changeSchema } from '../../../src/protocol/messages.ts';
 import type { Sequencing } from '../cloud-host.ts';
 import { named } from '../names.ts';
-import type { Op } from '../op.ts';
-import { policies } from '../policies.ts';
+import { allOf, carrierOf, type Op } from '../op.ts';
 import type { Space } from '../space.ts';
 import { require, Violation } from '../violation.ts';
 import { Fields } from './fields.ts';
 import { checkLosses } from './losses.ts';
+import type { Rows } from './rows.ts';
 import { checkSight } from './sight.ts';
 
 /**
@@ -18,19 +17,26 @@ import { checkSight } from './sight.ts';
  */
 export class Decisions {
   readonly #space: () => Space;
+  readonly #rows: Rows;
   readonly #fields: Fields;
   readonly #decided = new Set<string>();
+  /** The newest counter of each node and entity. */
+  readonly #newest = new Map<string, number>();
   /** What has to be sent once more. */
   readonly #deferred = new Set<string>();
   readonly #voids: { readonly nodeId: string; readonly from: number; readonly to: number }[] = [];
 
-  constructor(space: () => Space) {
+  constructor(space: () => Space, rows: Rows) {
     this.#space = space;
+    this.#rows = rows;
     this.#fields = new Fields(space);
   }
 
   sequenced({ batch, answer, headBefore }: Sequencing): void {
-    for (const [from, to] of batch.void ?? []) this.#voids.push({ nodeId: batch.sourceNodeId, from, to });
+    for (const [from, to] of batch.void ?? []) {
+      this.#voids.push({ nodeId: batch.sourceNodeId, from, to });
+      this.#checkNotWaiting(batch.sourceNodeId, from, to);
+    }
     const changes = batch.changes.map((envelope) => changeSchema.parse(envelope));
     const results = new Map(answer.results.map((result) => [result.id, result]));
     let head = headBefore;
@@ -41,15 +47,13 @@ export class Decisions {
       head = Math.max(head, result.seq ?? 0);
     }
     // Within a batch all is there at once.
-    const mayOvertake = changes.some(({ consistency }) => consistency === 'strong');
-    const pressing = Math.min(...changes.map(({ priority = 'normal' }) => PRIORITIES.indexOf(priority)));
-    for (const change of changes) this.#checkCauses(this.#space().ops.waiting(change), mayOvertake, pressing);
+    for (const change of changes) this.#checkCauses(change, changes);
   }
 
   #take(change: Change, result: ChangeResult, head: number): void {
-    const { trace } = this.#space();
+    const { trace, name } = this.#space();
     const what = `${entityKey(change)} ${change.operation} on ${JSON.stringify(change.base)}`;
-    trace.note(`${change.id} ${what}: ${result.status} ${result.seq ?? ''}`);
+    trace.note(`${name} ${change.id} ${what}: ${result.status} ${result.seq ?? ''}`);
     trace.count(`outcome: ${result.status}`);
     switch (result.status) {
       case 'needs-full':
@@ -72,15 +76,21 @@ export class Decisions {
 
   #decide(change: Change, result: ChangeResult, head: number): void {
     const space = this.#space();
-    const { ops, history } = space;
+    const { ops, history, cloud } = space;
     this.#decided.add(change.id);
     const op = ops.waiting(change);
-    op.fate = { status: result.status, seq: result.seq, position: result.seq ?? head };
+    const wasApplied = op.formerFate !== undefined && op.formerFate.status !== 'rejected';
+    const isRefused = result.status === 'rejected';
+    require(!isRefused || !wasApplied, 'I1', () =>
+      `${op.dot} was given back, and refused: ${result.code} ${result.detail}`);
+    const { status, seq } = result;
+    ops.decide(op, { status, epoch: cloud.epoch, seq, position: seq ?? head });
     if (result.seq !== undefined) ops.nameVersion(result.version ?? change.id, op);
-    if (result.status === 'rejected') return;
+    if (isRefused) return;
+    this.#checkOrder(change, op);
     const key = meantKey(change, result);
     const meant = history.at(key, head);
-    checkLosses(change, result, head, space);
+    checkLosses(change, op, result, head, space);
     checkSight(change, op, result, meant, space);
     this.#fields.decided(change, op, result, key, meant);
   }
@@ -102,25 +112,76 @@ export class Decisions {
     gaps.report('former life', 'I1', detail);
   }
 
-  #checkCauses(op: Op, mayOvertake: boolean, pressing: number): void {
+  /** What waits is not void. */
+  #checkNotWaiting(nodeId: string, from: number, to: number): void {
+    const { nodes, ops } = this.#space();
+    const node = nodes.find((one) => one.nodeId === nodeId);
+    if (node === undefined || node.disks > 0) return;
+    for (const { queued, settledAtMs } of this.#rows.of(node).values()) {
+      const { counter } = dotOf(queued.change);
+      const isVoid = settledAtMs === undefined && from <= counter && counter <= to;
+      require(!isVoid || ops.waiting(queued.change).fate !== undefined, 'I1', () =>
+        `${queued.change.id} waits, and is void`);
+    }
+  }
+
+  /** What a node wrote to one entity takes effect in the order in which it was written. */
+  #checkOrder(change: Change, op: Op): void {
+    // A strong write takes its place when it is sequenced; so does what was sent again.
+    const isQueued = op.disk !== undefined && op.stamp !== undefined;
+    if (!isQueued || op.isRenumbered || op.isRetried || op.formerFate !== undefined) return;
+    const place = `${change.nodeId} ${change.entityType}/${change.entityId}`;
+    const newest = this.#newest.get(place) ?? 0;
+    const { counter } = dotOf(change);
+    this.#newest.set(place, Math.max(newest, counter));
+    const isInOrder = newest < counter || this.#deferred.has(change.id);
+    require(isInOrder, 'I5', () => `${change.id} was overtaken by ${newest}, of the same node and entity`);
+  }
+
+  /** By a clock that jumps nobody knows what has waited for long, and goes before what presses. */
+  #hasJumped(nodeId: string): boolean {
+    return this.#space().nodes.some((node) => node.nodeId === nodeId && node.clock.hasJumped);
+  }
+
+  #waitingAt(nodeId: string): Change[] {
+    const node = this.#space().nodes.find((one) => one.nodeId === nodeId);
+    const rows = node === undefined ? [] : [...this.#rows.of(node).values()];
+    return rows.filter(({ settledAtMs }) => settledAtMs === undefined).map(({ queued }) => queued.change);
+  }
+
+  #checkCauses(change: Change, batch: readonly Change[]): void {
+    const { gaps, ops, trace } = this.#space();
+    const op = ops.waiting(change);
     if (op.fate === undefined || op.fate.status === 'rejected') return;
-    for (const cause of op.causes) {
+    for (const cause of [...allOf(op)].flatMap(({ causes }) => [...causes])) {
       if (cause.fate !== undefined || cause.isLost) continue;
+      for (const each of allOf(op)) each.causes.delete(cause);
+      if (cause.mayComeLate || cause.isRetried) continue;
       const detail = `${op.dot} is in the cloud before ${cause.dot}, which its writer had seen`;
-      const { gaps, trace } = this.#space();
-      if (cause.nodeId === op.nodeId && this.#deferred.has(cause.dot)) gaps.report('overtaken resend', 'I5', detail);
-      else if (cause.nodeId === op.nodeId && mayOvertake) gaps.report('overtaken cause', 'I5', detail);
-      else if (cause.nodeId === op.nodeId && urgencyOf(cause.key) > pressing)
+      const isOwn = cause.nodeId === op.nodeId;
+      if (isOwn && this.#deferred.has(carrierOf(cause).dot)) gaps.report('overtaken resend', 'I5', detail);
+      else if (isOwn && (batch.some(isStrong) || ops.hasStrongUnderWay(op)))
+        gaps.report('overtaken cause', 'I5', detail);
+      else if (isOwn && mayPress(change, cause, [...batch, ...this.#waitingAt(change.nodeId)]))
         trace.count('outcome: overtaken by what presses');
+      else if (isOwn && cause.key !== op.key && this.#hasJumped(op.nodeId)) trace.count('outcome: overtaken by age');
+      else if (isOwn && op.absorbed.size > 0) gaps.report('overtaken in an earlier place', 'I5', detail);
       else throw new Violation('I5', detail);
-      op.causes.delete(cause);
+      cause.mayComeLate = true;
     }
   }
 }
 
-/** What presses goes before the rest of its node, with what it depends on: 0 the most, by the type's policy. */
-function urgencyOf(key: EntityKey): number {
-  return PRIORITIES.indexOf(policyFor(policies, splitKey(key).entityType).priority);
+function isStrong({ consistency }: Change): boolean {
+  return consistency === 'strong';
+}
+
+/** What presses more goes first, with what was written to the same entity before it; but never before that. */
+function mayPress(change: Change, cause: Op, others: readonly Change[]): boolean {
+  const key = entityKey(change);
+  return (
+    cause.key !== key && others.some((other) => entityKey(other) === key && (other.priority ?? 'normal') !== 'normal')
+  );
 }
 
 /** What a node wrote before it heard that its record has another id is meant for that one. */

@@ -50,6 +50,11 @@ export class Fields {
   ): void {
     const isMerged = policyFor(policies, change.entityType).conflict === 'merge' && change.consistency !== 'strong';
     if (!isMerged || op.disk === undefined) return;
+    // A whole record that was asked for has in it what others wrote, and is meant as it is.
+    if (change.checksum !== undefined) {
+      this.#known.delete(key);
+      return;
+    }
     const after = seq === undefined ? before : this.#space().history.at(key, seq);
     if (after === undefined) return;
     const decidedAt = { ...change, stamp: (stamp ?? change.stamp) as Stamp };
@@ -85,13 +90,17 @@ export class Fields {
   ): Setting | undefined {
     const isThere = (setting: Setting) => value !== undefined && jsonEqual(value, setting.value);
     if (other === undefined || knows(mine.op, other.op, other.seq) || knows(other.op, mine.op)) {
-      return [mine, other].find((setting) => setting !== undefined && isThere(setting));
+      // Of two that gave the same value it is of the one that had seen the other.
+      const isOlder = other !== undefined && knows(other.op, mine.op) && !knows(mine.op, other.op, other.seq);
+      return (isOlder ? [other, mine] : [mine, other]).find((setting) => setting !== undefined && isThere(setting));
     }
     this.#space().trace.count('conflict: two set one path');
     const [later, earlier] = mine.stamp > other.stamp ? [mine, other] : [other, mine];
     if (isThere(later)) return later;
     const detail = `${place} should be of ${later.op.dot} at ${later.stamp}, not of ${earlier.op.dot} at ${earlier.stamp}`;
-    if (knowsOtherLife(mine.op, other.op)) this.#space().gaps.report('former life', 'I3', detail);
+    const { generation } = this.#space().history;
+    if (mine.op.generation < generation) this.#space().gaps.report('lost history', 'I3', detail);
+    else if (knowsOtherLife(mine.op, other.op)) this.#space().gaps.report('former life', 'I3', detail);
     else if (later.isRepeated) this.#space().gaps.report('repeated value', 'I3', detail);
     else throw new Violation('I3', detail);
     return isThere(earlier) ? earlier : undefined;

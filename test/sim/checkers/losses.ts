@@ -5,6 +5,7 @@ import { jsonEqual } from '../../../src/core/json.ts';
 import type { ChangeResult } from '../../../src/protocol/messages.ts';
 import type { ConflictRecord } from '../../../src/sync/ports.ts';
 import { named } from '../names.ts';
+import type { Op } from '../op.ts';
 import type { Space } from '../space.ts';
 import { require, Violation } from '../violation.ts';
 
@@ -16,6 +17,7 @@ import { require, Violation } from '../violation.ts';
  */
 export function checkLosses(
   change: Change,
+  op: Op,
   result: ChangeResult,
   head: number,
   { history, cloud, trace }: Space,
@@ -32,7 +34,9 @@ export function checkLosses(
     trace.count(`conflict: ${record.type} ${record.resolution.metadata.strategy}`);
     const before = history.at(entityKey(record), head);
     checkRecord(change, record, before);
-    checkLatest(record, before, seq !== undefined);
+    checkUnseen(change, op, before);
+    // It may have been sent before, and then its record has the stamp that it was taken with at that time.
+    checkLatest(record, result.stamp ?? record.remote.stamp, before, seq !== undefined);
   } else if (seq === undefined) {
     // Without a record and without an effect, there was nothing to lose.
     const before = history.at(entityKey(change), head);
@@ -54,12 +58,24 @@ function checkRecord(change: Change, record: ConflictRecord, before: EntityVersi
   require(hasMine && hasTheirs, 'I1', () => `the record ${id} has not what ${change.id} and the other wrote`);
 }
 
-function checkLatest({ resolution, remote }: ConflictRecord, before: EntityVersion | undefined, hasWon: boolean): void {
+/** I6: who writes all of a record has no conflict with what he had seen of it, however much went into one change. */
+function checkUnseen({ resolves }: Change, op: Op, before: EntityVersion | undefined): void {
+  if (resolves !== undefined || op.stamp === undefined || op.formerFate !== undefined || before === undefined) return;
+  const isSeen = op.isWhole && op.past.cloud >= before.seq;
+  require(!isSeen, 'I6', () => `${op.dot} is in conflict with ${before.version}, which its writer had seen`);
+}
+
+function checkLatest(
+  { resolution, remote }: ConflictRecord,
+  stamp: string,
+  before: EntityVersion | undefined,
+  hasWon: boolean,
+): void {
   const isByTime = resolution.metadata.strategy === 'lww' || resolution.metadata.strategy === 'latest';
   if (!isByTime || before === undefined) return;
-  const isLater = remote.stamp > before.stamp;
+  const isLater = stamp > before.stamp;
   require(isLater === hasWon, 'I3', () => {
     const word = hasWon ? 'won over' : 'lost to';
-    return `${remote.version} of ${remote.stamp} ${word} ${before.version} of ${before.stamp}`;
+    return `${remote.version} of ${stamp} ${word} ${before.version} of ${before.stamp}`;
   });
 }

@@ -3,7 +3,7 @@ import type { EntityVersion } from '../../../src/core/entity.ts';
 import { entityKey } from '../../../src/core/ids.ts';
 import { jsonEqual } from '../../../src/core/json.ts';
 import type { ChangeResult } from '../../../src/protocol/messages.ts';
-import type { Op } from '../op.ts';
+import { allOf, type Op } from '../op.ts';
 import type { Space } from '../space.ts';
 import { Violation } from '../violation.ts';
 
@@ -16,13 +16,13 @@ export function checkSight(
   op: Op,
   { seq, conflictId }: ChangeResult,
   before: EntityVersion | undefined,
-  { history, ops, gaps }: Space,
+  { history, ops, gaps, cloud }: Space,
 ): void {
   const isReplaced = before !== undefined && seq !== undefined && conflictId === undefined;
   if (!isReplaced || op.disk === undefined || meansWhatItMeets(change)) return;
   const after = history.at(entityKey(change), seq);
   if (after !== undefined && jsonEqual(after.data, before.data)) return;
-  const author = ops.behind(before);
+  const author = ops.behind(before, cloud.epoch);
   if (hasSeen(op, before, author)) return;
 
   const isDeleted = before.data === null;
@@ -30,7 +30,9 @@ export function checkSight(
   const detail = isDeleted
     ? `${change.id} brought ${entityKey(change)} back, without having seen ${before.version}`
     : `${change.id} replaced ${before.version} unseen, without a record`;
-  if (knowsOtherLife(op, author)) gaps.report('former life', rule, detail);
+  const all = [...allOf(op)];
+  if (all.some(({ generation }) => generation < history.generation)) gaps.report('lost history', rule, detail);
+  else if (all.some((each) => knowsOtherLife(each, author))) gaps.report('former life', rule, detail);
   else throw new Violation(rule, detail);
 }
 
@@ -39,15 +41,22 @@ function meansWhatItMeets({ consistency, operations, mergePatch, resolves }: Cha
   return resolves !== undefined || (consistency === 'strong' && (operations ?? mergePatch) !== undefined);
 }
 
+/** Of the writes that went into one the first: the others were made on it. */
+function firstOf(op: Op): Op {
+  const [earlier] = op.absorbed;
+  return earlier === undefined ? op : firstOf(earlier);
+}
+
 function hasSeen(op: Op, version: EntityVersion, author: Op): boolean {
   // What a conflict made is nobody's own.
   const isShared = version.version.startsWith('cloud:');
-  return op.past.cloud >= version.seq || (!isShared && knows(op, author));
+  return firstOf(op).past.cloud >= version.seq || (!isShared && knows(op, author));
 }
 
 /** Whether a writer had seen a write that the cloud has not, or, if it is given, has as of `seq`. */
 export function knows(op: Op, other: Op, seq = Number.POSITIVE_INFINITY): boolean {
-  if (op.past.cloud >= seq || op.past.shown.has(other)) return true;
+  const { past } = firstOf(op);
+  if (past.cloud >= seq || past.shown.has(other)) return true;
   // A node shows what waits in its queue.
   return other.stamp !== undefined && other.nodeId === op.nodeId && other.disk === op.disk;
 }

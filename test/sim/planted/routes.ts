@@ -28,6 +28,12 @@ export const claimingToHaveAll: Route = oneForEach((usual) => ({
     usual.receive(message, (answer) => reply(answer.replace('"covered":false', '"covered":true'))),
 }));
 
+/** All that comes before what is sent is declared void, whether it waits or not. */
+export const declaringAllVoid: Route = oneForEach((usual) => ({
+  receive: (message, reply) =>
+    usual.receive(message.method === 'exchange' ? { ...message, text: withVoids(message.text) } : message, reply),
+}));
+
 /** The cloud says every other time that there is nothing new, at first. */
 export const hidingNews: Route = oneForEach((usual) => {
   let reads = 0;
@@ -60,12 +66,23 @@ function oneForEach(standIn: (usual: Endpoint) => Endpoint): Route {
   };
 }
 
+function withVoids(text: string): string {
+  const { checksum: _, ...batch } = JSON.parse(text);
+  const counters: number[] = batch.changes.map(({ id }: { id: string }) => counterOf(id));
+  const newest = Math.max(...counters);
+  return newest > 1 ? JSON.stringify({ ...batch, void: [[1, newest - 1]] }) : text;
+}
+
+function counterOf(dot: string): number {
+  return Number(dot.slice(dot.indexOf(':') + 1));
+}
+
 const NEW_COUNTERS = 1_000;
 
 function asNew(message: Message): Message {
   const batch = JSON.parse(message.text);
   const changes = batch.changes.map((change: { id: string; nodeId: string }) => {
-    const counter = Number(change.id.slice(change.id.indexOf(':') + 1)) + NEW_COUNTERS;
+    const counter = counterOf(change.id) + NEW_COUNTERS;
     return { ...change, id: `${change.nodeId}:${counter}` };
   });
   const { checksum: _, digest: __, ...again } = { ...batch, batchId: `${batch.batchId}-again`, changes };

@@ -1,0 +1,55 @@
+import { PRIORITIES } from '../../../src/core/change.ts';
+import { OfflineQueue } from '../../../src/sync/offline-queue.ts';
+import type { QueuedChange } from '../../../src/sync/ports.ts';
+import { QueueSlots } from '../../../src/sync/queue-slots.ts';
+import type { Plant } from '../world.ts';
+
+/** Queues that mistake what they have. Each is in place from the call on until its answer is called. */
+type EngineBug = NonNullable<Plant['engine']>;
+
+/** A change goes into an earlier one though that may have arrived by now. */
+export const goingIntoWhatHasLeft: EngineBug = replacing(OfflineQueue.prototype, () => ({
+  lastFresh(key) {
+    return this.of(key).at(-1);
+  },
+}));
+
+/** Rows are used again as if all that is in them had been settled long ago. */
+export const reusingSlotsEarly: EngineBug = replacing(QueueSlots.prototype, ({ take }) => ({
+  take(settledUpTo) {
+    return take.call(this, settledUpTo + MANY);
+  },
+}));
+
+/** What presses goes first, and nothing with it. */
+export const overtakingByPriority: EngineBug = replacing(OfflineQueue.prototype, ({ select }) => ({
+  select(bounds) {
+    const all = select.call(this, { ...bounds, maxChanges: MANY });
+    return all.sort((a, b) => rankOf(a) - rankOf(b)).slice(0, bounds.maxChanges);
+  },
+}));
+
+function rankOf({ change }: QueuedChange): number {
+  return PRIORITIES.indexOf(change.priority ?? 'normal');
+}
+
+function replacing<Type extends object>(
+  prototype: Type,
+  bugs: (usual: Type) => Partial<Type> & ThisType<Type>,
+): EngineBug {
+  return () => {
+    const usual = { ...Object.getOwnPropertyDescriptors(prototype) };
+    const methods = bugs(boundless(prototype));
+    Object.assign(prototype, methods);
+    return () => {
+      for (const name of Object.keys(methods)) Object.defineProperty(prototype, name, Reflect.get(usual, name));
+    };
+  };
+}
+
+/** The methods as they are now, whatever takes their place. */
+function boundless<Type extends object>(prototype: Type): Type {
+  return Object.create(prototype, Object.getOwnPropertyDescriptors(prototype));
+}
+
+const MANY = 1_000_000;
