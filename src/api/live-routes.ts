@@ -1,7 +1,7 @@
 import { type Context, Hono } from 'hono';
-import type { NodeId } from '../core/ids.ts';
+import { type NodeId, toEntityType } from '../core/ids.ts';
 import { SyncError } from '../protocol/errors.ts';
-import { fromLiveAnswer, liveRequest } from '../transport/live-upgrade.ts';
+import { fromLiveAnswer, type LiveGrant, liveRequest } from '../transport/live-upgrade.ts';
 import { cloudHere } from './cloud-here.ts';
 import type { ApiEnv } from './env.ts';
 import { requireNode, requireRole } from './grant.ts';
@@ -12,18 +12,28 @@ type C = Context<ApiEnv>;
 
 /** The live sockets, of an edge node and of the cloud. `http.md`, sections 3 and 5. */
 export const liveRoutes = new Hono<ApiEnv>()
-  .get('/edge/:node/live', async (c) => {
+  .get('/edge/:node/live', (c) => {
     requireLive(c.req.raw.headers);
     const node = nodeOf(c, c.req.param('node'));
     requireNode(c.var.grant, node);
-    return await fromLiveAnswer(await c.env.EDGE.getByName(`${c.var.grant.space}/${node}`).fetch(requestOf(c, node)));
+    return open(edge(c, node), liveRequest('feed', grantFor(c, node)));
   })
+  .get('/edge/:node/sync/live', (c) => open(edge(c, nodeOf(c, c.req.param('node'))), pokesRequest(c)))
+  .get('/sync/live', cloudHere, (c) => open(c.env.CLOUD.getByName(c.var.grant.space), pokesRequest(c)));
 
-  .get('/sync/live', cloudHere, async (c) => {
-    requireRole(c.var.grant, 'node', 'admin');
-    requireLive(c.req.raw.headers);
-    return await fromLiveAnswer(await c.env.CLOUD.getByName(c.var.grant.space).fetch(requestOf(c, listenerOf(c))));
-  });
+async function open(object: { fetch(request: Request): Promise<Response> }, request: Request): Promise<Response> {
+  return await fromLiveAnswer(await object.fetch(request));
+}
+
+function edge(c: C, node: NodeId) {
+  return c.env.EDGE.getByName(`${c.var.grant.space}/${node}`);
+}
+
+function pokesRequest(c: C): Request {
+  requireRole(c.var.grant, 'node', 'admin');
+  requireLive(c.req.raw.headers);
+  return liveRequest('pokes', grantFor(c, listenerOf(c)));
+}
 
 /** A node listens as itself, an admin as any node. */
 function listenerOf(c: C): NodeId {
@@ -34,7 +44,8 @@ function listenerOf(c: C): NodeId {
   return node;
 }
 
-function requestOf(c: C, node: NodeId): Request {
+function grantFor(c: C, node: NodeId): LiveGrant {
   const { expiresAtMs, types } = c.var.grant;
-  return liveRequest({ node, expiresAtMs, readTypes: types?.read ?? null });
+  // What can't be the name of a type is none.
+  return { node, expiresAtMs, readTypes: types?.read?.flatMap((type) => toEntityType(type) ?? []) ?? null };
 }

@@ -28,9 +28,9 @@ import { Projection } from '../sync/projection.ts';
 import { type Caller, Responder } from '../sync/responder.ts';
 import { Sequencer } from '../sync/sequencer.ts';
 import type { Write, Written } from '../sync/write.ts';
+import { PokeSockets } from '../transport/poke-sockets.ts';
 import type { PokeTarget, RpcCaller, SyncRpc } from '../transport/rpc.ts';
-import { PokeBoard, type PokeStore } from './poke-board.ts';
-import { PokeSockets } from './poke-sockets.ts';
+import { type News, PokeBoard, type PokeStore } from './poke-board.ts';
 
 /** What the cloud object of a space needs of its deployment. */
 export interface CloudEnv {
@@ -89,12 +89,16 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
     });
     this.#responder = new Responder({ ...parts, sequencer: this.#sequencer });
     this.#projection = new Projection(this.#store, this.#sequencer, d1Projection(env.DB, space), clock);
-    this.#pokes = new PokeBoard((nodeId, head) => env.EDGE.getByName(`${space}/${nodeId}`).poke(head), pokeStore(ctx));
-    this.#live = new PokeSockets(ctx, clock);
+    const poke = (nodeId: NodeId, { head, source }: News) =>
+      env.EDGE.getByName(`${space}/${nodeId}`).poke(head, source);
+    this.#pokes = new PokeBoard(poke, pokeStore(ctx), clock);
+    this.#live = new PokeSockets(ctx, clock, 0);
     void ctx.blockConcurrencyWhile(async () => {
       this.#alarmAtMs = await ctx.storage.getAlarm();
       this.#scheduleProjection(PROJECTION_DELAY_MS);
     });
+    // What came last before the object ended may not have been told.
+    if (this.#projection.isBehind) this.#pokeAll(undefined);
   }
 
   // --- the sync protocol ---
@@ -112,7 +116,7 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
       const incoming = parseWith(batch, parseJson(text));
       const before = this.#sequencer.meta.seq;
       const answered = this.#responder.exchange(sessionId, incoming, caller);
-      if ('isEdge' in caller) this.#pokes.see(caller.nodeId, incoming.live === true, clock.nowMs());
+      if ('isEdge' in caller) this.#pokes.see(caller.nodeId, incoming.live === true);
       this.#live.heard(incoming.sourceNodeId);
       this.#spread(before, incoming.sourceNodeId);
       return answered;
@@ -228,10 +232,13 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
   #spread(before: number, source: NodeId | undefined): void {
     // A conflict that the cloud's side won is written, and the history doesn't grow by it.
     this.#scheduleProjection(PROJECTION_DELAY_MS);
+    if (this.#sequencer.meta.seq !== before) this.#pokeAll(source);
+  }
+
+  #pokeAll(source: NodeId | undefined): void {
     const head = this.#sequencer.meta.seq;
-    if (head === before) return;
     this.#live.pokeAll(head, source);
-    this.ctx.waitUntil(this.#pokes.pokeAll(head, source, clock.nowMs()));
+    this.ctx.waitUntil(this.#pokes.pokeAll({ head, source }));
   }
 
   #scheduleProjection(delayMs: number): void {
@@ -254,12 +261,12 @@ const PROJECTION_DELAY_MS = 300;
 function pokeStore({ storage: { kv } }: DurableObjectState): PokeStore {
   return {
     *load() {
-      for (const [key, liveUntilMs] of kv.list<number>({ prefix: LIVE_PREFIX })) {
+      for (const [key] of kv.list({ prefix: LIVE_PREFIX })) {
         const nodeId = toNodeId(key.slice(LIVE_PREFIX.length));
-        if (nodeId !== undefined) yield [nodeId, liveUntilMs];
+        if (nodeId !== undefined) yield nodeId;
       }
     },
-    save: (nodeId, liveUntilMs) => kv.put(LIVE_PREFIX + nodeId, liveUntilMs),
+    save: (nodeId) => kv.put(LIVE_PREFIX + nodeId, true),
     remove: (nodeId) => void kv.delete(LIVE_PREFIX + nodeId),
   };
 }

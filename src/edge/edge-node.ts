@@ -24,8 +24,11 @@ import type { QueuedChange } from '../sync/ports.ts';
 import { Relay } from '../sync/relay.ts';
 import { Replica, type View } from '../sync/replica.ts';
 import type { Caller } from '../sync/responder.ts';
+import { nodeOfSession } from '../sync/session-id.ts';
 import type { Write } from '../sync/write.ts';
 import type { LiveSocket } from '../transport/live-socket.ts';
+import { isForPokes } from '../transport/live-upgrade.ts';
+import { PokeSockets } from '../transport/poke-sockets.ts';
 import type { PokeTarget, SyncRpc } from '../transport/rpc.ts';
 import { LiveFeed } from './live-feed.ts';
 import { carrierFor, pokesFor, type UpstreamEnv, upstreamFor } from './upstream.ts';
@@ -123,6 +126,8 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
   /** To a cloud elsewhere; undefined: the cloud of this deployment pokes by itself. */
   readonly #pokes: LiveSocket | undefined;
   readonly #relay: Relay;
+  /** The nodes below that want to be poked. */
+  readonly #below: PokeSockets;
   #network: NetworkChange;
   #lastUsedAtMs = 0;
   #alarmAtMs: number | null = null;
@@ -154,7 +159,10 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
       isLive: () => this.#isLive(),
       plan: () => this.#plan(),
       onState: () => this.#live.stateChanged(),
-      onExchange: () => this.#tellStatus(),
+      onExchange: () => {
+        this.#below.pokeAll(this.#replica.meta.cursor, undefined);
+        this.#tellStatus();
+      },
     });
     this.#access = new Access(this.#replica, this.#link, clock);
     this.#pokes = pokesFor(env, space, nodeId, {
@@ -163,6 +171,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
       onPoke: (head) => void this.poke(head),
     });
     this.#relay = new Relay({ nodeId, above: carrierFor(env, space), isOnline: () => this.#link.online });
+    this.#below = new PokeSockets(ctx, clock, this.#replica.meta.cursor);
     if (this.#network.online === false) this.#link.setOnline(false);
     void ctx.blockConcurrencyWhile(async () => {
       this.#alarmAtMs = await ctx.storage.getAlarm();
@@ -182,6 +191,8 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
   }
 
   syncExchange(sessionId: string, batch: string, caller: Caller): Promise<Result<string>> {
+    const node = nodeOfSession(sessionId);
+    if (node !== undefined) this.#below.heard(node);
     return toResult(() => this.#relay.exchange(sessionId, batch, caller));
   }
 
@@ -301,33 +312,48 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
   }
 
   /** The cloud has news. Answers at once; the pull goes on behind. */
-  async poke(head: number): Promise<void> {
-    if (head > this.#replica.meta.cursor && this.#link.online) this.#syncSoon();
+  async poke(head: number, source?: NodeId | undefined): Promise<void> {
+    if (!this.#link.online) return;
+    this.#below.pokeAll(head, source);
+    if (head > this.#replica.meta.cursor) this.#syncSoon();
   }
 
   // --- live sockets ---
 
   /** Opens a live socket; the API has checked who is there. */
-  override fetch(request: Request): Promise<Response> {
-    this.#use();
-    return this.#live.accept(request);
+  override async fetch(request: Request): Promise<Response> {
+    const wasWatched = this.#isWatched;
+    const answer = await (isForPokes(request) ? this.#below : this.#live).accept(request);
+    this.#listened(wasWatched);
+    return answer;
   }
 
   override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
-    this.#use();
-    const wasWatched = this.#live.isWatched;
-    this.#live.receive(socket, message);
-    // Who begins to listen gets what there is by now; and with it the cloud hears that somebody listens here.
-    if (!wasWatched && this.#live.isWatched && this.#link.online) this.#syncSoon();
-    this.#schedule();
+    const wasWatched = this.#isWatched;
+    this.#socketsOf(socket).receive(socket, message);
+    this.#listened(wasWatched);
   }
 
   override webSocketClose(socket: WebSocket): void {
-    this.#live.forget(socket);
+    this.#socketsOf(socket).forget(socket);
   }
 
   override webSocketError(socket: WebSocket): void {
-    this.#live.forget(socket);
+    this.#socketsOf(socket).forget(socket);
+  }
+
+  #socketsOf(socket: WebSocket): PokeSockets | LiveFeed {
+    return this.#below.has(socket) ? this.#below : this.#live;
+  }
+
+  get #isWatched(): boolean {
+    return this.#live.isWatched || this.#below.isWatched;
+  }
+
+  /** Who begins to listen gets what there is by now; and with it the cloud hears that somebody listens here. */
+  #listened(wasWatched: boolean): void {
+    if (!wasWatched && this.#isWatched && this.#link.online) this.#syncSoon();
+    this.#schedule();
   }
 
   override async alarm(): Promise<void> {
@@ -370,9 +396,13 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
     const nowMs = clock.nowMs();
     const waitMs = this.#replica.isPulling() ? 0 : this.#replica.msUntilUnsent(leastOf(this.#plan()));
     const sync = waitMs === null ? [] : [nowMs + Math.max(SYNC_DELAY_MS, waitMs)];
-    const pull = this.#isLive() ? [nowMs + PULL_EVERY_MS] : [];
-    const firstMs = Math.min(...sync, ...pull);
-    return firstMs === Number.POSITIVE_INFINITY ? null : Math.max(firstMs, this.#link.nextAttemptAtMs ?? 0);
+    // Who only listens waits to be poked, which costs nothing. But the cloud has to have heard of it; and pokes from afar
+    // come by a socket that has to be looked after.
+    const retryAtMs = this.#link.nextAttemptAtMs;
+    const retry = retryAtMs !== null && this.#isLive() ? [nowMs + SYNC_DELAY_MS] : [];
+    const pull = this.#isUsed() || (this.#isWatched && this.#pokes !== undefined) ? [nowMs + PULL_EVERY_MS] : [];
+    const firstMs = Math.min(...sync, ...retry, ...pull);
+    return firstMs === Number.POSITIVE_INFINITY ? null : Math.max(firstMs, retryAtMs ?? 0);
   }
 
   #tellStatus(): void {
@@ -383,8 +413,12 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
     this.#lastUsedAtMs = clock.nowMs();
   }
 
+  #isUsed(): boolean {
+    return clock.nowMs() - this.#lastUsedAtMs < LIVE_MS;
+  }
+
   #isLive(): boolean {
-    return clock.nowMs() - this.#lastUsedAtMs < LIVE_MS || this.#live.isWatched;
+    return this.#isUsed() || this.#isWatched;
   }
 
   #plan(): Plan {
@@ -396,7 +430,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
 const SYNC_DELAY_MS = 1_000;
 /** A node that somebody uses asks for news so often, beside being poked. */
 const PULL_EVERY_MS = 30_000;
-/** So long after the last request somebody is taken to be there; and as long as somebody listens. */
+/** So long after the last request somebody is taken to be there. */
 const LIVE_MS = 60_000;
 const NETWORK_KEY = 'network';
 

@@ -13,7 +13,7 @@ import { StatusFeed } from './status-feed.ts';
 
 /** Who is at a live socket: what they may read (null: all), and what they want of it. */
 interface Listener {
-  readonly readTypes: readonly string[] | null;
+  readonly readTypes: readonly EntityType[] | null;
   /** The types that were asked for, or all that they may read; undefined: they haven't subscribed yet. */
   readonly wanted?: readonly EntityType[] | 'all';
 }
@@ -22,10 +22,12 @@ interface Listener {
 export class LiveFeed implements Watcher {
   readonly #sockets: Sockets<Listener>;
   readonly #status: StatusFeed;
+  /** Whether anybody wants a type, as far as that has been looked up since the last subscription. */
+  readonly #watched = new Map<EntityType, boolean>();
 
   /** @param status the body of the node's status, as it is. */
   constructor(host: SocketHost, clock: Clock, status: () => object) {
-    this.#sockets = new Sockets(host, clock, LIMITS.liveSockets);
+    this.#sockets = new Sockets(host, clock, 'feed', LIMITS.liveSockets);
     this.#status = new StatusFeed(status, (message) => this.#tellAll(message), clock);
   }
 
@@ -50,17 +52,23 @@ export class LiveFeed implements Watcher {
       this.#sockets.send(socket, this.#status.message());
     } catch (error) {
       if (!(error instanceof SyncError)) throw error;
-      this.#sockets.send(socket, JSON.stringify({ type: 'error', code: error.code, detail: error.message }));
+      this.#sockets.end(socket, error);
     }
   }
 
   forget(socket: WebSocket): void {
+    this.#watched.clear();
     this.#sockets.forget(socket);
   }
 
+  /** Asked for each record of a pull, so that it is not always looked up. */
   watches(entityType: EntityType): boolean {
-    for (const [, listener] of this.#sockets.all()) if (isFor(listener, entityType)) return true;
-    return false;
+    const isKnown = this.#watched.get(entityType);
+    if (isKnown !== undefined) return isKnown;
+    const isWatched = [...this.#sockets.all()].some(([, listener]) => isFor(listener, entityType));
+    if (this.#watched.size >= LIMITS.filterTypes) this.#watched.clear();
+    this.#watched.set(entityType, isWatched);
+    return isWatched;
   }
 
   changed(change: VisibleChange): void {
@@ -82,11 +90,12 @@ export class LiveFeed implements Watcher {
     if (this.isWatched) await this.#status.soon();
   }
 
-  /** @throws SyncError `bad_json`, `bad_request`, `bad_name`, `forbidden`, `too_large`: nothing has changed then. */
+  /** @throws SyncError `bad_json`, `bad_request`, `bad_name`, `forbidden`, `too_large` */
   #subscribe(socket: WebSocket, text: string, { readTypes }: Listener): void {
     const { entityTypes = [] } = parseWith(subscribe, parseJson(text));
     const foreign = entityTypes.find((entityType) => !admits(readTypes ?? undefined, entityType));
     if (foreign !== undefined) throw new SyncError('forbidden', `the token may not read ${foreign}`);
+    this.#watched.clear();
     this.#sockets.set(socket, { readTypes, wanted: entityTypes.length === 0 ? 'all' : entityTypes });
   }
 

@@ -128,10 +128,11 @@ export const LIMITS = {
   /** What a client may send on a live socket: a subscription to `filterTypes` types, in UTF-8 bytes. */
   liveMessageBytes: 16 * 1024,
   liveMessagesPerSecond: 20,
-  /** What is sent on one socket, in characters; a slow one gets it from memory, of which there are 128 MB for all. */
+  /** What is sent on one socket, and on all of an object; what isn't taken waits in memory, of which there are 128 MB. */
   liveCharsPerSecond: 8 * 1024 * 1024,
+  liveCharsPerSecondOfAll: 32 * 1024 * 1024,
   /** What is kept with a socket while its object sleeps, as JSON: the platform keeps 16,384 bytes. */
-  attachmentChars: 15_000,
+  attachmentBytes: 16_000,
   /** Statuses on a live socket: some whole syncs at once, and so many a second after that. */
   statusBurst: 32,
   statusesPerSecond: 10,

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import type { ErrorCode } from './errors.ts';
 import { LIMITS } from './limits.ts';
 import { count, entityType } from './messages.ts';
 
@@ -18,13 +19,12 @@ export const subscribe = z.object({
 export const poke = z.object({ type: z.literal('poke'), head: count });
 export type Poke = z.infer<typeof poke>;
 
-/** Why a socket is closed by the server: codes of RFC 6455, section 7.4, and one of our own. */
-export const CLOSE = {
-  /** Messages of this kind may not be sent, or not so many. */
-  policyViolation: 1008,
-  tooBig: 1009,
-  /** It doesn't take what it is sent fast enough. */
-  tryAgainLater: 1013,
-  /** The token's time is over. */
-  expired: 4401,
-} as const;
+/** What a server says before it ends a socket. */
+export interface LiveError {
+  readonly type: 'error';
+  readonly code: ErrorCode;
+  readonly detail: string;
+}
+
+/** A socket that the server ends is closed with this and the HTTP status of the reason: 4401 where the token has run out. */
+export const CLOSE_CODES = 4_000;

@@ -16,7 +16,7 @@ import { BAD_NAME } from './parse.ts';
 const text = (maxChars: number) => z.string().min(1).max(maxChars);
 export const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 
-const nodeId = name<NodeId>(toNodeId, 'a node id, and not `cloud`');
+export const nodeId = name<NodeId>(toNodeId, 'a node id, and not `cloud`');
 export const entityType = name<EntityType>(toEntityType, 'an entity type');
 const entityId = name<EntityId>(toEntityId, 'an entity id');
 const stamp = z.custom<Stamp>((value) => typeof value === 'string' && toStamp(value) !== undefined, 'a stamp');

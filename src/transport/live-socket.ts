@@ -1,10 +1,22 @@
 import { parseJson } from '../protocol/codec.ts';
-import { SyncError } from '../protocol/errors.ts';
+import { ERRORS, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
-import { CLOSE, LIVE_SUBPROTOCOL, poke } from '../protocol/live-messages.ts';
+import { CLOSE_CODES, LIVE_SUBPROTOCOL, poke } from '../protocol/live-messages.ts';
 import { backoffMs } from '../sync/backoff.ts';
 import type { Clock, Entropy } from '../sync/ports.ts';
 import { within } from '../sync/within.ts';
+
+/** What is needed of a WebSocket that `fetch` opens, as it does in Workers. */
+interface Opened {
+  accept(): void;
+  close(code: number, reason: string): void;
+  addEventListener(type: 'message' | 'close' | 'error', listener: (event: object) => void): void;
+}
+
+type Fetch = (
+  url: string,
+  init: RequestInit,
+) => Promise<{ readonly status: number; readonly webSocket?: Opened | null }>;
 
 export interface LiveSocketOptions {
   /** `https://host/v1/sync/live`. */
@@ -13,7 +25,7 @@ export interface LiveSocketOptions {
   readonly token: () => Promise<string>;
   readonly clock: Clock;
   readonly entropy: Entropy;
-  readonly fetch?: typeof fetch;
+  readonly fetch?: Fetch;
   /** It is open; nothing was told before. */
   readonly onOpen: () => void;
   readonly onPoke: (head: number) => void;
@@ -28,7 +40,7 @@ export class LiveSocket {
   readonly #options: LiveSocketOptions;
   #isWanted = false;
   #isConnecting = false;
-  #socket: WebSocket | undefined;
+  #socket: Opened | undefined;
   #failures = 0;
   #retryAtMs = 0;
 
@@ -62,24 +74,26 @@ export class LiveSocket {
     }
   }
 
-  async #request(signal: AbortSignal): Promise<WebSocket> {
-    const { url, token, fetch: send = fetch } = this.#options;
+  async #request(signal: AbortSignal): Promise<Opened> {
+    const { url, token } = this.#options;
+    const send: Fetch = this.#options.fetch ?? fetch;
     const headers = {
       Upgrade: 'websocket',
       Authorization: `Bearer ${await token()}`,
       'Sec-WebSocket-Protocol': LIVE_SUBPROTOCOL,
     };
     const { webSocket, status } = await send(url, { headers, signal });
-    if (webSocket === null) throw new SyncError('cloud_unavailable', `the cloud answered ${status}`);
+    if (!webSocket) throw new SyncError('cloud_unavailable', `the cloud answered ${status}`);
     return webSocket;
   }
 
-  #opened(socket: WebSocket): void {
+  #opened(socket: Opened): void {
     this.#socket = socket;
     this.#failures = 0;
-    socket.addEventListener('message', ({ data }) => this.#received(data));
-    socket.addEventListener('close', ({ code }) => this.#closed(socket, code));
-    socket.addEventListener('error', () => this.#closed(socket, undefined));
+    socket.addEventListener('message', (event) => this.#received('data' in event ? event.data : undefined));
+    for (const end of ['close', 'error'] as const) {
+      socket.addEventListener(end, (event) => this.#closed(socket, 'code' in event ? event.code : undefined));
+    }
     socket.accept();
     if (this.#isWanted) this.#options.onOpen();
     else this.#end();
@@ -90,11 +104,11 @@ export class LiveSocket {
     if (parsed.success) this.#options.onPoke(parsed.data.head);
   }
 
-  #closed(socket: WebSocket, code: number | undefined): void {
+  #closed(socket: Opened, code: unknown): void {
     if (this.#socket !== socket) return;
     this.#socket = undefined;
     // A token that has run out is no failure: there is a new one.
-    if (code === CLOSE.expired) void this.keep(this.#isWanted);
+    if (code === CLOSE_CODES + ERRORS.unauthenticated.status) void this.keep(this.#isWanted);
     else this.#failed();
   }
 

@@ -1,6 +1,7 @@
 import * as z from 'zod';
-import { type NodeId, toNodeId } from '../core/ids.ts';
+import type { EntityType, NodeId } from '../core/ids.ts';
 import { ERRORS, fromResult, type Result, toResult } from '../protocol/errors.ts';
+import { entityType, nodeId } from '../protocol/messages.ts';
 
 /**
  * How a live socket comes from the API, which has checked its token, to the Durable Object that holds it: as a request
@@ -11,16 +12,21 @@ export interface LiveGrant {
   /** When the token ends, ms since 1970; null: never. */
   readonly expiresAtMs: number | null;
   /** The entity types that it may read; null: all. */
-  readonly readTypes: readonly string[] | null;
+  readonly readTypes: readonly EntityType[] | null;
 }
 
-export function liveRequest(grant: LiveGrant): Request {
-  const headers = { Upgrade: 'websocket', [GRANT_HEADER]: encodeURIComponent(JSON.stringify(grant)) };
-  return new Request('https://object/live', { headers });
+/** @param what the changes and the status of a node, or pokes for a node below. */
+export function liveRequest(what: 'feed' | 'pokes', grant: LiveGrant): Request {
+  const headers = { Upgrade: 'websocket', [GRANT_HEADER]: JSON.stringify(grant) };
+  return new Request(`https://object/${what}`, { headers });
+}
+
+export function isForPokes(request: Request): boolean {
+  return request.url.endsWith('/pokes');
 }
 
 export function liveGrantOf(request: Request): LiveGrant {
-  return grant.parse(JSON.parse(decodeURIComponent(request.headers.get(GRANT_HEADER) ?? '')));
+  return grant.parse(JSON.parse(request.headers.get(GRANT_HEADER) ?? ''));
 }
 
 /** The object's answer: the socket, or the failure as data. */
@@ -40,7 +46,7 @@ const SWITCHING_PROTOCOLS = 101;
 const GRANT_HEADER = 'Causeway-Grant';
 
 const grant: z.ZodType<LiveGrant> = z.object({
-  node: z.custom<NodeId>((value) => typeof value === 'string' && toNodeId(value) !== undefined),
+  node: nodeId,
   expiresAtMs: z.number().nullable(),
-  readTypes: z.array(z.string()).nullable(),
+  readTypes: z.array(entityType).nullable(),
 });

@@ -1,7 +1,7 @@
-import { evictDurableObject, runInDurableObject } from 'cloudflare:test';
-import { describe, expect, test, vi } from 'vitest';
+import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { LIMITS } from '../../src/protocol/limits.ts';
-import type { EdgeNode } from '../../src/worker.ts';
+import { CloudSpace, type EdgeNode } from '../../src/worker.ts';
 import { knock, listen, subscribed } from './live.ts';
 import { entityOf, freshSpace, stopClock } from './space.ts';
 
@@ -9,6 +9,7 @@ const LIVE = 'edge/a/live';
 const note = (id: string) => entityOf('note', id);
 const put = (id: string, data = {}) => ({ ...note(id), kind: 'put', data }) as const;
 const uploaded = (summary: unknown) => (summary as { uploaded: number } | null)?.uploaded;
+const AWAY = { ok: false, code: 'cloud_unavailable', detail: 'the cloud is away', details: {} } as const;
 const LOCAL = { level: 'eventual', after: {}, waitMs: 0 } as const;
 
 describe('a live socket', () => {
@@ -50,26 +51,31 @@ describe('a live socket', () => {
     expect(await socket.next('change')).toMatchObject({ entityType: 'task', operation: 'update' });
   });
 
-  test('what can not be subscribed to is an error with its code; the subscription before it stays', async () => {
-    const { space, edge } = freshSpace();
-    const claims = { role: 'client', types: { read: ['note'] } };
-    const socket = await subscribed(space, LIVE, { claims, entityTypes: ['note'] });
-    for (const [message, code] of [
-      [{ type: 'subscribe', entityTypes: ['note', 'secret'] }, 'forbidden'],
-      [{ type: 'subscribe', entityTypes: ['_'] }, 'bad_name'],
-      [{ type: 'subscribe', entityTypes: 'note' }, 'bad_request'],
-      [{ type: 'subscribe', entityTypes: Array(LIMITS.filterTypes + 1).fill('note') }, 'bad_request'],
-      [{ type: 'change' }, 'bad_request'],
-      ['[]', 'bad_request'],
-      ['{', 'bad_json'],
-      [new Uint8Array([255, 0]), 'bad_json'],
-    ] as const) {
+  test.each([
+    [{ type: 'subscribe', entityTypes: ['note', 'secret'] }, 'forbidden', 4403],
+    [{ type: 'subscribe', entityTypes: ['_'] }, 'bad_name', 4400],
+    [{ type: 'subscribe', entityTypes: 'note' }, 'bad_request', 4400],
+    [{ type: 'subscribe', entityTypes: Array(LIMITS.filterTypes + 1).fill('note') }, 'bad_request', 4400],
+    [{ type: 'change' }, 'bad_request', 4400],
+    ['[]', 'bad_request', 4400],
+    ['{', 'bad_json', 4400],
+    [new Uint8Array([255, 0]), 'bad_json', 4400],
+  ] as const)(
+    '[S25] %j can not be subscribed to: an error tells why, and ends the socket',
+    async (message, code, closed) => {
+      const { space, edge } = freshSpace();
+      const claims = { role: 'client', types: { read: ['note'] } };
+      const [socket, other] = [
+        await subscribed(space, LIVE, { claims, entityTypes: ['note'] }),
+        await subscribed(space, LIVE),
+      ];
       socket.say(message);
       expect(await socket.next('error')).toEqual({ type: 'error', code, detail: expect.any(String) });
-    }
-    await edge('a').write(put('x'), {}, 0);
-    expect(await socket.next('change')).toMatchObject({ entityId: 'x' });
-  });
+      expect(await socket.closed()).toEqual({ code: closed, reason: code });
+      await edge('a').write(put('x'), {}, 0);
+      expect(await other.next('change')).toMatchObject({ entityId: 'x' });
+    },
+  );
 
   test('shows the states of a whole sync as it happens, what waits, and what came of it', async () => {
     const { space, call } = freshSpace();
@@ -140,26 +146,98 @@ describe('a live socket', () => {
     expect(await socket.next('status')).toMatchObject({ queue: { total: 2 } });
   });
 
-  test('makes its node one that somebody uses, for as long as it is subscribed', async () => {
+  test('[S25] shows that conflicts are resolved, and each dead change as soon as it is one', async () => {
+    const { space, edge } = freshSpace();
+    await edge('b').write(put('x', { by: 'b' }), {}, 0);
+    await edge('b').sync();
+    await edge('a').setNetwork({ online: false });
+    const socket = await listen(space, LIVE);
+    socket.say({ type: 'subscribe' });
+    await edge('a').write(put('x', { by: 'a' }), {}, 0);
+    await edge('a').setNetwork({ online: true });
+    const statuses = await socket.until('status', ({ lastSyncResult }) => uploaded(lastSyncResult) === 1);
+    const states = statuses.map(({ state }) => state);
+    expect(states.filter((state, index) => state !== states[index - 1]).slice(-7)).toEqual([
+      'offline',
+      'connecting',
+      'handshake',
+      'syncing',
+      'resolving',
+      'finalizing',
+      'idle',
+    ]);
+    vi.spyOn(CloudSpace.prototype, 'syncExchange').mockImplementation(async (_, text) => {
+      const { batchId, cursor, changes } = JSON.parse(text) as { batchId: string; cursor: number; changes: object[] };
+      const results = changes.map((change) => ({ ...change, status: 'rejected', code: 'invalid_data', detail: 'no' }));
+      const answer = { batchId, results, changes: [], cursor, more: false, vectorClock: {}, serverTime: Date.now() };
+      return { ok: true, value: JSON.stringify(answer) };
+    });
+    onTestFinished(() => void vi.restoreAllMocks());
+    await edge('a').write(put('y'), {}, 0);
+    await edge('a').sync();
+    await socket.until('change', ({ operation, entityId }) => operation === 'delete' && entityId === 'y');
+    const untilDead = await socket.until('status', ({ queue }) => (queue as { dead: number }).dead === 1);
+    // Before the sync has ended.
+    expect(untilDead.at(-1)?.['state']).not.toBe('idle');
+  });
+
+  test('[S26] costs its node nothing while there is no news: no alarm; a poke wakes it, and it tells', async () => {
+    const { space, edge, edgeObject, cloudObject, alarmOf } = freshSpace();
+    const { pass } = stopClock();
+    const socket = await subscribed(space, LIVE, { claims: { role: 'client', types: { read: ['note'] } } });
+    expect(await alarmOf('a')).toBeNull();
+    for (const n of [1, 2]) {
+      await evictDurableObject(edgeObject('a'));
+      await evictDurableObject(cloudObject());
+      pass(3_600_000);
+      await edge('b').write({ ...put('x'), ...entityOf('secret', 'x') }, {}, 0);
+      await edge('b').write(put('x', { n }), {}, 0);
+      await edge('b').sync();
+      expect(await socket.next('change')).toMatchObject({ entityType: 'note', entityId: 'x', data: { n } });
+      const told = await socket.until('status', ({ lastSyncResult }) => lastSyncResult !== null);
+      expect(told.at(-1)).toMatchObject({ state: 'idle', cursor: 2 * n, lastSyncResult: { downloaded: 2 } });
+      expect(await alarmOf('a')).toBeNull();
+    }
+  });
+
+  test('[I11] whose first sync fails is not forgotten: its node tries again until the cloud knows of it', async () => {
     const { space, edge, edgeObject, alarmOf } = freshSpace();
     const { pass } = stopClock();
-    const socket = await subscribed(space, LIVE);
-    pass(3_600_000);
-    await runInDurableObject(edgeObject('a'), (node: EdgeNode) => node.alarm());
-    expect(await alarmOf('a')).toBe(Date.now() + 30_000);
-    // An hour later another node writes; the cloud pokes the node, and it tells.
+    vi.spyOn(Math, 'random').mockReturnValue(0.5);
+    onTestFinished(() => void vi.restoreAllMocks());
+    const exchange = vi.spyOn(CloudSpace.prototype, 'syncExchange').mockResolvedValue(AWAY);
+    const socket = await listen(space, LIVE);
+    socket.say({ type: 'subscribe' });
+    await socket.until('status', ({ nextAttemptAt }) => nextAttemptAt !== null);
+    expect(await alarmOf('a')).toBe(Date.now() + 1_000);
+    exchange.mockRestore();
+    await evictDurableObject(edgeObject('a'));
+    pass(1_000);
+    await runDurableObjectAlarm(edgeObject('a'));
+    expect(await alarmOf('a')).toBeNull();
     await edge('b').write(put('x'), {}, 0);
     await edge('b').sync();
     expect(await socket.next('change')).toMatchObject({ entityId: 'x' });
+  });
+
+  test('[S26] when nobody listens any more, the cloud hears of it with the pull after the next poke', async () => {
+    const { space, edge, edgeObject, cloudObject } = freshSpace();
+    const { pass } = stopClock();
+    const isLive = () => runInDurableObject(cloudObject(), (_, { storage }) => storage.kv.get('live/a') !== undefined);
+    const socket = await subscribed(space, LIVE);
+    pass(60_000);
+    await edge('b').write(put('x', { n: 1 }), {}, 0);
+    await edge('b').sync();
+    await socket.until('status', ({ cursor, state }) => cursor === 1 && state === 'idle');
+    expect(await isLive()).toBe(true);
     socket.close();
     await vi.waitFor(async () => {
-      await runInDurableObject(edgeObject('a'), async (node: EdgeNode, { storage }) => {
-        await storage.deleteAlarm();
-        pass(60_000);
-        await node.alarm();
-      });
-      expect(await alarmOf('a')).toBeNull();
+      expect(await runInDurableObject(edgeObject('a'), (_, state) => state.getWebSockets().length)).toBe(0);
     });
+    expect(await isLive()).toBe(true);
+    await edge('b').write(put('x', { n: 2 }), {}, 0);
+    await edge('b').sync();
+    await vi.waitFor(async () => expect(await isLive()).toBe(false));
   });
 });
 
@@ -219,7 +297,12 @@ describe('[I9] who may listen', () => {
     await edge('a').status();
     pass(60_000);
     speaker.say({ type: 'subscribe' });
-    expect(await speaker.closed()).toEqual({ code: 4401, reason: 'the token has expired' });
+    expect(await speaker.next('error')).toEqual({
+      type: 'error',
+      code: 'unauthenticated',
+      detail: 'the token has expired',
+    });
+    expect(await speaker.closed()).toEqual({ code: 4401, reason: 'unauthenticated' });
     await edge('a').write(put('x'), {}, 0);
     expect(await hearer.closed()).toMatchObject({ code: 4401 });
     await expect(hearer.next('change')).rejects.toThrow('4401');
@@ -227,32 +310,32 @@ describe('[I9] who may listen', () => {
 });
 
 describe('[I10] bounds of a live socket', () => {
-  test('a message that is too large ends it, 1009', async () => {
+  test('a message that is too large ends it, 4413', async () => {
     const { space } = freshSpace();
     for (const message of ['x'.repeat(LIMITS.liveMessageBytes + 1), new Uint8Array(LIMITS.liveMessageBytes + 1)]) {
       const socket = await listen(space, LIVE);
       socket.say(message);
-      expect(await socket.closed()).toMatchObject({ code: 1009, reason: expect.stringContaining('bytes') });
+      expect(await socket.closed()).toMatchObject({ code: 4413, reason: 'too_large' });
     }
   });
 
-  test('more messages in a second than may be end it, 1008; as many, second after second, do not', async () => {
+  test('more messages in a second than may be end it, 4429; as many, second after second, do not', async () => {
     const { space, edge } = freshSpace();
     const { pass } = stopClock();
     const socket = await listen(space, LIVE);
     for (let second = 0; second < 3; second += 1) {
       for (let index = 0; index < LIMITS.liveMessagesPerSecond; index += 1) {
-        socket.say('{');
-        await socket.next('error');
+        socket.say({ type: 'subscribe' });
+        await socket.next('status');
       }
       pass(1_000);
     }
-    for (let index = 0; index <= LIMITS.liveMessagesPerSecond; index += 1) socket.say('{');
-    expect(await socket.closed()).toMatchObject({ code: 1008, reason: expect.stringContaining('messages') });
+    for (let index = 0; index <= LIMITS.liveMessagesPerSecond; index += 1) socket.say({ type: 'subscribe' });
+    expect(await socket.closed()).toMatchObject({ code: 4429, reason: 'rate_limited' });
     expect((await edge('a').write(put('x'), {}, 0)).result.ok).toBe(true);
   });
 
-  test('one that is sent more than it can take is dropped, 1013', async () => {
+  test('one that is sent more than it can take is dropped, 4503', async () => {
     const { space, edge, edgeObject } = freshSpace();
     stopClock();
     const socket = await subscribed(space, LIVE);
@@ -261,8 +344,24 @@ describe('[I10] bounds of a live socket', () => {
       const text = 'x'.repeat(250_000);
       for (let index = 0; index < 40; index += 1) await node.write(put(`e${index}`, { text }), {}, 0);
     });
-    expect(await socket.closed()).toMatchObject({ code: 1013 });
+    expect(await socket.closed()).toMatchObject({ code: 4503 });
     expect((await edge('a').read(note('e39'), LOCAL)).result).toMatchObject({ value: { record: {} } });
+  });
+
+  test('what all sockets together are sent has a bound too: beyond it they are dropped, 4503', async () => {
+    const { space, edgeObject } = freshSpace();
+    stopClock();
+    const sockets = await Promise.all(Array.from({ length: 5 }, () => subscribed(space, LIVE)));
+    await runInDurableObject(edgeObject('a'), async (node: EdgeNode) => {
+      await node.setNetwork({ online: false });
+      const text = 'x'.repeat(250_000);
+      // Less than one socket may be sent.
+      for (let index = 0; index < 30; index += 1) await node.write(put(`e${index}`, { text }), {}, 0);
+    });
+    for (const socket of sockets) {
+      await socket.until('change', ({ entityId }) => entityId === 'e20');
+      expect(await socket.closed()).toMatchObject({ code: 4503 });
+    }
   });
 
   test('a node has so many sockets, and no more; one that ends makes room', async () => {
@@ -270,7 +369,7 @@ describe('[I10] bounds of a live socket', () => {
     const first = await listen(space, LIVE);
     await runInDurableObject(edgeObject('a'), async (node: EdgeNode) => {
       const { liveRequest } = await import('../../src/transport/live-upgrade.ts');
-      const request = () => liveRequest({ node: 'a' as never, expiresAtMs: null, readTypes: null });
+      const request = () => liveRequest('feed', { node: 'a' as never, expiresAtMs: null, readTypes: null });
       for (let index = 1; index < LIMITS.liveSockets; index += 1) {
         const { status, webSocket } = await node.fetch(request());
         expect(status).toBe(101);

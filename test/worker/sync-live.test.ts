@@ -119,10 +119,23 @@ test('[I10] of one node the newest sockets stay, and none takes messages', async
   for (let index = 0; index <= LIMITS.pokeSocketsPerNode; index += 1) {
     sockets.push(await listen(space, LIVE, asNode('far')));
   }
-  expect(await made(sockets[0]).closed()).toMatchObject({ code: 1008 });
+  expect(await made(sockets[0]).closed()).toMatchObject({ code: 4429 });
   const last = made(sockets.at(-1));
   last.say({ type: 'subscribe' });
   expect(await last.next('error')).toMatchObject({ code: 'bad_request' });
+  expect(await last.closed()).toMatchObject({ code: 4400 });
   await write();
-  for (const socket of sockets.slice(1)) expect(await socket.next('poke')).toMatchObject({ head: 1 });
+  for (const socket of sockets.slice(1, -1)) expect(await socket.next('poke')).toMatchObject({ head: 1 });
+});
+
+test('[S26] what was not told before the cloud ended is told when it begins again', async () => {
+  const { space, write, cloud, cloudObject } = fresh();
+  const { pass } = stopClock();
+  const socket = await listen(space, LIVE, asNode('far'));
+  await write();
+  expect(await socket.next('poke')).toMatchObject({ head: 1 });
+  pass(5_000);
+  await evictDurableObject(cloudObject());
+  await cloud().lag();
+  expect(await socket.next('poke')).toMatchObject({ head: 1 });
 });
