@@ -15,6 +15,10 @@ export const subscribe = z.object({
   entityTypes: z.array(entityType).max(LIMITS.filterTypes).optional(),
 });
 
+/** A client may send this text, and is answered with the other one: the line still holds. To the letter, on any socket. */
+export const PING = '{"type":"ping"}';
+export const PONG = '{"type":"pong"}';
+
 /** What the cloud sends to a node: there is something to pull. */
 export const poke = z.object({ type: z.literal('poke'), head: count });
 export type Poke = z.infer<typeof poke>;

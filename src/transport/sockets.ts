@@ -1,11 +1,11 @@
 import { ERRORS, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
-import { CLOSE_CODES, LIVE_SUBPROTOCOL, type LiveError } from '../protocol/live-messages.ts';
+import { CLOSE_CODES, LIVE_SUBPROTOCOL, type LiveError, PING, PONG } from '../protocol/live-messages.ts';
 import { utf8Bytes } from '../protocol/record.ts';
 import type { Clock } from '../sync/ports.ts';
 
 /** The part of a Durable Object's state that holds sockets. */
-export type SocketHost = Pick<DurableObjectState, 'acceptWebSocket' | 'getWebSockets'>;
+export type SocketHost = Pick<DurableObjectState, 'acceptWebSocket' | 'getWebSockets' | 'setWebSocketAutoResponse'>;
 
 /** What is known of a socket, also while its object sleeps: a JSON value of at most `LIMITS.attachmentBytes`. */
 interface Attachment<State> {
@@ -36,6 +36,8 @@ export class Sockets<State> {
     this.#clock = clock;
     this.#kind = kind;
     this.#max = max;
+    // Who wants to know whether the line still holds doesn't wake the object for it.
+    host.setWebSocketAutoResponse(new WebSocketRequestResponsePair(PING, PONG));
     for (const socket of host.getWebSockets(kind)) this.#note(socket, attachmentOf<State>(socket));
   }
 

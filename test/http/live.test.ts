@@ -8,18 +8,22 @@ import { type LocalServer, startServer } from '../../scripts/local-server.ts';
 const SECRET = 'a-secret-for-tests-of-at-least-32-characters';
 const folder = mkdtempSync(path.join(tmpdir(), 'causeway-live-'));
 let cloud: LocalServer;
-/** A deployment of edge nodes only, whose cloud is the other server. */
+/** Deployments of edge nodes only: the cloud of this one is the other server, and of that one a node there, as a relay. */
 let far: LocalServer;
+let below: LocalServer;
 let token: string;
 
 beforeAll(async () => {
   token = await signAccessToken({ space: 'test', role: 'admin', sub: 'test' }, { secret: SECRET, ttlSeconds: 3_600 });
   cloud = await startServer({ port: 0, persistTo: path.join(folder, 'cloud'), secret: SECRET });
-  const vars = { CLOUD_URL: `${cloud.url}/v1` };
-  far = await startServer({ port: 0, persistTo: path.join(folder, 'far'), secret: SECRET, vars });
+  const nodesOf = (name: string, url: string) =>
+    startServer({ port: 0, persistTo: path.join(folder, name), secret: SECRET, vars: { CLOUD_URL: url } });
+  far = await nodesOf('far', `${cloud.url}/v1`);
+  below = await nodesOf('below', `${cloud.url}/v1/edge/relay`);
 });
 
 afterAll(async () => {
+  await below?.stop();
   await far?.stop();
   await cloud?.stop();
   rmSync(folder, { recursive: true, force: true });
@@ -80,16 +84,19 @@ test('what is written at one node arrives at the socket of another, and nobody a
   });
 });
 
-test('it arrives at nodes of another deployment too, and from there', async () => {
+test.each([
+  ['of another deployment', () => far, 'y'],
+  ['below a relay', () => below, 'z'],
+])('it arrives at nodes %s too, and from there', async (_, server, id) => {
   const here = await subscribe(cloud, 'here');
-  const there = await subscribe(far, 'there');
+  const there = await subscribe(server(), 'there');
   // Once it has everything, it hears of the rest by being poked.
   await there.next(({ type, asOf }) => type === 'status' && asOf !== null);
-  await put(cloud, 'edge/a/data/note/y', { from: 'here' });
-  expect(await there.next(({ entityId }) => entityId === 'y')).toMatchObject({ data: { from: 'here' } });
-  await put(far, 'edge/elsewhere/data/note/z', { from: 'there' });
+  await put(cloud, `edge/a/data/note/${id}`, { from: 'here' });
+  expect(await there.next(({ entityId }) => entityId === id)).toMatchObject({ data: { from: 'here' } });
+  await put(server(), `edge/writer-of-${id}/data/note/from-${id}`, { from: 'there' });
   for (const reader of [here, there]) {
-    expect(await reader.next(({ entityId }) => entityId === 'z')).toMatchObject({ data: { from: 'there' } });
+    expect(await reader.next(({ entityId }) => entityId === `from-${id}`)).toMatchObject({ data: { from: 'there' } });
   }
 });
 

@@ -33,7 +33,9 @@ function world() {
 
 /** When an end of a socket has seen that it is closed, and all who listen there have too. */
 const ended = (server: WebSocket) =>
-  new Promise<number>((resolve) => server.addEventListener('close', ({ code }) => setTimeout(resolve, 0, code)));
+  new Promise<number>((resolve) => {
+    server.addEventListener('close', ({ code }) => void setTimeout(resolve, 0, code));
+  });
 
 test('opens once, with the token in a header, and passes pokes on; what is none is nothing', async () => {
   const { socket, servers, asked, heard } = world();

@@ -220,6 +220,17 @@ describe('a live socket', () => {
     expect(await socket.next('change')).toMatchObject({ entityId: 'x' });
   });
 
+  test('[S25] a ping is answered, on either kind of socket, and wakes nobody', async () => {
+    const { space, edgeObject } = freshSpace();
+    const sockets = [await listen(space, LIVE), await listen(space, 'edge/a/sync/live?node=below')];
+    await evictDurableObject(edgeObject('a'));
+    for (const socket of sockets) {
+      socket.say('{"type":"ping"}');
+      expect(await socket.next('pong')).toEqual({ type: 'pong' });
+    }
+    await expect(evictDurableObject(edgeObject('a'))).rejects.toThrow('not currently running');
+  });
+
   test('[S26] when nobody listens any more, the cloud hears of it with the pull after the next poke', async () => {
     const { space, edge, edgeObject, cloudObject } = freshSpace();
     const { pass } = stopClock();
