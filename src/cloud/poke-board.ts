@@ -1,5 +1,7 @@
 import type { NodeId } from '../core/ids.ts';
+import { LIMITS } from '../protocol/limits.ts';
 import type { Clock } from '../sync/ports.ts';
+import { within } from '../sync/within.ts';
 
 /** Where the board is kept while its object sleeps. */
 export interface PokeStore {
@@ -60,12 +62,11 @@ export class PokeBoard {
     let tries = 0;
     for (let next: News | undefined = news; next !== undefined && tries < TRIES; ) {
       this.#underWay.set(nodeId, undefined);
-      const told = next;
-      try {
-        await this.#poke(nodeId, told);
+      const told: News = next;
+      if (await this.#isTold(nodeId, told)) {
         tries = 0;
         next = this.#underWay.get(nodeId);
-      } catch {
+      } else {
         // It may have no other reason to ask. Where it stays away, it is told with the next news, or asks when it is back.
         tries += 1;
         await this.#clock.sleep(tries * RETRY_MS);
@@ -73,6 +74,15 @@ export class PokeBoard {
       }
     }
     this.#underWay.delete(nodeId);
+  }
+
+  async #isTold(nodeId: NodeId, news: News): Promise<boolean> {
+    try {
+      const told = this.#poke(nodeId, news).then(() => true);
+      return (await within(this.#clock, LIMITS.pokeMs, told)) === true;
+    } catch {
+      return false;
+    }
   }
 }
 

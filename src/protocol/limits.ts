@@ -119,6 +119,8 @@ export const LIMITS = {
   pagesPerAlarm: 50,
   /** A key server that takes longer is away. */
   keyServerMs: 5_000,
+  /** A node answers a poke at once, before it pulls; one that takes longer is away. */
+  pokeMs: 5_000,
   /** Live sockets at one edge node: each of its visible changes is sent to each of them, by one thread. */
   liveSockets: 1_000,
   /** Nodes, and others, that listen for pokes at one cloud: a poke is small. Half of what the platform holds. */

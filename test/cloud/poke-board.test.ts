@@ -11,6 +11,10 @@ function world(stored: NodeId[] = []) {
   const poked: (News & { nodeId: NodeId })[] = [];
   const answers: { resolve: () => void; reject: (error: Error) => void }[] = [];
   const waits: number[] = [];
+  let giveUp = () => {};
+  const impatience = new Promise<void>((resolve) => {
+    giveUp = resolve;
+  });
   const board = new PokeBoard(
     (nodeId, news) => {
       poked.push({ nodeId, ...news });
@@ -23,13 +27,16 @@ function world(stored: NodeId[] = []) {
     },
     {
       nowMs: () => 0,
-      sleep: async (ms) => {
+      sleep: (ms, signal) => {
+        // Of a wait for an answer the end is that of the answer, or `impatience` is.
+        if (signal !== undefined) return impatience;
         waits.push(ms);
+        return Promise.resolve();
       },
     },
   );
   const turns = () => new Promise((resolve) => setTimeout(resolve, 0));
-  return { board, poked, answers, waits, writes, turns };
+  return { board, poked, answers, waits, writes, turns, giveUp };
 }
 
 test('[S26] who is live is known after a restart, and a row is written only when that changes', async () => {
@@ -79,4 +86,12 @@ test('[S26] [I11] a poke that fails is tried again, with what has come since; on
   expect(writes).toEqual([]);
   void board.pokeAll({ head: 3, source: undefined });
   expect(poked.at(-1)).toMatchObject({ nodeId: A, head: 3 });
+});
+
+test('[S26] [I10] a node that does not answer is taken for away, and does not keep the pokes behind waiting for ever', async () => {
+  const { board, poked, giveUp } = world([A]);
+  const end = board.pokeAll({ head: 1, source: undefined });
+  giveUp();
+  await end;
+  expect(poked).toHaveLength(4);
 });
