@@ -1,6 +1,6 @@
 import { DurableObject } from 'cloudflare:workers';
 import type { EntityVersion } from '../core/entity.ts';
-import { type EntityKey, type NodeId, toSpaceId } from '../core/ids.ts';
+import { type EntityKey, type NodeId, toNodeId, toSpaceId } from '../core/ids.ts';
 import type { Precondition } from '../core/precondition.ts';
 import { EMPTY_CLOCK, merge, type VectorClock } from '../core/vector-clock.ts';
 import { clock } from '../platform/clock.ts';
@@ -28,8 +28,9 @@ import { Projection } from '../sync/projection.ts';
 import { type Caller, Responder } from '../sync/responder.ts';
 import { Sequencer } from '../sync/sequencer.ts';
 import type { Write, Written } from '../sync/write.ts';
+import { PokeSockets } from '../transport/poke-sockets.ts';
 import type { PokeTarget, RpcCaller, SyncRpc } from '../transport/rpc.ts';
-import { PokeBoard } from './poke-board.ts';
+import { type News, PokeBoard, type PokeStore } from './poke-board.ts';
 
 /** What the cloud object of a space needs of its deployment. */
 export interface CloudEnv {
@@ -68,6 +69,7 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
   readonly #responder: Responder;
   readonly #projection: Projection;
   readonly #pokes: PokeBoard;
+  readonly #live: PokeSockets;
   #alarmAtMs: number | null = null;
   #projectionFailures = 0;
 
@@ -87,11 +89,16 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
     });
     this.#responder = new Responder({ ...parts, sequencer: this.#sequencer });
     this.#projection = new Projection(this.#store, this.#sequencer, d1Projection(env.DB, space), clock);
-    this.#pokes = new PokeBoard((nodeId, head) => env.EDGE.getByName(`${space}/${nodeId}`).poke(head));
+    const poke = (nodeId: NodeId, { head, source }: News) =>
+      env.EDGE.getByName(`${space}/${nodeId}`).poke(head, source);
+    this.#pokes = new PokeBoard(poke, pokeStore(ctx), clock);
+    this.#live = new PokeSockets(ctx, clock, 0);
     void ctx.blockConcurrencyWhile(async () => {
       this.#alarmAtMs = await ctx.storage.getAlarm();
       this.#scheduleProjection(PROJECTION_DELAY_MS);
     });
+    // What came last before the object ended may not have been told.
+    if (this.#projection.isBehind) this.#pokeAll(undefined);
   }
 
   // --- the sync protocol ---
@@ -109,7 +116,8 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
       const incoming = parseWith(batch, parseJson(text));
       const before = this.#sequencer.meta.seq;
       const answered = this.#responder.exchange(sessionId, incoming, caller);
-      if ('isEdge' in caller) this.#pokes.see(caller.nodeId, incoming.live === true, clock.nowMs());
+      if ('isEdge' in caller) this.#pokes.see(caller.nodeId, incoming.live === true);
+      this.#live.heard(incoming.sourceNodeId);
       this.#spread(before, incoming.sourceNodeId);
       return answered;
     });
@@ -120,6 +128,25 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
       this.#responder.disconnect(sessionId, caller);
       return {};
     });
+  }
+
+  // --- live sockets ---
+
+  /** Opens a live socket; the API has checked who is there. */
+  override fetch(request: Request): Promise<Response> {
+    return this.#live.accept(request);
+  }
+
+  override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
+    this.#live.receive(socket, message);
+  }
+
+  override webSocketClose(socket: WebSocket): void {
+    this.#live.forget(socket);
+  }
+
+  override webSocketError(socket: WebSocket): void {
+    this.#live.forget(socket);
   }
 
   // --- data ---
@@ -205,9 +232,13 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
   #spread(before: number, source: NodeId | undefined): void {
     // A conflict that the cloud's side won is written, and the history doesn't grow by it.
     this.#scheduleProjection(PROJECTION_DELAY_MS);
+    if (this.#sequencer.meta.seq !== before) this.#pokeAll(source);
+  }
+
+  #pokeAll(source: NodeId | undefined): void {
     const head = this.#sequencer.meta.seq;
-    if (head === before) return;
-    this.ctx.waitUntil(this.#pokes.pokeAll(head, source, clock.nowMs()));
+    this.#live.pokeAll(head, source);
+    this.ctx.waitUntil(this.#pokes.pokeAll({ head, source }));
   }
 
   #scheduleProjection(delayMs: number): void {
@@ -225,6 +256,22 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
 
 /** Long enough to gather a burst into one batch, short enough for a person who waits. */
 const PROJECTION_DELAY_MS = 300;
+
+/** A row for each node that is live. */
+function pokeStore({ storage: { kv } }: DurableObjectState): PokeStore {
+  return {
+    *load() {
+      for (const [key] of kv.list({ prefix: LIVE_PREFIX })) {
+        const nodeId = toNodeId(key.slice(LIVE_PREFIX.length));
+        if (nodeId !== undefined) yield nodeId;
+      }
+    },
+    save: (nodeId) => kv.put(LIVE_PREFIX + nodeId, true),
+    remove: (nodeId) => void kv.delete(LIVE_PREFIX + nodeId),
+  };
+}
+
+const LIVE_PREFIX = 'live/';
 
 /** A message's text, or the failure as data: what RPC carries whole. */
 async function answer(body: () => unknown): Promise<Result<string>> {

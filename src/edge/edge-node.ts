@@ -25,9 +25,14 @@ import type { QueuedChange } from '../sync/ports.ts';
 import { Relay } from '../sync/relay.ts';
 import { Replica, type View } from '../sync/replica.ts';
 import type { Caller } from '../sync/responder.ts';
+import { nodeOfSession } from '../sync/session-id.ts';
 import type { Write } from '../sync/write.ts';
+import type { LiveSocket } from '../transport/live-socket.ts';
+import { isForPokes } from '../transport/live-upgrade.ts';
+import { PokeSockets } from '../transport/poke-sockets.ts';
 import type { PokeTarget, SyncRpc } from '../transport/rpc.ts';
-import { carrierFor, type UpstreamEnv, upstreamFor } from './upstream.ts';
+import { LiveFeed } from './live-feed.ts';
+import { carrierFor, pokesFor, type UpstreamEnv, upstreamFor } from './upstream.ts';
 
 export type EdgeEnv = UpstreamEnv;
 
@@ -123,7 +128,12 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
   readonly #upstream: MeasuredUpstream;
   readonly #link: Link;
   readonly #access: Access;
+  readonly #live: LiveFeed;
+  /** To a cloud elsewhere; undefined: the cloud of this deployment pokes by itself. */
+  readonly #pokes: LiveSocket | undefined;
   readonly #relay: Relay;
+  /** The nodes below that want to be poked. */
+  readonly #below: PokeSockets;
   #network: NetworkChange;
   /** What the last caller that gave hints gave. */
   #hints: NetworkReport = {};
@@ -135,11 +145,13 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
     super(ctx, env);
     const [space, nodeId] = identityOf(ctx);
     this.#network = ctx.storage.kv.get<NetworkChange>(NETWORK_KEY) ?? {};
+    this.#live = new LiveFeed(ctx, clock, () => this.#status());
     this.#replica = new Replica({
       store: new SqlReplicaStore(durableObjectSqlite(ctx.storage)),
       nodeId,
       policies,
       clock,
+      watcher: this.#live,
     });
     this.#upstream = new MeasuredUpstream(upstreamFor(env, space, nodeId), clock);
     this.#link = new Link({
@@ -156,10 +168,21 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
       logger,
       isLive: () => this.#isLive(),
       plan: () => this.#plan(),
+      onState: () => this.#live.stateChanged(),
+      onExchange: () => {
+        this.#below.pokeAll(this.#replica.meta.cursor, undefined);
+        this.#tellStatus();
+      },
       onEnd: () => this.#schedule(),
     });
     this.#access = new Access(this.#replica, this.#link, clock);
+    this.#pokes = pokesFor(env, space, nodeId, {
+      // What came while nobody listened was not told.
+      onOpen: () => this.#syncSoon(),
+      onPoke: (head) => void this.poke(head),
+    });
     this.#relay = new Relay({ nodeId, above: carrierFor(env, space), isOnline: () => this.#link.online });
+    this.#below = new PokeSockets(ctx, clock, this.#replica.meta.cursor);
     if (this.#network.online === false) this.#link.setOnline(false);
     void ctx.blockConcurrencyWhile(async () => {
       this.#alarmAtMs = await ctx.storage.getAlarm();
@@ -179,6 +202,8 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
   }
 
   syncExchange(sessionId: string, batch: string, caller: Caller): Promise<Result<string>> {
+    const node = nodeOfSession(sessionId);
+    if (node !== undefined) this.#below.heard(node);
     return toResult(() => this.#relay.exchange(sessionId, batch, caller));
   }
 
@@ -237,6 +262,10 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
 
   status(hints?: NetworkReport): EdgeStatus {
     this.#use(hints);
+    return this.#status();
+  }
+
+  #status(): EdgeStatus {
     const { cursor, epoch, asOfMs, lastSyncMs, digest, digestMismatches } = this.#replica.meta;
     const { rttMs, failures } = this.#upstream.quality;
     return {
@@ -314,8 +343,48 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
   }
 
   /** The cloud has news. Answers at once; the pull goes on behind. */
-  async poke(head: number): Promise<void> {
-    if (head > this.#replica.meta.cursor && this.#link.online) this.#syncSoon();
+  async poke(head: number, source?: NodeId | undefined): Promise<void> {
+    if (!this.#link.online) return;
+    this.#below.pokeAll(head, source);
+    if (head > this.#replica.meta.cursor) this.#syncSoon();
+  }
+
+  // --- live sockets ---
+
+  /** Opens a live socket; the API has checked who is there. */
+  override async fetch(request: Request): Promise<Response> {
+    const wasWatched = this.#isWatched;
+    const answer = await (isForPokes(request) ? this.#below : this.#live).accept(request);
+    this.#listened(wasWatched);
+    return answer;
+  }
+
+  override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
+    const wasWatched = this.#isWatched;
+    this.#socketsOf(socket).receive(socket, message);
+    this.#listened(wasWatched);
+  }
+
+  override webSocketClose(socket: WebSocket): void {
+    this.#socketsOf(socket).forget(socket);
+  }
+
+  override webSocketError(socket: WebSocket): void {
+    this.#socketsOf(socket).forget(socket);
+  }
+
+  #socketsOf(socket: WebSocket): PokeSockets | LiveFeed {
+    return this.#below.has(socket) ? this.#below : this.#live;
+  }
+
+  get #isWatched(): boolean {
+    return this.#live.isWatched || this.#below.isWatched;
+  }
+
+  /** Who begins to listen gets what there is by now; and with it the cloud hears that somebody listens here. */
+  #listened(wasWatched: boolean): void {
+    if (!wasWatched && this.#isWatched && this.#link.online) this.#syncSoon();
+    this.#schedule();
   }
 
   override async alarm(): Promise<void> {
@@ -352,8 +421,10 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
     this.#schedule();
   }
 
-  /** Sets the alarm that is needed, in the turn of what needs it: so the two are durable together. */
+  /** After all that happens: tells of it, and sets the alarm that is needed, in the same turn, so that it is as durable. */
   #schedule(): void {
+    this.#tellStatus();
+    void this.#pokes?.keep(this.#link.online && this.#isLive());
     const wantedMs = this.#wantedAlarmMs();
     if (wantedMs === null || (this.#alarmAtMs !== null && this.#alarmAtMs <= wantedMs)) return;
     this.#alarmAtMs = wantedMs;
@@ -362,17 +433,30 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
 
   /**
    * No alarm without a reason: something waits to be sent, a pull is half done, or somebody is there who wants news.
-   * While a sync is under way that last one, set in any case, is the net for an object that dies before its end.
+   * While a sync is under way that last one is the net for an object that dies before its end. Who only listens needs
+   * none: the socket ends with the object.
    */
   #wantedAlarmMs(): number | null {
     if (!this.#link.online) return null;
     const nowMs = clock.nowMs();
-    if (this.#link.isBusy) return nowMs + PULL_EVERY_MS;
+    if (this.#link.isBusy) {
+      const isNeeded =
+        this.#isUsed() || this.#replica.isWaiting || this.#replica.isPulling() || this.#pokes !== undefined;
+      return isNeeded ? nowMs + PULL_EVERY_MS : null;
+    }
     const waitMs = this.#replica.isPulling() ? 0 : this.#replica.msUntilUnsent(leastOf(this.#plan()));
     const sync = waitMs === null ? [] : [nowMs + Math.max(SYNC_DELAY_MS, waitMs)];
-    const pull = this.#isLive() ? [nowMs + PULL_EVERY_MS] : [];
-    const firstMs = Math.min(...sync, ...pull);
-    return firstMs === Number.POSITIVE_INFINITY ? null : Math.max(firstMs, this.#link.nextAttemptAtMs ?? 0);
+    // Who only listens waits to be poked, which costs nothing. But the cloud has to have heard of it; and pokes from afar
+    // come by a socket that has to be looked after.
+    const retryAtMs = this.#link.nextAttemptAtMs;
+    const retry = retryAtMs !== null && this.#isWatched ? [nowMs + SYNC_DELAY_MS] : [];
+    const pull = this.#isUsed() || (this.#isWatched && this.#pokes !== undefined) ? [nowMs + PULL_EVERY_MS] : [];
+    const firstMs = Math.min(...sync, ...retry, ...pull);
+    return firstMs === Number.POSITIVE_INFINITY ? null : Math.max(firstMs, retryAtMs ?? 0);
+  }
+
+  #tellStatus(): void {
+    this.ctx.waitUntil(this.#live.statusMayHaveChanged());
   }
 
   /** @param hints of the caller; undefined: it gave none, and those before it hold. */
@@ -383,8 +467,12 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
     this.#hintedAtMs = this.#lastUsedAtMs;
   }
 
-  #isLive(): boolean {
+  #isUsed(): boolean {
     return clock.nowMs() - this.#lastUsedAtMs < LIVE_MS;
+  }
+
+  #isLive(): boolean {
+    return this.#isUsed() || this.#isWatched;
   }
 
   #plan(): Plan {

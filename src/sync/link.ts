@@ -24,6 +24,10 @@ export interface LinkOptions {
   readonly isLive: () => boolean;
   /** What goes over the link now, and how much of it at a time. */
   readonly plan: () => Pick<Plan, 'strategy' | 'batchSize'>;
+  /** Told of each state that the link goes into. It must not throw. */
+  readonly onState?: ((state: LinkState) => void) | undefined;
+  /** Told of each exchange that was answered: what waits is other than it was. It must not throw. */
+  readonly onExchange?: (() => void) | undefined;
   /** Called after each sync. It must not throw. */
   readonly onEnd?: (() => void) | undefined;
 }
@@ -133,13 +137,11 @@ export class Link {
     this.#nextAttemptAtMs = null;
     if (online) return;
     // An idle node finds that out as any other does: when it would connect.
-    this.#on('sync_trigger');
-    this.#cut();
+    this.#on('sync_trigger', ...CUT);
   }
 
   noteLocalChange(): void {
-    this.#on('local_change');
-    this.#on('change_queued');
+    this.#on('local_change', 'change_queued');
   }
 
   /** Syncs once, beginning after this call, with all others that ask before it begins. Never throws. */
@@ -229,6 +231,7 @@ export class Link {
         waiting = waiting.filter(({ id }) => id !== culprit.changeId);
         this.#blame(culprit, strong, tally);
       }
+      this.#options.onExchange?.();
       if (answer.more) continue;
       if (confirmation?.readsAgain) {
         if (!mended) {
@@ -292,6 +295,8 @@ export class Link {
         ...(this.#options.isLive() ? { live: true } : {}),
         ...(Object.keys(requires).length > 0 ? { requires } : {}),
       };
+      // Not before: what is under way is then told with the state.
+      this.#on('handshake_complete');
       const sent = new Set(batch.changes.map(({ id }) => id));
       for (const { id } of strong) if (sent.has(id)) tally.unanswered.add(id);
       try {
@@ -317,7 +322,6 @@ export class Link {
     const { session: known, filter } = replica.meta;
     if (known !== null && known.expiresAtMs > replica.nowMs() + LIMITS.exchangeTimeoutMs) {
       this.#on('connected');
-      this.#on('handshake_complete');
       return known;
     }
     const connected = tally.metered(
@@ -339,13 +343,11 @@ export class Link {
       maxBatchBytes: connected.limits.maxBatchBytes,
     };
     replica.saveSession(session);
-    this.#on('handshake_complete');
     return session;
   }
 
   #failed(error: SyncError): void {
-    if (isUnreachable(error)) this.#cut();
-    else this.#refused();
+    this.#on(...(isUnreachable(error) ? CUT : REFUSED));
     // Who is cut off waits for being let in, not for the time to pass.
     if (this.#online) this.#backOff(error);
   }
@@ -361,19 +363,6 @@ export class Link {
     this.#nextAttemptAtMs = clock.nowMs() + Math.max(Math.floor(pauseMs), toldMs);
   }
 
-  /** The cloud is there, and says no; or something failed here. */
-  #refused(): void {
-    this.#on('connection_failed');
-    this.#on('handshake_failed');
-    this.#on('no_conflicts');
-    this.#on('conflicts_resolved');
-    this.#on('sync_failed');
-  }
-
-  #cut(): void {
-    this.#on(this.#state === 'connecting' ? 'connection_failed' : 'connection_lost');
-  }
-
   /** A failure without a code is a bug: the sync is tried again all the same, but somebody must look. */
   #asSyncError(error: unknown): SyncError {
     const failure =
@@ -387,10 +376,24 @@ export class Link {
     return failure;
   }
 
-  #on(event: LinkEvent): void {
-    this.#state = step(this.#state, event);
+  /** What happened, in this order and at once: only the last state is told. */
+  #on(...events: readonly LinkEvent[]): void {
+    const before = this.#state;
+    this.#state = events.reduce(step, before);
+    if (this.#state !== before) this.#options.onState?.(this.#state);
   }
 }
+
+/** The cloud is out of reach, at whatever point that is found out. */
+const CUT: readonly LinkEvent[] = ['connection_failed', 'connection_lost'];
+/** The cloud is there, and says no; or something failed here. */
+const REFUSED: readonly LinkEvent[] = [
+  'connection_failed',
+  'handshake_failed',
+  'no_conflicts',
+  'conflicts_resolved',
+  'sync_failed',
+];
 
 /** Counts what a sync does. */
 class Tally {
