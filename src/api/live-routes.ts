@@ -5,7 +5,7 @@ import { fromLiveAnswer, type LiveGrant, liveRequest } from '../transport/live-u
 import { cloudHere } from './cloud-here.ts';
 import type { ApiEnv } from './env.ts';
 import { requireNode, requireRole } from './grant.ts';
-import { nodeOf, queryOf } from './request-headers.ts';
+import { hintsOf, nodeOf, queryOf } from './request-headers.ts';
 import { requireLive } from './upgrade.ts';
 
 type C = Context<ApiEnv>;
@@ -16,7 +16,7 @@ export const liveRoutes = new Hono<ApiEnv>()
     requireLive(c.req.raw.headers);
     const node = nodeOf(c, c.req.param('node'));
     requireNode(c.var.grant, node);
-    return open(edge(c, node), liveRequest('feed', grantFor(c, node)));
+    return open(edge(c, node), liveRequest('feed', { ...grantFor(c, node), hints: hintsOf(c) }));
   })
   .get('/edge/:node/sync/live', (c) => open(edge(c, nodeOf(c, c.req.param('node'))), pokesRequest(c)))
   .get('/sync/live', cloudHere, (c) => open(c.env.CLOUD.getByName(c.var.grant.space), pokesRequest(c)));

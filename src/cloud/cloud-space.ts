@@ -12,6 +12,7 @@ import { LIMITS } from '../protocol/limits.ts';
 import { batch, connectRequest, handshakeRequest } from '../protocol/messages.ts';
 import { parseWith } from '../protocol/parse.ts';
 import { d1Projection } from '../store/d1-projection.ts';
+import { Alarm } from '../store/do-alarm.ts';
 import { durableObjectSqlite } from '../store/do-sqlite.ts';
 import { SqlCloudStore } from '../store/sql-cloud-store.ts';
 import { backoffMs } from '../sync/backoff.ts';
@@ -70,7 +71,7 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
   readonly #projection: Projection;
   readonly #pokes: PokeBoard;
   readonly #live: PokeSockets;
-  #alarmAtMs: number | null = null;
+  readonly #alarm: Alarm;
   #projectionFailures = 0;
 
   constructor(ctx: DurableObjectState, env: CloudEnv) {
@@ -93,8 +94,9 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
       env.EDGE.getByName(`${space}/${nodeId}`).poke(head, source);
     this.#pokes = new PokeBoard(poke, pokeStore(ctx), clock);
     this.#live = new PokeSockets(ctx, clock, 0);
+    this.#alarm = new Alarm(ctx.storage);
     void ctx.blockConcurrencyWhile(async () => {
-      this.#alarmAtMs = await ctx.storage.getAlarm();
+      await this.#alarm.load();
       this.#scheduleProjection(PROJECTION_DELAY_MS);
     });
     // What came last before the object ended may not have been told.
@@ -208,7 +210,7 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
   }
 
   override async alarm(): Promise<void> {
-    this.#alarmAtMs = null;
+    this.#alarm.rang();
     try {
       await this.#projection.catchUp(LIMITS.pagesPerAlarm);
       this.#projectionFailures = 0;
@@ -242,9 +244,7 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
   }
 
   #scheduleProjection(delayMs: number): void {
-    if (!this.#projection.isBehind || this.#alarmAtMs !== null) return;
-    this.#alarmAtMs = clock.nowMs() + delayMs;
-    void this.ctx.storage.setAlarm(this.#alarmAtMs);
+    if (this.#projection.isBehind && !this.#alarm.isSet) this.#alarm.ringBy(clock.nowMs() + delayMs);
   }
 
   /** What a caller has seen now that had seen `after`. */

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import type { ErrorCode } from './errors.ts';
 import { LIMITS } from './limits.ts';
-import { count, entityType } from './messages.ts';
+import { count, entityType, nodeId } from './messages.ts';
 
 /** The messages on live sockets (`http.md`, sections 3 and 5). Unknown fields are let pass and ignored. */
 
@@ -19,8 +19,8 @@ export const subscribe = z.object({
 export const PING = '{"type":"ping"}';
 export const PONG = '{"type":"pong"}';
 
-/** What the cloud sends to a node: there is something to pull. */
-export const poke = z.object({ type: z.literal('poke'), head: count });
+/** What the cloud sends to a node: there is something to pull. `source`: the node that has brought it all, and so knows. */
+export const poke = z.object({ type: z.literal('poke'), head: count, source: nodeId.optional() });
 export type Poke = z.infer<typeof poke>;
 
 /** What a server says before it ends a socket. */

@@ -153,6 +153,21 @@ export class Link {
     return next.run;
   }
 
+  /**
+   * The tier above says how far it has come. What is under way may bring that; otherwise it is news, also where it is less
+   * than this node has: then that tier has gone back. Never throws.
+   */
+  async hear(head: number): Promise<void> {
+    const { replica } = this.#options;
+    if (!this.isBusy) {
+      if (head !== replica.meta.cursor) await this.sync();
+      return;
+    }
+    await this.#running;
+    // What has begun since then brings it.
+    if (head > replica.meta.cursor) await (this.isBusy ? this.#running : this.sync());
+  }
+
   /** Takes a change back that nobody waits for any more. @returns false: too late, it is under way. */
   withdraw(change: Change): boolean {
     return this.#next?.strong.delete(change.id) ?? false;
@@ -174,6 +189,7 @@ export class Link {
     const tally = new Tally();
     this.#isRunning = true;
     this.#on(this.#state === 'offline' ? 'retry' : 'sync_trigger');
+    let ending: readonly LinkEvent[];
     try {
       const end = await this.#exchangeAll(tally, strong, requires, all);
       const isComplete = end === 'complete' || (end === 'differs' && this.#options.replica.stalenessMs() !== null);
@@ -186,11 +202,11 @@ export class Link {
       }
       this.#on(tally.conflicts > 0 ? 'conflicts_detected' : 'no_conflicts');
       this.#on('conflicts_resolved');
-      this.#on(isComplete ? 'sync_complete' : 'sync_failed');
+      ending = [isComplete ? 'sync_complete' : 'sync_failed'];
     } catch (error) {
       this.#options.replica.releaseBatch();
       tally.error = this.#asSyncError(error);
-      this.#failed(tally.error);
+      ending = this.#failed(tally.error);
     }
     this.#last = tally.summary();
     this.#traffic = {
@@ -198,6 +214,8 @@ export class Link {
       bytesDown: this.#traffic.bytesDown + this.#last.bytesDown,
     };
     this.#isRunning = false;
+    // Not before: what came of the sync is told with the state that ends it.
+    this.#on(...ending);
     this.#options.onEnd?.();
     return { summary: this.#last, results: tally.results, unanswered: tally.unanswered, covered: tally.covered };
   }
@@ -346,10 +364,11 @@ export class Link {
     return session;
   }
 
-  #failed(error: SyncError): void {
-    this.#on(...(isUnreachable(error) ? CUT : REFUSED));
+  /** @returns what happens to the link by it. */
+  #failed(error: SyncError): readonly LinkEvent[] {
     // Who is cut off waits for being let in, not for the time to pass.
     if (this.#online) this.#backOff(error);
+    return isUnreachable(error) ? CUT : REFUSED;
   }
 
   #backOff(error?: SyncError): void {

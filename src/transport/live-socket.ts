@@ -1,3 +1,4 @@
+import type { NodeId } from '../core/ids.ts';
 import { parseJson } from '../protocol/codec.ts';
 import { ERRORS, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
@@ -28,7 +29,7 @@ export interface LiveSocketOptions {
   readonly fetch?: Fetch;
   /** It is open; nothing was told before. */
   readonly onOpen: () => void;
-  readonly onPoke: (head: number) => void;
+  readonly onPoke: (head: number, source: NodeId | undefined) => void;
 }
 
 /**
@@ -101,7 +102,7 @@ export class LiveSocket {
 
   #received(data: unknown): void {
     const parsed = poke.safeParse(typeof data === 'string' ? tryJson(data) : undefined);
-    if (parsed.success) this.#options.onPoke(parsed.data.head);
+    if (parsed.success) this.#options.onPoke(parsed.data.head, parsed.data.source);
   }
 
   #closed(socket: Opened, code: unknown): void {

@@ -2,10 +2,11 @@ import * as z from 'zod';
 import type { EntityType, NodeId } from '../core/ids.ts';
 import { ERRORS, fromResult, type Result, toResult } from '../protocol/errors.ts';
 import { entityType, nodeId } from '../protocol/messages.ts';
+import { EFFECTIVE_TYPES, type NetworkReport } from '../sync/plan.ts';
 
 /**
  * How a live socket comes from the API, which has checked its token, to the Durable Object that holds it: as a request
- * of its own, since RPC carries no sockets, with nothing of the caller's but what the token allows.
+ * of its own, since RPC carries no sockets, with nothing of the caller's but what the token allows and what it hints.
  */
 export interface LiveGrant {
   readonly node: NodeId;
@@ -13,6 +14,8 @@ export interface LiveGrant {
   readonly expiresAtMs: number | null;
   /** The entity types that it may read; null: all. */
   readonly readTypes: readonly EntityType[] | null;
+  /** What the caller hints of the link. */
+  readonly hints?: NetworkReport | undefined;
 }
 
 /** @param what the changes and the status of a node, or pokes for a node below. */
@@ -45,8 +48,16 @@ export async function fromLiveAnswer(response: Response): Promise<Response> {
 const SWITCHING_PROTOCOLS = 101;
 const GRANT_HEADER = 'Causeway-Grant';
 
+const hints = z.object({
+  effectiveType: z.enum(EFFECTIVE_TYPES),
+  saveData: z.boolean(),
+  rttMs: z.number(),
+  downlinkMbps: z.number(),
+});
+
 const grant: z.ZodType<LiveGrant> = z.object({
   node: nodeId,
   expiresAtMs: z.number().nullable(),
   readTypes: z.array(entityType).nullable(),
+  hints: hints.partial().optional(),
 });

@@ -22,12 +22,14 @@ export class PokeSockets {
   readonly #clock: Clock;
   /** A relay hears of a head, and reaches it later: those below are told of it once. */
   #told: number;
+  #reached: number;
 
-  /** @param told the head that they know. */
-  constructor(host: SocketHost, clock: Clock, told: number) {
+  /** @param reached how far this object has come, which those who listen know. */
+  constructor(host: SocketHost, clock: Clock, reached: number) {
     this.#sockets = new Sockets(host, clock, 'pokes', LIMITS.pokeSockets);
     this.#clock = clock;
-    this.#told = told;
+    this.#told = reached;
+    this.#reached = reached;
   }
 
   /** Whether anybody listens. */
@@ -67,12 +69,19 @@ export class PokeSockets {
     }
   }
 
+  /** A relay has come so far by itself. Where it has gone back, so has the cloud, and nothing of that was told. Never throws. */
+  reached(cursor: number): void {
+    if (cursor < this.#reached) this.#told = 0;
+    this.#reached = cursor;
+    this.pokeAll(cursor, undefined);
+  }
+
   /** Pokes all but the source of the news. Never throws. */
   pokeAll(head: number, source: NodeId | undefined): void {
     if (head <= this.#told) return;
     this.#told = head;
     const nowMs = this.#clock.nowMs();
-    const message: Poke = { type: 'poke', head };
+    const message: Poke = { type: 'poke', head, ...(source === undefined ? {} : { source }) };
     const text = JSON.stringify(message);
     for (const [socket, { node, pokedAtMs }] of this.#sockets.all()) {
       const isUnderWay = pokedAtMs !== null && Math.abs(nowMs - pokedAtMs) < LOST_AFTER_MS;

@@ -7,7 +7,7 @@ function world() {
   const servers: WebSocket[] = [];
   const clients: WebSocket[] = [];
   const asked: Request[] = [];
-  const heard: (number | 'open')[] = [];
+  const heard: (number | string)[] = [];
   const cloud = { isUp: true };
   const clock = { atMs: 1_000_000, nowMs: () => clock.atMs, sleep: () => new Promise<void>(() => undefined) };
   const socket = new LiveSocket({
@@ -25,7 +25,7 @@ function world() {
       return new Response(null, { status: 101, webSocket: client });
     },
     onOpen: () => heard.push('open'),
-    onPoke: (head) => heard.push(head),
+    onPoke: (head, source) => heard.push(source === undefined ? head : `${head} by ${source}`),
   });
   onTestFinished(() => socket.keep(false));
   return { socket, servers, clients, asked, heard, cloud, clock };
@@ -46,10 +46,10 @@ test('opens once, with the token in a header, and passes pokes on; what is none 
   expect(request?.url).toBe('https://cloud.example/v1/sync/live');
   expect(request?.headers.get('Authorization')).toBe('Bearer token-1');
   expect(request?.headers.get('Sec-WebSocket-Protocol')).toBe('causeway.v1');
-  for (const text of ['{"type":"poke","head":1}', '{', '{"type":"poke"}', '{"type":"poke","head":2}']) {
+  for (const text of ['{"type":"poke","head":1}', '{', '{"type":"poke"}', '{"type":"poke","head":2,"source":"b"}']) {
     servers[0]?.send(text);
   }
-  await vi.waitFor(() => expect(heard).toEqual(['open', 1, 2]));
+  await vi.waitFor(() => expect(heard).toEqual(['open', 1, '2 by b']));
 });
 
 test('closes when nobody is there, also where it was just opening', async () => {

@@ -93,6 +93,8 @@ describe('a live socket', () => {
       'finalizing',
       'idle',
     ]);
+    // What came of it is told with the end.
+    expect(statuses.filter(({ state }) => state === 'idle')).toHaveLength(1);
     expect(statuses.filter(({ state }) => state === 'syncing').at(-1)).toMatchObject({ queue: { syncing: 1 } });
     expect(statuses.at(-1)).toMatchObject({ state: 'idle', queue: { total: 0 }, lastSyncResult: { uploaded: 1 } });
     const { json } = await call('GET', 'edge/a/status');
@@ -122,6 +124,39 @@ describe('a live socket', () => {
     await socket.until('status', ({ plan }) => (plan as { strategy: string }).strategy === 'critical');
     await edge('a').setNetwork({ online: false });
     await socket.until('status', ({ state, online }) => state === 'offline' && online === false);
+  });
+
+  test('[S25] shows a plan that a caller’s hints change, one who opens a socket among them', async () => {
+    const { space, call } = freshSpace();
+    const socket = await subscribed(space, LIVE);
+    const planned = (strategy: string) =>
+      socket.until('status', ({ plan }) => (plan as { strategy: string }).strategy === strategy);
+    await call('GET', 'edge/a/status', { headers: { 'Save-Data': 'on' } });
+    await planned('critical');
+    await listen(space, LIVE, { headers: { ECT: '3g' } });
+    await planned('priority');
+  });
+
+  test('[S25] shows tries that failed before the sync has ended, and that a refused token pauses the node', async () => {
+    const { space, edge } = freshSpace();
+    const socket = await subscribed(space, LIVE);
+    const refuse = (code: 'internal' | 'unauthenticated') => ({ ok: false, code, detail: 'no', details: {} }) as const;
+    vi.spyOn(console, 'error').mockImplementation(() => undefined);
+    onTestFinished(() => void vi.restoreAllMocks());
+    const { syncExchange } = CloudSpace.prototype;
+    const exchange = vi.spyOn(CloudSpace.prototype, 'syncExchange');
+    exchange.mockImplementation(async function (this: CloudSpace, ...call) {
+      const { changes } = JSON.parse(call[1]) as { changes: unknown[] };
+      return changes.length > 0 ? refuse('internal') : await syncExchange.apply(this, call);
+    });
+    await edge('a').write(put('x'), {}, 0);
+    const tried = await socket.until('status', ({ queue }) => (queue as { failed: number }).failed === 1);
+    expect(tried.at(-1)?.['state']).not.toBe('idle');
+    await socket.until('status', ({ state }) => state === 'idle');
+    exchange.mockResolvedValue(refuse('unauthenticated'));
+    await edge('a').sync();
+    const paused = await socket.until('status', ({ paused }) => paused !== null);
+    expect(paused.at(-1)).toMatchObject({ paused: 'needs-auth', lastSyncResult: { success: false } });
   });
 
   test('[S25] of a burst of writes in one turn every change is told, and one status', async () => {

@@ -81,6 +81,21 @@ test('[S26] the source of the news is not poked, the others below are', async ()
   expect(await source.next('poke')).toMatchObject({ head: 2 });
 });
 
+test('[S26] where the cloud has gone back, those below are told of what is less than they had', async () => {
+  const { below, write, edge, exchange, cloudObject } = fresh();
+  stopClock();
+  const socket = await below('far');
+  for (let count = 0; count < 3; count += 1) await write();
+  await edge('between').sync();
+  expect(await socket.next('poke')).toEqual({ type: 'poke', head: 1 });
+  await exchange('far');
+  await runInDurableObject(cloudObject(), (_, { storage }) => storage.deleteAll());
+  await evictDurableObject(cloudObject());
+  await write();
+  await edge('between').poke(1);
+  expect(await socket.next('poke')).toEqual({ type: 'poke', head: 1 });
+});
+
 test('[S26] a relay that is cut off pokes nobody before it is back', async () => {
   const { below, edge, write } = fresh();
   stopClock();

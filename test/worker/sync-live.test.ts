@@ -52,13 +52,15 @@ test('[S26] a poke that nobody acted upon is taken for lost after 5 s', async ()
   expect(await socket.next('poke')).toMatchObject({ head: 3 });
 });
 
-test('the source of the news is not poked, and no other space is', async () => {
+test('[S26] the source of the news is not poked, others hear of it, and no other space does', async () => {
   const [{ space, exchange, write }, other] = [fresh(), fresh()];
   const source = await listen(space, LIVE, asNode('far'));
+  const relay = await listen(space, LIVE, asNode('near'));
   const foreign = await listen(other.space, LIVE, asNode('far'));
   const { entityType, entityId } = entityOf('note', 'x');
   const header = { nodeId: 'far', base: { cloud: 0 }, stamp: '0000000000ff-0000-far', timestamp: 1 };
   await exchange('far', [{ ...header, id: 'far:1', entityType, entityId, operation: 'create', data: {} }]);
+  expect(await relay.next('poke')).toEqual({ type: 'poke', head: 1, source: 'far' });
   await write();
   await other.write();
   expect(await source.next('poke')).toMatchObject({ head: 2 });
