@@ -131,10 +131,10 @@ describe('a live socket', () => {
     const socket = await subscribed(space, LIVE);
     const planned = (strategy: string) =>
       socket.until('status', ({ plan }) => (plan as { strategy: string }).strategy === strategy);
-    await call('GET', 'edge/a/status', { headers: { 'Save-Data': 'on' } });
-    await planned('critical');
     await listen(space, LIVE, { headers: { ECT: '3g' } });
     await planned('priority');
+    await call('GET', 'edge/a/status', { headers: { 'Save-Data': 'on' } });
+    await planned('critical');
   });
 
   test('[S25] shows tries that failed before the sync has ended, and that a refused token pauses the node', async () => {
