@@ -5,6 +5,7 @@ import { cloudRoutes } from './cloud-routes.ts';
 import { conflictRoutes } from './conflict-routes.ts';
 import { edgeRoutes } from './edge-routes.ts';
 import type { ApiEnv } from './env.ts';
+import { liveRoutes } from './live-routes.ts';
 import { problemResponse } from './problem.ts';
 import { queueRoutes } from './queue-routes.ts';
 import { relayRoutes, syncRoutes } from './sync-routes.ts';
@@ -22,6 +23,7 @@ export const app = new Hono<ApiEnv>()
     return c.json({ status: isConfigured ? 'ok' : 'not_configured', version: VERSION }, isConfigured ? 200 : 503);
   })
   .use('/v1/*', authenticate)
+  .route('/v1', liveRoutes)
   .route('/v1/edge', edgeRoutes)
   .route('/v1/edge', queueRoutes)
   .route('/v1/edge', relayRoutes)

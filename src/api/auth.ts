@@ -4,18 +4,27 @@ import * as z from 'zod';
 import { type NodeId, type SpaceId, toNodeId, toSpaceId } from '../core/ids.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
+import { BEARER_SUBPROTOCOL } from '../protocol/live-messages.ts';
 import { firstIssue } from '../protocol/parse.ts';
 import type { ApiBindings, ApiEnv } from './env.ts';
 import type { Grant } from './grant.ts';
 import { PublishedKeys } from './published-keys.ts';
+import { isUpgrade, subprotocols } from './upgrade.ts';
 
 /** Lets in who has a valid token, and notes what it allows; else 401, or 503 where there is nothing to check by. */
 export const authenticate: MiddlewareHandler<ApiEnv> = async (c, next) => {
-  const header = c.req.header('Authorization');
-  const token = header === undefined ? undefined : /^Bearer +([^\s]+)$/i.exec(header)?.[1];
-  c.set('grant', await grantOf(token, c.env));
+  c.set('grant', await grantOf(tokenOf(c.req.raw.headers), c.env));
   await next();
 };
+
+/** A WebSocket of a browser can't send `Authorization`, and sends the token as a subprotocol. */
+function tokenOf(headers: Headers): string | undefined {
+  const header = headers.get('Authorization');
+  if (header !== null) return /^Bearer +([^\s]+)$/i.exec(header)?.[1];
+  if (!isUpgrade(headers)) return undefined;
+  const offer = subprotocols(headers).find((name) => name.startsWith(BEARER_SUBPROTOCOL));
+  return offer?.slice(BEARER_SUBPROTOCOL.length);
+}
 
 /** @throws SyncError `not_configured`, `unauthenticated` */
 async function grantOf(token: string | undefined, env: ApiBindings): Promise<Grant> {
@@ -29,8 +38,9 @@ async function grantOf(token: string | undefined, env: ApiBindings): Promise<Gra
       `the token's claims are wrong: ${firstIssue(parsed.error, 'together').detail}`,
     );
   }
-  const { space, role, sub, node, relay, types } = parsed.data;
-  return { space, role, sub, node, relay: relay === true, ...(types === undefined ? {} : { types }) };
+  const { space, role, sub, node, relay, types, exp } = parsed.data;
+  const expiresAtMs = exp === undefined ? null : exp * 1000;
+  return { space, role, sub, node, relay: relay === true, expiresAtMs, ...(types === undefined ? {} : { types }) };
 }
 
 const typeNames = z.array(z.string()).max(1_000);
@@ -42,6 +52,7 @@ const claims = z
     sub: z.string().max(LIMITS.subjectChars).optional(),
     node: z.custom<NodeId>((value) => typeof value === 'string' && toNodeId(value) !== undefined, 'a node').optional(),
     relay: z.boolean().optional(),
+    exp: z.number().optional(),
     types: z.object({ read: typeNames.optional(), write: typeNames.optional() }).optional(),
   })
   .refine(({ role, node }) => role !== 'node' || node !== undefined, 'a node needs its id in `node`');

@@ -11,6 +11,8 @@ export interface Grant {
   /** Set: only this node. */
   readonly node?: NodeId | undefined;
   readonly relay: boolean;
+  /** When the token ends, ms since 1970; null: never. */
+  readonly expiresAtMs: number | null;
   /** Entity types; undefined: all. */
   readonly types?: { readonly read?: readonly string[] | undefined; readonly write?: readonly string[] | undefined };
 }

@@ -1,7 +1,7 @@
 import { DurableObject } from 'cloudflare:workers';
 import { type CausalContext, clockIn } from '../core/causal-context.ts';
 import type { EntityVersion } from '../core/entity.ts';
-import { CLOUD, type EntityKey, type NodeId, toSpaceId } from '../core/ids.ts';
+import { CLOUD, type EntityKey, type NodeId, toNodeId, toSpaceId } from '../core/ids.ts';
 import type { Precondition } from '../core/precondition.ts';
 import { merge, type VectorClock } from '../core/vector-clock.ts';
 import { clock } from '../platform/clock.ts';
@@ -13,6 +13,7 @@ import { LIMITS } from '../protocol/limits.ts';
 import { batch, connectRequest, handshakeRequest } from '../protocol/messages.ts';
 import { parseWith } from '../protocol/parse.ts';
 import { d1Projection } from '../store/d1-projection.ts';
+import { Alarm } from '../store/do-alarm.ts';
 import { durableObjectSqlite } from '../store/do-sqlite.ts';
 import { SqlCloudStore } from '../store/sql-cloud-store.ts';
 import { backoffMs } from '../sync/backoff.ts';
@@ -29,8 +30,9 @@ import { Projection } from '../sync/projection.ts';
 import { type Caller, Responder } from '../sync/responder.ts';
 import { Sequencer } from '../sync/sequencer.ts';
 import type { Write, Written } from '../sync/write.ts';
+import { PokeSockets } from '../transport/poke-sockets.ts';
 import type { PokeTarget, RpcCaller, SyncRpc } from '../transport/rpc.ts';
-import { PokeBoard } from './poke-board.ts';
+import { type News, PokeBoard, type PokeStore } from './poke-board.ts';
 
 /** What the cloud object of a space needs of its deployment. */
 export interface CloudEnv {
@@ -72,7 +74,8 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
   readonly #responder: Responder;
   readonly #projection: Projection;
   readonly #pokes: PokeBoard;
-  #alarmAtMs: number | null = null;
+  readonly #live: PokeSockets;
+  readonly #alarm: Alarm;
   #projectionFailures = 0;
 
   constructor(ctx: DurableObjectState, env: CloudEnv) {
@@ -91,11 +94,17 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
     });
     this.#responder = new Responder({ ...parts, sequencer: this.#sequencer });
     this.#projection = new Projection(this.#store, this.#sequencer, d1Projection(env.DB, space), clock);
-    this.#pokes = new PokeBoard((nodeId, head) => env.EDGE.getByName(`${space}/${nodeId}`).poke(head));
+    const poke = (nodeId: NodeId, { head, source }: News) =>
+      env.EDGE.getByName(`${space}/${nodeId}`).poke(head, source);
+    this.#pokes = new PokeBoard(poke, pokeStore(ctx), clock);
+    this.#live = new PokeSockets(ctx, clock, 0);
+    this.#alarm = new Alarm(ctx.storage);
     void ctx.blockConcurrencyWhile(async () => {
-      this.#alarmAtMs = await ctx.storage.getAlarm();
+      await this.#alarm.load();
       this.#scheduleProjection(PROJECTION_DELAY_MS);
     });
+    // What came last before the object ended may not have been told.
+    if (this.#projection.isBehind) this.#pokeAll(undefined);
   }
 
   // --- the sync protocol ---
@@ -113,7 +122,8 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
       const incoming = parseWith(batch, parseJson(text));
       const before = this.#sequencer.meta.seq;
       const answered = this.#responder.exchange(sessionId, incoming, caller);
-      if ('isEdge' in caller) this.#pokes.see(caller.nodeId, incoming.live === true, clock.nowMs());
+      if ('isEdge' in caller) this.#pokes.see(caller.nodeId, incoming.live === true);
+      this.#live.heard(incoming.sourceNodeId);
       this.#spread(before, incoming.sourceNodeId);
       return answered;
     });
@@ -124,6 +134,25 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
       this.#responder.disconnect(sessionId, caller);
       return {};
     });
+  }
+
+  // --- live sockets ---
+
+  /** Opens a live socket; the API has checked who is there. */
+  override fetch(request: Request): Promise<Response> {
+    return this.#live.accept(request);
+  }
+
+  override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
+    this.#live.receive(socket, message);
+  }
+
+  override webSocketClose(socket: WebSocket): void {
+    this.#live.forget(socket);
+  }
+
+  override webSocketError(socket: WebSocket): void {
+    this.#live.forget(socket);
   }
 
   // --- data ---
@@ -183,7 +212,7 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
   }
 
   override async alarm(): Promise<void> {
-    this.#alarmAtMs = null;
+    this.#alarm.rang();
     try {
       await this.#projection.catchUp(LIMITS.pagesPerAlarm);
       this.#projectionFailures = 0;
@@ -207,15 +236,17 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
   #spread(before: number, source: NodeId | undefined): void {
     // A conflict that the cloud's side won is written, and the history doesn't grow by it.
     this.#scheduleProjection(PROJECTION_DELAY_MS);
+    if (this.#sequencer.meta.seq !== before) this.#pokeAll(source);
+  }
+
+  #pokeAll(source: NodeId | undefined): void {
     const head = this.#sequencer.meta.seq;
-    if (head === before) return;
-    this.ctx.waitUntil(this.#pokes.pokeAll(head, source, clock.nowMs()));
+    this.#live.pokeAll(head, source);
+    this.ctx.waitUntil(this.#pokes.pokeAll({ head, source }));
   }
 
   #scheduleProjection(delayMs: number): void {
-    if (!this.#projection.isBehind || this.#alarmAtMs !== null) return;
-    this.#alarmAtMs = clock.nowMs() + delayMs;
-    void this.ctx.storage.setAlarm(this.#alarmAtMs);
+    if (this.#projection.isBehind && !this.#alarm.isSet) this.#alarm.ringBy(clock.nowMs() + delayMs);
   }
 
   /** What a caller has seen now that had seen `after`. */
@@ -232,6 +263,22 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
 
 /** Long enough to gather a burst into one batch, short enough for a person who waits. */
 const PROJECTION_DELAY_MS = 300;
+
+/** A row for each node that is live. */
+function pokeStore({ storage: { kv } }: DurableObjectState): PokeStore {
+  return {
+    *load() {
+      for (const [key] of kv.list({ prefix: LIVE_PREFIX })) {
+        const nodeId = toNodeId(key.slice(LIVE_PREFIX.length));
+        if (nodeId !== undefined) yield nodeId;
+      }
+    },
+    save: (nodeId) => kv.put(LIVE_PREFIX + nodeId, true),
+    remove: (nodeId) => void kv.delete(LIVE_PREFIX + nodeId),
+  };
+}
+
+const LIVE_PREFIX = 'live/';
 
 /** A message's text, or the failure as data: what RPC carries whole. */
 async function answer(body: () => unknown): Promise<Result<string>> {

@@ -1,9 +1,7 @@
 import { DurableObject } from 'cloudflare:workers';
 import type { CausalContext } from '../core/causal-context.ts';
-import type { Change, Priority } from '../core/change.ts';
 import type { ReadDemand } from '../core/consistency.ts';
 import { digestTotal } from '../core/digest.ts';
-import { parseStamp, type Stamp } from '../core/hlc.ts';
 import { type EntityId, type EntityType, entityKey, type NodeId, toNodeId, toSpaceId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import { policyFor, policyWarnings } from '../core/policy.ts';
@@ -13,22 +11,37 @@ import { entropy } from '../platform/entropy.ts';
 import { logger } from '../platform/logger.ts';
 import { policies } from '../policies.ts';
 import { type Result, toResult } from '../protocol/errors.ts';
+import { Alarm } from '../store/do-alarm.ts';
 import { durableObjectSqlite } from '../store/do-sqlite.ts';
 import { SqlReplicaStore } from '../store/sql-replica-store.ts';
-import { Access, type Served, type StrongWritten } from '../sync/access.ts';
+import { Access } from '../sync/access.ts';
+import { LastCaller } from '../sync/last-caller.ts';
 import { Link, type SyncSummary } from '../sync/link.ts';
-import type { LinkState } from '../sync/machine.ts';
 import { MeasuredUpstream } from '../sync/measured-upstream.ts';
 import { NodeResolver } from '../sync/node-resolver.ts';
-import type { QueueStats, QueueStatus } from '../sync/offline-queue.ts';
-import { leastAtOnce, leastOf, type NetworkReport, type Plan, planFor, reportOf } from '../sync/plan.ts';
-import type { QueuedChange } from '../sync/ports.ts';
+import type { QueueStatus } from '../sync/offline-queue.ts';
+import { leastAtOnce, type NetworkReport, type Plan, planFor, reportOf } from '../sync/plan.ts';
 import { Relay } from '../sync/relay.ts';
-import { Replica, type View } from '../sync/replica.ts';
+import { Replica } from '../sync/replica.ts';
 import type { Caller } from '../sync/responder.ts';
+import { nodeOfSession } from '../sync/session-id.ts';
+import { wakeAtMs } from '../sync/waking.ts';
 import type { Write } from '../sync/write.ts';
+import type { LiveSocket } from '../transport/live-socket.ts';
+import { isForPokes, liveGrantOf } from '../transport/live-upgrade.ts';
+import { PokeSockets } from '../transport/poke-sockets.ts';
 import type { PokeTarget, SyncRpc } from '../transport/rpc.ts';
-import { carrierFor, type UpstreamEnv, upstreamFor } from './upstream.ts';
+import {
+  type EdgeList,
+  type EdgeRead,
+  type EdgeStatus,
+  type EdgeWritten,
+  type QueueItem,
+  queueItemOf,
+  recordOf,
+} from './answers.ts';
+import { LiveFeed } from './live-feed.ts';
+import { carrierFor, pokesFor, type UpstreamEnv, upstreamFor } from './upstream.ts';
 
 export type EdgeEnv = UpstreamEnv;
 
@@ -39,75 +52,6 @@ export interface EdgeAnswer<T> {
   readonly vectorClock: VectorClock;
   /** What the caller has to show at its next request, here or elsewhere. */
   readonly context: CausalContext;
-}
-
-export interface EdgeRecord {
-  readonly entityId: EntityId;
-  readonly data: JsonObject;
-  readonly version: string;
-  readonly updatedAt: number;
-  readonly synced: boolean;
-}
-
-export interface EdgeRead extends Served {
-  /** Null: there is no such entity. */
-  readonly record: EdgeRecord | null;
-}
-
-export interface EdgeList extends Served {
-  readonly items: readonly EdgeRecord[];
-  readonly next: string | null;
-}
-
-export interface EdgeWritten extends StrongWritten {
-  readonly synced: boolean;
-}
-
-export interface EdgeStatus {
-  readonly nodeId: NodeId;
-  readonly state: LinkState;
-  readonly online: boolean;
-  readonly paused: 'needs-auth' | null;
-  readonly vectorClock: VectorClock;
-  readonly cursor: number;
-  readonly epoch: string | null;
-  readonly queue: QueueStats;
-  readonly asOf: number | null;
-  readonly stalenessMs: number | null;
-  /** What was said of the link, on purpose and by hints. */
-  readonly network: NetworkReport;
-  /** What exchanges took on average, and how many calls failed, of late; `rttMs` null: there was none. */
-  readonly measured: { readonly rttMs: number | null; readonly failures: number };
-  readonly plan: Plan;
-  readonly lastSync: number | null;
-  readonly lastSyncResult: SyncSummary | null;
-  readonly nextAttemptAt: number | null;
-  readonly digest: string;
-  readonly digestMismatches: number;
-  readonly traffic: Traffic;
-  readonly policyWarnings: readonly string[];
-}
-
-/** Bytes since this object was last started. */
-export interface Traffic {
-  readonly bytesUp: number;
-  readonly bytesDown: number;
-}
-
-/** A change that waits here, as an operator sees it. */
-export interface QueueItem {
-  readonly changeId: string;
-  readonly entityType: EntityType;
-  readonly entityId: EntityId;
-  readonly operation: Change['operation'];
-  readonly status: QueueStatus;
-  readonly retryCount: number;
-  readonly queuedAt: number;
-  readonly lastAttempt: number | null;
-  readonly error: QueuedChange['error'];
-  readonly priority: Priority;
-  readonly bytes: number;
-  readonly data?: JsonObject | undefined;
 }
 
 /** What a caller says of the link. */
@@ -124,23 +68,27 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
   readonly #upstream: MeasuredUpstream;
   readonly #link: Link;
   readonly #access: Access;
+  readonly #live: LiveFeed;
+  /** To a cloud elsewhere; undefined: the cloud of this deployment pokes by itself. */
+  readonly #pokes: LiveSocket | undefined;
   readonly #relay: Relay;
+  /** The nodes below that want to be poked. */
+  readonly #below: PokeSockets;
   #network: NetworkChange;
-  /** What the last caller that gave hints gave. */
-  #hints: NetworkReport = {};
-  #hintedAtMs = 0;
-  #lastUsedAtMs = 0;
-  #alarmAtMs: number | null = null;
+  readonly #caller = new LastCaller(clock);
+  readonly #alarm: Alarm;
 
   constructor(ctx: DurableObjectState, env: EdgeEnv) {
     super(ctx, env);
     const [space, nodeId] = identityOf(ctx);
     this.#network = ctx.storage.kv.get<NetworkChange>(NETWORK_KEY) ?? {};
+    this.#live = new LiveFeed(ctx, clock, () => this.#status());
     this.#replica = new Replica({
       store: new SqlReplicaStore(durableObjectSqlite(ctx.storage)),
       nodeId,
       policies,
       clock,
+      watcher: this.#live,
     });
     this.#upstream = new MeasuredUpstream(upstreamFor(env, space, nodeId), clock);
     this.#link = new Link({
@@ -155,15 +103,27 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
       clock,
       entropy,
       logger,
-      isLive: () => this.#isLive(),
+      isLive: () => this.#isLive,
       plan: () => this.#plan(),
+      onState: () => this.#live.stateChanged(),
+      onExchange: () => {
+        this.#below.reached(this.#replica.meta.cursor);
+        this.#tellStatus();
+      },
       onEnd: () => this.#schedule(),
     });
     this.#access = new Access(this.#replica, this.#link, clock);
+    this.#pokes = pokesFor(env, space, nodeId, {
+      // What came while nobody listened was not told.
+      onOpen: () => this.#syncSoon(),
+      onPoke: (head, source) => void this.poke(head, source),
+    });
     this.#relay = new Relay({ nodeId, above: carrierFor(env, space), isOnline: () => this.#link.online });
+    this.#below = new PokeSockets(ctx, clock, this.#replica.meta.cursor);
+    this.#alarm = new Alarm(ctx.storage);
     if (this.#network.online === false) this.#link.setOnline(false);
     void ctx.blockConcurrencyWhile(async () => {
-      this.#alarmAtMs = await ctx.storage.getAlarm();
+      await this.#alarm.load();
       // Something may have kept an alarm from being set, or used it up: what waits goes without anyone's help.
       this.#schedule();
     });
@@ -180,6 +140,8 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
   }
 
   syncExchange(sessionId: string, batch: string, caller: Caller): Promise<Result<string>> {
+    const node = nodeOfSession(sessionId);
+    if (node !== undefined) this.#below.heard(node);
     return toResult(() => this.#relay.exchange(sessionId, batch, caller));
   }
 
@@ -238,6 +200,10 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
 
   status(hints?: NetworkReport): EdgeStatus {
     this.#use(hints);
+    return this.#status();
+  }
+
+  #status(): EdgeStatus {
     const { cursor, epoch, asOfMs, lastSyncMs, digest, digestMismatches } = this.#replica.meta;
     const { rttMs, failures } = this.#upstream.quality;
     return {
@@ -315,12 +281,53 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
   }
 
   /** The cloud has news. Answers at once; the pull goes on behind. */
-  async poke(head: number): Promise<void> {
-    if (head > this.#replica.meta.cursor && this.#link.online) this.#syncSoon();
+  async poke(head: number, source?: NodeId | undefined): Promise<void> {
+    if (!this.#link.online) return;
+    this.#below.pokeAll(head, source);
+    this.ctx.waitUntil(this.#link.hear(head));
+  }
+
+  // --- live sockets ---
+
+  /** Opens a live socket; the API has checked who is there. */
+  override async fetch(request: Request): Promise<Response> {
+    const wasWatched = this.#isWatched;
+    const answer = await (isForPokes(request) ? this.#below : this.#live).accept(request);
+    this.#hinted(liveGrantOf(request).hints);
+    this.#listened(wasWatched);
+    return answer;
+  }
+
+  override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
+    const wasWatched = this.#isWatched;
+    this.#socketsOf(socket).receive(socket, message);
+    this.#listened(wasWatched);
+  }
+
+  override webSocketClose(socket: WebSocket): void {
+    this.#socketsOf(socket).forget(socket);
+  }
+
+  override webSocketError(socket: WebSocket): void {
+    this.#socketsOf(socket).forget(socket);
+  }
+
+  #socketsOf(socket: WebSocket): PokeSockets | LiveFeed {
+    return this.#below.has(socket) ? this.#below : this.#live;
+  }
+
+  get #isWatched(): boolean {
+    return this.#live.isWatched || this.#below.isWatched;
+  }
+
+  /** Who begins to listen gets what there is by now; and with it the cloud hears that somebody listens here. */
+  #listened(wasWatched: boolean): void {
+    if (!wasWatched && this.#isWatched && this.#link.online) this.#syncSoon();
+    this.#sendOrSchedule();
   }
 
   override async alarm(): Promise<void> {
-    this.#alarmAtMs = null;
+    this.#alarm.rang();
     // `sync` never throws: an alarm that does is tried six times and then forgotten.
     if (this.#link.isDue) await this.#link.sync();
     else this.#schedule();
@@ -351,58 +358,53 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
     this.#schedule();
   }
 
-  /** Sets the alarm that is needed, in the turn of what needs it: so the two are durable together. */
+  /** After all that happens: tells of it, and sets the alarm that is needed. */
   #schedule(): void {
-    const wantedMs = this.#wantedAlarmMs();
-    if (wantedMs === null || (this.#alarmAtMs !== null && this.#alarmAtMs <= wantedMs)) return;
-    this.#alarmAtMs = wantedMs;
-    void this.ctx.storage.setAlarm(wantedMs);
+    this.#tellStatus();
+    void this.#pokes?.keep(this.#link.online && this.#isLive);
+    const wakesAtMs = wakeAtMs({
+      nowMs: clock.nowMs(),
+      link: this.#link,
+      replica: this.#replica,
+      plan: this.#plan(),
+      msUntilOtherPlan: this.#caller.msUntilDoubted,
+      isUsed: this.#caller.isThere,
+      isWatched: this.#isWatched,
+      hasPokeSocket: this.#pokes !== undefined,
+    });
+    if (wakesAtMs !== null) this.#alarm.ringBy(wakesAtMs);
   }
 
-  /**
-   * No alarm without a reason: something waits to be sent, a pull is half done, or somebody is there who wants news.
-   * While a sync is under way that last one, set in any case, is the net for an object that dies before its end.
-   */
-  #wantedAlarmMs(): number | null {
-    if (!this.#link.online) return null;
-    const nowMs = clock.nowMs();
-    if (this.#link.isBusy) return nowMs + PULL_EVERY_MS;
-    const waitMs = this.#replica.isPulling() ? 0 : this.#replica.msUntilUnsent(leastOf(this.#plan()));
-    const sync = waitMs === null ? [] : [nowMs + Math.max(SYNC_DELAY_MS, waitMs)];
-    const pull = this.#isLive() ? [nowMs + PULL_EVERY_MS] : [];
-    const firstMs = Math.min(...sync, ...pull);
-    return firstMs === Number.POSITIVE_INFINITY ? null : Math.max(firstMs, this.#link.nextAttemptAtMs ?? 0);
+  #tellStatus(): void {
+    this.ctx.waitUntil(this.#live.statusMayHaveChanged());
   }
 
   /** @param hints of the caller; undefined: it gave none, and those before it hold. */
   #use(hints?: NetworkReport): void {
-    this.#lastUsedAtMs = clock.nowMs();
-    if (hints === undefined) return;
-    this.#hints = hints;
-    this.#hintedAtMs = this.#lastUsedAtMs;
+    this.#caller.called();
+    this.#hinted(hints);
   }
 
-  #isLive(): boolean {
-    return clock.nowMs() - this.#lastUsedAtMs < LIVE_MS;
+  #hinted(hints: NetworkReport | undefined): void {
+    if (hints === undefined) return;
+    this.#caller.hinted(hints);
+    this.#tellStatus();
+  }
+
+  get #isLive(): boolean {
+    return this.#caller.isThere || this.#isWatched;
   }
 
   #plan(): Plan {
     return planFor(this.#report(), this.#upstream.quality);
   }
 
-  /** In memory alone: hints are no more than that, and cost no row. */
   #report(): NetworkReport {
     const { online: _, ...said } = this.#network;
-    return reportOf(said, clock.nowMs() - this.#hintedAtMs < LIVE_MS ? this.#hints : {});
+    return reportOf(said, this.#caller.hints);
   }
 }
 
-/** What doesn't go at once waits so long: over a limited link the first of a burst for the others. */
-const SYNC_DELAY_MS = 1_000;
-/** A node that somebody uses asks for news so often, beside being poked. */
-const PULL_EVERY_MS = 30_000;
-/** So long after a request somebody is taken to be there, and the link to be as that caller hinted. */
-const LIVE_MS = 60_000;
 const NETWORK_KEY = 'network';
 
 /** An edge object is named `<space>/<node>`. */
@@ -414,20 +416,4 @@ function identityOf(ctx: DurableObjectState) {
     throw new Error('invariant broken: an edge object is named by its space and node');
   }
   return [space, nodeId] as const;
-}
-
-function recordOf(entityId: EntityId, { data, version, stamp, synced }: View): EdgeRecord {
-  return { entityId, data, version, updatedAt: writtenAtMs(stamp), synced };
-}
-
-function queueItemOf({ change, status, ...queued }: QueuedChange & { status: QueueStatus }): QueueItem {
-  const { id: changeId, entityType, entityId, operation, priority = 'normal', data } = change;
-  const { retryCount, queuedAtMs: queuedAt, lastAttemptMs: lastAttempt, bytes } = queued;
-  const error = queued.error ?? queued.failure ?? null;
-  const item = { changeId, entityType, entityId, operation, status, retryCount, queuedAt, lastAttempt, error };
-  return { ...item, priority, bytes, ...(data === undefined ? {} : { data }) };
-}
-
-function writtenAtMs(stamp: Stamp): number {
-  return parseStamp(stamp)?.wallMs ?? 0;
 }

@@ -1,11 +1,13 @@
 import { decode, sign } from 'hono/jwt';
 import type { NodeId, SpaceId } from '../core/ids.ts';
 import { clock } from '../platform/clock.ts';
+import { entropy } from '../platform/entropy.ts';
 import { SyncError } from '../protocol/errors.ts';
 import type { Upstream } from '../sync/ports.ts';
 import type { Carrier } from '../sync/relay.ts';
 import type { Caller } from '../sync/responder.ts';
 import { httpCarrier, httpUpstream } from '../transport/http.ts';
+import { LiveSocket, type LiveSocketOptions } from '../transport/live-socket.ts';
 import { rpcCarrier, rpcUpstream, type SyncRpc } from '../transport/rpc.ts';
 
 export interface UpstreamEnv {
@@ -36,6 +38,19 @@ export function carrierFor(env: UpstreamEnv, space: SpaceId): Carrier {
     );
   };
   return httpCarrier({ url, tokenFor: env.CLOUD_TOKEN ? refuse : (caller) => signedFor(env, space, caller), clock });
+}
+
+/** How a cloud elsewhere tells a node of news; undefined: there is none, and the one here does so by RPC. */
+export function pokesFor(
+  env: UpstreamEnv,
+  space: SpaceId,
+  nodeId: NodeId,
+  on: Pick<LiveSocketOptions, 'onOpen' | 'onPoke'>,
+): LiveSocket | undefined {
+  const url = urlOf(env);
+  if (url === undefined) return undefined;
+  const token = () => tokenFor(env, space, nodeId);
+  return new LiveSocket({ url: `${url}/sync/live?node=${nodeId}`, token, clock, entropy, ...on });
 }
 
 function urlOf({ CLOUD_URL: url }: UpstreamEnv): string | undefined {

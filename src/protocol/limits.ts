@@ -125,6 +125,25 @@ export const LIMITS = {
   pagesPerAlarm: 50,
   /** A key server that takes longer is away. */
   keyServerMs: 5_000,
+  /** A node answers a poke at once, before it pulls; one that takes longer is away. */
+  pokeMs: 5_000,
+  /** Live sockets at one edge node: each of its visible changes is sent to each of them, by one thread. */
+  liveSockets: 1_000,
+  /** Nodes, and others, that listen for pokes at one cloud: a poke is small. Half of what the platform holds. */
+  pokeSockets: 16_000,
+  /** Of them in the name of one node: what is more is left over from connections that broke. */
+  pokeSocketsPerNode: 4,
+  /** What a client may send on a live socket: a subscription to `filterTypes` types, in UTF-8 bytes. */
+  liveMessageBytes: 16 * 1024,
+  liveMessagesPerSecond: 20,
+  /** What is sent on one socket, and on all of an object; what isn't taken waits in memory, of which there are 128 MB. */
+  liveCharsPerSecond: 8 * 1024 * 1024,
+  liveCharsPerSecondOfAll: 32 * 1024 * 1024,
+  /** What is kept with a socket while its object sleeps, as JSON: the platform keeps 16,384 bytes. */
+  attachmentBytes: 16_000,
+  /** Statuses on a live socket: some whole syncs at once, and so many a second after that. */
+  statusBurst: 32,
+  statusesPerSecond: 10,
   /** The `sub` of a bearer token, in characters. OpenID Connect Core 1.0, section 2. */
   subjectChars: 255,
   /** A causal token, in characters. */

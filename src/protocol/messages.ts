@@ -14,10 +14,10 @@ import { BAD_NAME } from './parse.ts';
 /** The messages of the sync protocol, version 1 (`http.md`, section 5). Unknown fields are let pass and ignored. */
 
 const text = (maxChars: number) => z.string().min(1).max(maxChars);
-const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+export const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 
-const nodeId = name<NodeId>(toNodeId, 'a node id, and not `cloud`');
-const entityType = name<EntityType>(toEntityType, 'an entity type');
+export const nodeId = name<NodeId>(toNodeId, 'a node id, and not `cloud`');
+export const entityType = name<EntityType>(toEntityType, 'an entity type');
 const entityId = name<EntityId>(toEntityId, 'an entity id');
 const stamp = z.custom<Stamp>((value) => typeof value === 'string' && toStamp(value) !== undefined, 'a stamp');
 const dot = z.string().refine((value) => parseDot(value) !== undefined, 'a change id, <nodeId>:<counter>');

@@ -24,6 +24,10 @@ export interface LinkOptions {
   readonly isLive: () => boolean;
   /** What goes over the link now, and how much of it at a time. */
   readonly plan: () => Pick<Plan, 'strategy' | 'batchSize'>;
+  /** Told of each state that the link goes into. It must not throw. */
+  readonly onState?: ((state: LinkState) => void) | undefined;
+  /** Told of each exchange that was answered: what waits is other than it was. It must not throw. */
+  readonly onExchange?: (() => void) | undefined;
   /** Called after each sync. It must not throw. */
   readonly onEnd?: (() => void) | undefined;
 }
@@ -138,13 +142,11 @@ export class Link {
     this.#nextAttemptAtMs = null;
     if (online) return;
     // An idle node finds that out as any other does: when it would connect.
-    this.#on('sync_trigger');
-    this.#cut();
+    this.#on('sync_trigger', ...CUT);
   }
 
   noteLocalChange(): void {
-    this.#on('local_change');
-    this.#on('change_queued');
+    this.#on('local_change', 'change_queued');
   }
 
   /** Syncs once, beginning after this call, with all others that ask before it begins. Never throws. */
@@ -154,6 +156,21 @@ export class Link {
     if (demand.requires !== undefined) next.requires.push(demand.requires);
     next.all ||= demand.all === true;
     return next.run;
+  }
+
+  /**
+   * The tier above says how far it has come. What is under way may bring that; otherwise it is news, also where it is less
+   * than this node has: then that tier has gone back. Never throws.
+   */
+  async hear(head: number): Promise<void> {
+    const { replica } = this.#options;
+    if (!this.isBusy) {
+      if (head !== replica.meta.cursor) await this.sync();
+      return;
+    }
+    await this.#running;
+    // What has begun since then brings it.
+    if (head > replica.meta.cursor) await (this.isBusy ? this.#running : this.sync());
   }
 
   /** Takes a change back that nobody waits for any more. @returns false: too late, it is under way. */
@@ -177,6 +194,7 @@ export class Link {
     const tally = new Tally();
     this.#isRunning = true;
     this.#on(this.#state === 'offline' ? 'retry' : 'sync_trigger');
+    let ending: readonly LinkEvent[];
     try {
       const end = await this.#exchangeAll(tally, strong, requires, all);
       const isComplete = end === 'complete' || (end === 'differs' && this.#options.replica.stalenessMs() !== null);
@@ -189,11 +207,11 @@ export class Link {
       }
       this.#on(tally.conflicts > 0 ? 'conflicts_detected' : 'no_conflicts');
       this.#on('conflicts_resolved');
-      this.#on(isComplete ? 'sync_complete' : 'sync_failed');
+      ending = [isComplete ? 'sync_complete' : 'sync_failed'];
     } catch (error) {
       this.#options.replica.releaseBatch();
       tally.error = this.#asSyncError(error);
-      this.#failed(tally.error);
+      ending = this.#failed(tally.error);
     }
     this.#last = tally.summary();
     this.#traffic = {
@@ -201,6 +219,8 @@ export class Link {
       bytesDown: this.#traffic.bytesDown + this.#last.bytesDown,
     };
     this.#isRunning = false;
+    // Not before: what came of the sync is told with the state that ends it.
+    this.#on(...ending);
     this.#options.onEnd?.();
     return { summary: this.#last, results: tally.results, unanswered: tally.unanswered, covered: tally.covered };
   }
@@ -234,6 +254,7 @@ export class Link {
         waiting = waiting.filter(({ id }) => id !== culprit.changeId);
         this.#blame(culprit, strong, tally);
       }
+      this.#options.onExchange?.();
       if (answer.more) continue;
       if (confirmation?.readsAgain) {
         if (!mended) {
@@ -297,6 +318,8 @@ export class Link {
         ...(this.#options.isLive() ? { live: true } : {}),
         ...(requires.length > 0 ? { requires: clockOfAll(requires, replica.meta.epoch) } : {}),
       };
+      // Not before: what is under way is then told with the state.
+      this.#on('handshake_complete');
       const sent = new Set(batch.changes.map(({ id }) => id));
       for (const { id } of strong) if (sent.has(id)) tally.unanswered.add(id);
       try {
@@ -322,7 +345,6 @@ export class Link {
     const { session: known, filter } = replica.meta;
     if (known !== null && known.expiresAtMs > replica.nowMs() + LIMITS.exchangeTimeoutMs) {
       this.#on('connected');
-      this.#on('handshake_complete');
       return known;
     }
     const connected = tally.metered(
@@ -345,15 +367,14 @@ export class Link {
       maxBatchBytes: connected.limits.maxBatchBytes,
     };
     replica.saveSession(session);
-    this.#on('handshake_complete');
     return session;
   }
 
-  #failed(error: SyncError): void {
-    if (isUnreachable(error)) this.#cut();
-    else this.#refused();
+  /** @returns what happens to the link by it. */
+  #failed(error: SyncError): readonly LinkEvent[] {
     // Who is cut off waits for being let in, not for the time to pass.
     if (this.#online) this.#backOff(error);
+    return isUnreachable(error) ? CUT : REFUSED;
   }
 
   #backOff(error?: SyncError): void {
@@ -365,19 +386,6 @@ export class Link {
       : backoffMs(this.#failures, entropy.fraction());
     const toldMs = Math.min(error?.details.retryAfterMs ?? 0, LIMITS.retryAfterMs);
     this.#nextAttemptAtMs = clock.nowMs() + Math.max(Math.floor(pauseMs), toldMs);
-  }
-
-  /** The cloud is there, and says no; or something failed here. */
-  #refused(): void {
-    this.#on('connection_failed');
-    this.#on('handshake_failed');
-    this.#on('no_conflicts');
-    this.#on('conflicts_resolved');
-    this.#on('sync_failed');
-  }
-
-  #cut(): void {
-    this.#on(this.#state === 'connecting' ? 'connection_failed' : 'connection_lost');
   }
 
   /** A failure without a code is a bug: the sync is tried again all the same, but somebody must look. */
@@ -393,10 +401,24 @@ export class Link {
     return failure;
   }
 
-  #on(event: LinkEvent): void {
-    this.#state = step(this.#state, event);
+  /** What happened, in this order and at once: only the last state is told. */
+  #on(...events: readonly LinkEvent[]): void {
+    const before = this.#state;
+    this.#state = events.reduce(step, before);
+    if (this.#state !== before) this.#options.onState?.(this.#state);
   }
 }
+
+/** The cloud is out of reach, at whatever point that is found out. */
+const CUT: readonly LinkEvent[] = ['connection_failed', 'connection_lost'];
+/** The cloud is there, and says no; or something failed here. */
+const REFUSED: readonly LinkEvent[] = [
+  'connection_failed',
+  'handshake_failed',
+  'no_conflicts',
+  'conflicts_resolved',
+  'sync_failed',
+];
 
 /** Counts what a sync does. */
 class Tally {

@@ -46,6 +46,7 @@ import { isGivenUp, OfflineQueue, type QueueStats, type QueueStatus } from './of
 import type { Clock, QueuedChange, ReplicaMeta, ReplicaStore, Session, StagedPage } from './ports.ts';
 import { QueueSlots } from './queue-slots.ts';
 import { strongContent } from './strong-content.ts';
+import { VisibleChanges, type Watcher } from './visible-changes.ts';
 import type { Write, WriteOptions, Written } from './write.ts';
 
 export interface ReplicaOptions {
@@ -58,6 +59,8 @@ export interface ReplicaOptions {
    * that of the former start. What is written of other types is pending here, and gone when the cloud has it.
    */
   readonly entityTypes?: readonly EntityType[] | undefined;
+  /** Told of every change of what this replica shows. */
+  readonly watcher?: Watcher | undefined;
 }
 
 /** What a reader sees of an entity that is there. */
@@ -103,6 +106,7 @@ export class Replica {
   readonly #store: ReplicaStore;
   readonly #policies: Policies;
   readonly #clock: Clock;
+  readonly #visible: VisibleChanges;
   #slots: QueueSlots;
   #queue: OfflineQueue;
   #meta: ReplicaMeta;
@@ -139,6 +143,7 @@ export class Replica {
     const stored = options.store.readQueue(this.#meta.settled.upTo).filter((queued) => !this.#isSettled(queued));
     this.#queue = new OfflineQueue(stored);
     this.#slots = new QueueSlots(options.store);
+    this.#visible = new VisibleChanges((key) => this.#fold(key, this.#store.readRecord(key)).current, options.watcher);
     this.#counter = stored.reduce((max, { change }) => Math.max(max, dotOf(change).counter), this.#meta.counter);
     this.#hlc = stored.reduce((hlc, { change }) => observe(hlc, change.stamp, 0), this.#meta.hlc);
 
@@ -221,6 +226,11 @@ export class Replica {
     return this.#queue.hasUnsent(least, this.nowMs()) || this.#voids().length > 0;
   }
 
+  /** Whether anything written here waits for the cloud's last word. */
+  get isWaiting(): boolean {
+    return this.#queue.isWaiting;
+  }
+
   /** How long until there is, ms; null: nothing waits. */
   msUntilUnsent(least: Priority): number | null {
     if (this.hasUnsent(least)) return 0;
@@ -289,7 +299,9 @@ export class Replica {
     const seen = isMadeHere && !isCovered ? {} : after;
     const content = this.#localContent(write, before, isMadeHere || isCovered);
     const change = this.#make(write, content, seen, this.#counter + 1);
+    this.#visible.note(key, write.kind === 'delete' ? change.id : undefined);
     this.#enqueue(change, write);
+    this.#visible.tell();
     return { changeId: change.id, version: change.id, created: before === undefined, data: content.data ?? null };
   }
 
@@ -338,10 +350,12 @@ export class Replica {
     const newId = formatDot({ node: this.nodeId, counter: this.#counter + 1 });
     const again = data === undefined ? { ...change, id: newId } : this.#edited({ ...change, id: newId }, data);
     const queued = this.#newRow(again, changeBytes(again), dead.slot);
+    this.#visible.note(entityKey(again));
     this.#store.transaction(() => this.#store.writeQueued(queued));
     this.#took(again);
     this.#queue.remove(id);
     this.#queue.put(queued);
+    this.#visible.tell();
     return again.id;
   }
 
@@ -399,6 +413,7 @@ export class Replica {
     const { epoch: before, presumedEpoch } = this.#meta;
     const isOtherHistory = before !== answer.epoch;
     const isUnexpected = isOtherHistory && (before ?? presumedEpoch ?? answer.epoch) !== answer.epoch;
+    if (isOtherHistory) for (const { change } of this.#store.readQueue(0)) this.#visible.note(entityKey(change));
     this.#store.transaction(() => {
       const former = before === null ? this.#renumberBehind(answer.received) : 0;
       if (isOtherHistory || answer.mode === 'snapshot') this.#beginAnew();
@@ -415,6 +430,7 @@ export class Replica {
       if (isUnexpected) this.#giveBack();
     });
     if (isUnexpected) this.#formerUpTo = this.#counter;
+    this.#visible.tell();
   }
 
   /**
@@ -548,8 +564,10 @@ export class Replica {
           ? { ...header, base, resolves, operation: 'delete' }
           : { ...header, base, resolves, operation: 'update', data: answer.data };
     const next: QueuedChange = { ...queued, change, bytes: utf8Bytes(JSON.stringify(change)) };
+    this.#visible.note(entityKey(change));
     this.#store.transaction(() => this.#store.writeQueued(next));
     this.#queue.put(next);
+    this.#visible.tell();
   }
 
   // --- the head ---
@@ -585,6 +603,11 @@ export class Replica {
       return { ...merged, gone, changed, readsAgain: digestMismatch || isPartial, meta };
     });
 
+    for (const { change } of head.changed) this.#visible.note(entityKey(change));
+    // What the cloud has is not folded in any more; that it has it may be known without an answer, where that was lost.
+    for (const { change } of this.#queue.all()) {
+      if (has(head.received, dotOf(change).counter)) this.#visible.note(entityKey(change));
+    }
     this.#meta = head.meta;
     this.#hlc = head.meta.hlc;
     this.#stagedPages = 0;
@@ -599,6 +622,7 @@ export class Replica {
     // A state that isn't the cloud's, or not all of it, is mended by reading all of it again.
     this.#pullFrom = head.readsAgain ? 0 : head.meta.cursor;
     this.#pullSince = this.#pullFrom;
+    this.#visible.tell();
     const conflicts = head.answered
       .filter(({ result }) => result.status === 'conflict')
       .flatMap(({ change }) => this.#queue.get(change.id)?.change ?? []);
@@ -631,6 +655,7 @@ export class Replica {
     const put = (key: EntityKey, next: EntityVersion): void => {
       digest = replaceInDigest(digest, current(key), next);
       kept.add(key);
+      this.#visible.note(key, next.data === null ? next.version : undefined);
       if (next.data === null) this.#store.removeRecord(key);
       else this.#store.writeRecord(next);
     };
@@ -679,11 +704,11 @@ export class Replica {
     // What began at 0 is all there is: what it didn't name is gone.
     if (from === 0) {
       for (const key of this.#store.recordKeys()) {
-        if (!kept.has(key)) this.#store.removeRecord(key);
+        if (!kept.has(key)) this.#drop(key);
       }
     }
     if (isNarrowed) {
-      this.#dropOutside(types);
+      for (const key of this.#outside(types)) this.#drop(key);
       digest = digestWithin(digest, types);
     }
     received = union(received, settled);
@@ -699,17 +724,22 @@ export class Replica {
     if (!isWider && admitsAll(filter, before.filter)) return;
     this.#store.transaction(() => {
       this.#store.clearStaged();
-      this.#dropOutside(filter);
+      for (const key of this.#outside(filter)) this.#store.removeRecord(key);
       const types = narrowed<string>(before.types, filter);
       const digest = digestWithin(before.digest, filter);
       this.#saveMeta({ filter, types, digest, session: null, asOfMs: isWider ? 0 : before.asOfMs });
     });
   }
 
-  #dropOutside(filter: TypeFilter): void {
+  *#outside(filter: TypeFilter): Generator<EntityKey> {
     for (const key of this.#store.recordKeys()) {
-      if (!admits(filter, splitKey(key).entityType)) this.#store.removeRecord(key);
+      if (!admits(filter, splitKey(key).entityType)) yield key;
     }
+  }
+
+  #drop(key: EntityKey): void {
+    this.#visible.note(key);
+    this.#store.removeRecord(key);
   }
 
   *#pages(last: StagedPage): Iterable<StagedPage> {
@@ -852,6 +882,12 @@ export class Replica {
   // --- the fold ---
 
   #view(key: EntityKey, confirmed: EntityVersion | undefined): View | undefined {
+    const { current, synced } = this.#fold(key, confirmed);
+    if (current === undefined || current.data === null) return undefined;
+    return { data: current.data, version: current.version, stamp: current.stamp, synced };
+  }
+
+  #fold(key: EntityKey, confirmed: EntityVersion | undefined) {
     let current = confirmed;
     let synced = true;
     for (const { change } of this.#queue.of(key)) {
@@ -860,8 +896,7 @@ export class Replica {
       synced = false;
       current = this.#predict(current, change);
     }
-    if (current === undefined || current.data === null) return undefined;
-    return { data: current.data, version: current.version, stamp: current.stamp, synced };
+    return { current, synced };
   }
 
   #predict(current: EntityVersion | undefined, change: Change): EntityVersion | undefined {

@@ -1,5 +1,5 @@
 import { digestOf, digestTotal } from '../core/digest.ts';
-import { CLOUD, type NodeId, toNodeId } from '../core/ids.ts';
+import { CLOUD, type NodeId } from '../core/ids.ts';
 import { describePolicies, type Policies } from '../core/policy.ts';
 import { admits, narrowed } from '../core/type-filter.ts';
 import type { VectorClock } from '../core/vector-clock.ts';
@@ -23,6 +23,7 @@ import { takeBatch } from './judge.ts';
 import { freshNode, withAnswer, withoutSession, withSession, withVoid } from './node-record.ts';
 import type { Clock, CloudStore, Entropy, NodeRecord, NodeSession } from './ports.ts';
 import type { Sequencer } from './sequencer.ts';
+import { nodeOfSession, sessionIdOf } from './session-id.ts';
 
 export interface ResponderOptions {
   readonly store: CloudStore;
@@ -70,9 +71,8 @@ export class Responder {
     }
     const nowMs = this.#clock.nowMs();
     const capabilities = CAPABILITIES.filter((capability) => request.capabilities?.includes(capability));
-    // The node's name in front tells whose record to look into.
     const session = {
-      id: `${request.nodeId}.${this.#entropy.id()}`,
+      id: sessionIdOf(request.nodeId, this.#entropy.id()),
       expiresAtMs: nowMs + LIMITS.sessionMs,
       capabilities,
       filter: request.filter?.entityTypes,
@@ -202,7 +202,7 @@ export class Responder {
 
   /** A session and the node whose it is, checked against who calls. */
   #session(sessionId: string, caller: Caller): { node: NodeRecord; session: NodeSession } {
-    const nodeId = toNodeId(sessionId.slice(0, Math.max(0, sessionId.lastIndexOf('.'))));
+    const nodeId = nodeOfSession(sessionId);
     const node = nodeId === undefined ? undefined : (this.#store.readNode(nodeId) ?? freshNode(nodeId));
     const session = node?.sessions.find(({ id }) => id === sessionId);
     if (node === undefined || session === undefined || session.expiresAtMs <= this.#clock.nowMs()) {

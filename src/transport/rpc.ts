@@ -26,8 +26,8 @@ export interface SyncRpc {
 
 /** An edge node, as the cloud sees it. */
 export interface PokeTarget {
-  /** The cloud has changes up to `head`. */
-  poke(head: number): Promise<void>;
+  /** The cloud has changes up to `head`; `source`: the node below that has brought them, and so knows. */
+  poke(head: number, source?: NodeId | undefined): Promise<void>;
 }
 
 /**

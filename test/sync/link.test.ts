@@ -49,6 +49,38 @@ describe('a node that is cut off', () => {
   });
 });
 
+describe('[S26] what a poke says', () => {
+  async function heardBy(a: Node, heads: readonly number[]): Promise<number> {
+    const before = a.exchanges.length;
+    await Promise.all(heads.map((head) => a.link.hear(head)));
+    return a.exchanges.length - before;
+  }
+
+  test.each([
+    [2, 'is as far as it has come: nothing to pull', 0],
+    [3, 'is further', 1],
+    [1, 'is less, since the cloud has gone back', 1],
+  ])('of an idle node: %i %s', async (head, _, exchanges) => {
+    const { a } = single();
+    for (const id of ['x', 'y']) a.put(id, {});
+    await a.link.sync();
+    expect(a.replica.meta.cursor).toBe(2);
+    expect(await heardBy(a, [head])).toBe(exchanges);
+  });
+
+  test.each([
+    [[1, 1, 0], 'what the sync under way brings: no other follows', 1],
+    [[9, 8, 9], 'more than that: one other follows, for all', 2],
+  ])('while a node syncs: %j is %s', async (heads, _, exchanges) => {
+    const { a } = single();
+    a.put('x', {});
+    const running = a.link.sync();
+    expect(await heardBy(a, heads)).toBe(exchanges);
+    await running;
+    expect(a.link.isBusy).toBe(false);
+  });
+});
+
 test('an unknown outcome comes with a time after which to ask again', async () => {
   const { a } = single();
   await a.link.sync();

@@ -29,11 +29,13 @@ import { MemoryReplicaStore } from '../../src/store/memory-replica-store.ts';
 import { Access } from '../../src/sync/access.ts';
 import type { AwaitedResolution } from '../../src/sync/commit.ts';
 import { Link } from '../../src/sync/link.ts';
+import type { LinkState } from '../../src/sync/machine.ts';
 import { NodeResolver } from '../../src/sync/node-resolver.ts';
 import type { Clock, Entropy, Metered, Upstream } from '../../src/sync/ports.ts';
 import { Replica } from '../../src/sync/replica.ts';
 import { type Caller, Responder } from '../../src/sync/responder.ts';
 import { Sequencer } from '../../src/sync/sequencer.ts';
+import type { VisibleChange } from '../../src/sync/visible-changes.ts';
 import type { WriteContent } from '../../src/sync/write.ts';
 
 /** What happens to the next call of a node. */
@@ -149,6 +151,11 @@ export class Node {
   beforeExchange: () => Promise<void> = async () => undefined;
   /** What was logged: nothing, where nothing is wrong. */
   readonly errors: Record<string, unknown>[] = [];
+  /** Of which types visible changes are told. */
+  watches: (entityType: EntityType) => boolean = () => false;
+  /** The visible changes that were told, and the states that the link was said to go through. */
+  readonly seen: VisibleChange[] = [];
+  readonly states: LinkState[] = [];
   /** What went to and fro. */
   readonly exchanges: { readonly batch: Batch; readonly answer: BatchAnswer }[] = [];
   replica!: Replica;
@@ -167,7 +174,9 @@ export class Node {
     const { entropy, policies } = this.#world;
     const clock: Clock = { nowMs: () => this.#world.nowMs + this.#skewMs, sleep: this.#world.sleep };
     const { store, nodeId, entityTypes } = this;
-    this.replica = new Replica({ store, nodeId, policies, clock, entityTypes });
+    const changed = (change: VisibleChange) => this.seen.push(change);
+    const watcher = { watches: (entityType: EntityType) => this.watches(entityType), changed };
+    this.replica = new Replica({ store, nodeId, policies, clock, entityTypes, watcher });
     this.link = new Link({
       replica: this.replica,
       upstream: this.#upstream(),
@@ -177,6 +186,7 @@ export class Node {
       logger: { error: (event, fields) => this.errors.push({ event, ...fields }) },
       isLive: () => false,
       plan: () => ({ strategy: 'full', batchSize: 3 }),
+      onState: (state) => this.states.push(state),
     });
     this.access = new Access(this.replica, this.link, clock);
   }

@@ -33,13 +33,18 @@ test('news is told to the nodes that somebody uses, and not to the one that it c
   await write('b');
   // Later than any poke of the writes before it: one to node a, of what b wrote.
   await poked(1);
-  expect(poke.mock.calls).toEqual([[2]]);
+  expect(poke.mock.calls).toEqual([[2, 'b']]);
   await write('a');
   await poked(2);
   await call('PUT', 'data/note/cloud', { body: {} });
   // What the cloud itself writes comes from none of them.
   await poked(4);
-  expect(poke.mock.calls).toEqual([[2], [3], [4], [4]]);
+  expect(poke.mock.calls).toEqual([
+    [2, 'b'],
+    [3, 'a'],
+    [4, undefined],
+    [4, undefined],
+  ]);
 });
 
 test('[I10] a full queue takes no more, says so, and has kept all that it took', async () => {

@@ -108,9 +108,10 @@ test('[I1] [I3] two nodes that wrote the same while apart end as one, and the lo
   });
 });
 
-test('a node that somebody uses is poked, and pulls what another one wrote', async () => {
-  const { edge } = freshSpace();
+test('a node that somebody uses is poked, and pulls what another one wrote, also where the cloud has slept', async () => {
+  const { edge, cloudObject } = freshSpace();
   await edge('b').sync();
+  await evictDurableObject(cloudObject());
   await edge('a').write(put(1), {}, 0);
   await edge('a').sync();
   // Nothing but the poke makes b ask: a local read doesn't, and its own alarm is 30 s away.

@@ -1,5 +1,6 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { expect, test } from 'vitest';
+import { listen } from './live.ts';
 import { freshSpace, stopClock, until } from './space.ts';
 
 /** What node `a` takes of its link after a caller has sent these headers, and which plan it makes of that. */
@@ -94,6 +95,13 @@ test.each([
   const headers = { ECT: '3g', ...('headers' in sent ? sent.headers : {}) };
   await call(method, `edge/a/${path}`, { ...sent, headers, claims: { role: 'client' } });
   expect(await linkOf()).toMatchObject({ network: { effectiveType: '3g' } });
+});
+
+test('[S30] and of who opens a live socket, which is no use: it sets no alarm', async () => {
+  const { space, alarmOf, linkOf } = node();
+  await listen(space, 'edge/a/live', { headers: { ECT: '3g', 'Save-Data': 'on' }, claims: { role: 'client' } });
+  expect(await alarmOf('a')).toBeNull();
+  expect(await linkOf()).toMatchObject({ network: { effectiveType: '3g', saveData: true }, strategy: 'critical' });
 });
 
 test('[S30] hints write nothing', async () => {

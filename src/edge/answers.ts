@@ -1,0 +1,101 @@
+import type { Change, Priority } from '../core/change.ts';
+import { parseStamp, type Stamp } from '../core/hlc.ts';
+import type { EntityId, EntityType, NodeId } from '../core/ids.ts';
+import type { JsonObject } from '../core/json.ts';
+import type { VectorClock } from '../core/vector-clock.ts';
+import type { Served, StrongWritten } from '../sync/access.ts';
+import type { SyncSummary } from '../sync/link.ts';
+import type { LinkState } from '../sync/machine.ts';
+import type { QueueStats, QueueStatus } from '../sync/offline-queue.ts';
+import type { NetworkReport, Plan } from '../sync/plan.ts';
+import type { QueuedChange } from '../sync/ports.ts';
+import type { View } from '../sync/replica.ts';
+
+/** What an edge node answers, as data that RPC carries whole. */
+
+export interface EdgeRecord {
+  readonly entityId: EntityId;
+  readonly data: JsonObject;
+  readonly version: string;
+  readonly updatedAt: number;
+  readonly synced: boolean;
+}
+
+export interface EdgeRead extends Served {
+  /** Null: there is no such entity. */
+  readonly record: EdgeRecord | null;
+}
+
+export interface EdgeList extends Served {
+  readonly items: readonly EdgeRecord[];
+  readonly next: string | null;
+}
+
+export interface EdgeWritten extends StrongWritten {
+  readonly synced: boolean;
+}
+
+export interface EdgeStatus {
+  readonly nodeId: NodeId;
+  readonly state: LinkState;
+  readonly online: boolean;
+  readonly paused: 'needs-auth' | null;
+  readonly vectorClock: VectorClock;
+  readonly cursor: number;
+  readonly epoch: string | null;
+  readonly queue: QueueStats;
+  readonly asOf: number | null;
+  readonly stalenessMs: number | null;
+  /** What was said of the link, on purpose and by hints. */
+  readonly network: NetworkReport;
+  /** What exchanges took on average, and how many calls failed, of late; `rttMs` null: there was none. */
+  readonly measured: { readonly rttMs: number | null; readonly failures: number };
+  readonly plan: Plan;
+  readonly lastSync: number | null;
+  readonly lastSyncResult: SyncSummary | null;
+  readonly nextAttemptAt: number | null;
+  readonly digest: string;
+  readonly digestMismatches: number;
+  readonly traffic: Traffic;
+  readonly policyWarnings: readonly string[];
+}
+
+/** Bytes since this object was last started. */
+export interface Traffic {
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+}
+
+/** A change that waits here, as an operator sees it. */
+export interface QueueItem {
+  readonly changeId: string;
+  readonly entityType: EntityType;
+  readonly entityId: EntityId;
+  readonly operation: Change['operation'];
+  readonly status: QueueStatus;
+  readonly retryCount: number;
+  readonly queuedAt: number;
+  readonly lastAttempt: number | null;
+  readonly error: QueuedChange['error'];
+  readonly priority: Priority;
+  readonly bytes: number;
+  readonly data?: JsonObject | undefined;
+}
+
+/** A record, as a reader gets it. */
+export function recordOf(entityId: EntityId, { data, version, stamp, synced }: View): EdgeRecord {
+  return { entityId, data, version, updatedAt: writtenAtMs(stamp), synced };
+}
+
+/** A change that waits, as it is listed. */
+export function queueItemOf({ change, status, ...queued }: QueuedChange & { status: QueueStatus }): QueueItem {
+  const { id: changeId, entityType, entityId, operation, priority = 'normal', data } = change;
+  const { retryCount, queuedAtMs: queuedAt, lastAttemptMs: lastAttempt, bytes } = queued;
+  const error = queued.error ?? queued.failure ?? null;
+  const item = { changeId, entityType, entityId, operation, status, retryCount, queuedAt, lastAttempt, error };
+  return { ...item, priority, bytes, ...(data === undefined ? {} : { data }) };
+}
+
+function writtenAtMs(stamp: Stamp): number {
+  return parseStamp(stamp)?.wallMs ?? 0;
+}
