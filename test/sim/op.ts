@@ -134,7 +134,8 @@ export class Ops {
   /** Whether its node had written something to the same entity before that was refused: a whole record has that in it. */
   isBehindRefused({ nodeId, key }: Op): boolean {
     return [...this.#byDot.values()].some((op) => {
-      return op.nodeId === nodeId && op.key === key && op.formerFate?.status === 'rejected';
+      const isRefused = [op.fate, op.formerFate].some((fate) => fate?.status === 'rejected');
+      return op.nodeId === nodeId && op.key === key && isRefused;
     });
   }
 
