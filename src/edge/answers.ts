@@ -4,12 +4,12 @@ import type { EntityId, EntityType, NodeId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import type { VectorClock } from '../core/vector-clock.ts';
 import type { Served, StrongWritten } from '../sync/access.ts';
-import type { SyncSummary } from '../sync/link.ts';
 import type { LinkState } from '../sync/machine.ts';
 import type { QueueStats, QueueStatus } from '../sync/offline-queue.ts';
 import type { NetworkReport, Plan } from '../sync/plan.ts';
 import type { QueuedChange } from '../sync/ports.ts';
 import type { View } from '../sync/replica.ts';
+import type { SyncSummary } from '../sync/tally.ts';
 
 /** What an edge node answers, as data that RPC carries whole. */
 

@@ -2,8 +2,8 @@ import { type Change, PRIORITIES, type Priority } from '../core/change.ts';
 import { type EntityKey, type EntityType, entityKey, splitKey } from '../core/ids.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { type ChangeResult, isFinal } from '../protocol/messages.ts';
-import { backoffMs } from './backoff.ts';
 import type { QueuedChange } from './ports.ts';
+import { hasFailed, msUntilRetry } from './queued-change.ts';
 
 export const QUEUE_STATUSES = ['pending', 'syncing', 'failed', 'dead'] as const;
 export type QueueStatus = (typeof QUEUE_STATUSES)[number];
@@ -330,23 +330,6 @@ export class OfflineQueue {
     const { id } = queued.change;
     return queued.error === null && !this.#inFlight.has(id) && !this.#answered.has(id);
   }
-}
-
-/** Whether the cloud has failed at it, and it isn't dead for that. */
-function hasFailed({ retryCount, error }: QueuedChange): boolean {
-  return retryCount > 0 && error === null;
-}
-
-/** Whether it has had its tries, and the next thing that the cloud is told of it is that it never comes. */
-export function isGivenUp({ retryCount }: QueuedChange): boolean {
-  return retryCount >= LIMITS.maxRetries;
-}
-
-/** How long a change that failed still waits, ms. By a clock that was put back nobody can tell: it doesn't. */
-function msUntilRetry({ retryCount, lastAttemptMs }: QueuedChange, nowMs: number): number {
-  // Giving it up needs no pause, unless that fails as well.
-  if (lastAttemptMs === null || retryCount === LIMITS.maxRetries || nowMs < lastAttemptMs) return 0;
-  return Math.max(0, lastAttemptMs + backoffMs(retryCount, 1) - nowMs);
 }
 
 function priorityOf({ priority = 'normal' }: Change): Priority {

@@ -1,50 +1,42 @@
-import { assert, assertNever } from '../core/assert.ts';
-import { checksum } from '../core/canonical.ts';
+import { assert } from '../core/assert.ts';
 import { type CausalContext, clockIn, isOfOther } from '../core/causal-context.ts';
 import { type Change, type ChangeContent, dotOf, isDelta, type Priority } from '../core/change.ts';
 import { coalesce } from '../core/coalesce.ts';
-import { stampAfter } from '../core/conflict.ts';
-import { applyOperations, diff, isAdditive, isSmaller, mergePatchOperations, type Operation } from '../core/delta.ts';
-import { digestOf, digestTotal, digestWithin, EMPTY_DIGEST, replaceInDigest } from '../core/digest.ts';
+import { digestOf, digestTotal, digestWithin } from '../core/digest.ts';
 import { formatDot } from '../core/dot.ts';
-import { add, addAll, type DotSet, EMPTY_DOT_SET, gaps, has, union } from '../core/dot-set.ts';
+import { add, addAll, type DotSet, EMPTY_DOT_SET, gaps, has } from '../core/dot-set.ts';
 import type { EntityVersion } from '../core/entity.ts';
-import { HLC_START, type HlcState, observe, type Stamp, stampOf, tick } from '../core/hlc.ts';
-import {
-  CLOUD,
-  type EntityId,
-  type EntityKey,
-  type EntityType,
-  entityKey,
-  type NodeId,
-  splitKey,
-  toEntityId,
-} from '../core/ids.ts';
+import { type HlcState, observe, type Stamp, stampOf, tick } from '../core/hlc.ts';
+import { CLOUD, type EntityId, type EntityKey, type EntityType, entityKey, type NodeId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
-import { type PathWrite, pathOf } from '../core/marks.ts';
-import { outcomeOf } from '../core/outcome.ts';
 import { type Policies, policyFor } from '../core/policy.ts';
 import { isMet, type Precondition } from '../core/precondition.ts';
-import { admits, admitsAll, narrowed, type TypeFilter } from '../core/type-filter.ts';
+import { admitsAll, narrowed, type TypeFilter } from '../core/type-filter.ts';
 import { EMPTY_CLOCK, entry, merge, type VectorClock } from '../core/vector-clock.ts';
-import { type Effect, versionAfter } from '../core/version.ts';
 import { batchChecksum } from '../protocol/batch-checksum.ts';
 import { type ErrorCode, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
-import {
-  type Batch,
-  type BatchAnswer,
-  type ChangeResult,
-  type HandshakeAnswer,
-  type HandshakeRequest,
-  isFinal,
-  type RemoteChange,
-  type Withdrawal,
-} from '../protocol/messages.ts';
+import type { Batch, BatchAnswer, HandshakeAnswer, HandshakeRequest } from '../protocol/messages.ts';
 import { checkContent, checkRecord, utf8Bytes } from '../protocol/record.ts';
-import { isGivenUp, OfflineQueue, type QueueStats, type QueueStatus } from './offline-queue.ts';
+import { localContent } from './local-content.ts';
+import { keysOutside, mergePages } from './merge-pages.ts';
+import { OfflineQueue, type QueueStats, type QueueStatus } from './offline-queue.ts';
 import type { Clock, QueuedChange, ReplicaMeta, ReplicaStore, Session, StagedPage } from './ports.ts';
 import { QueueSlots } from './queue-slots.ts';
+import {
+  afterFailure,
+  changeBytes,
+  givenBack,
+  isWithdrawal,
+  onWire,
+  type Resolved,
+  resolvedBy,
+  UNTRIED,
+  withoutHistory,
+} from './queued-change.ts';
+import { freshMeta, settledBefore, withSettled } from './replica-meta.ts';
+import { predictedVersion } from './replica-version.ts';
+import { settle } from './settle.ts';
 import { strongContent } from './strong-content.ts';
 import { VisibleChanges, type Watcher } from './visible-changes.ts';
 import type { Write, WriteOptions, Written } from './write.ts';
@@ -77,12 +69,6 @@ export interface BatchBounds {
   readonly maxBytes: number;
   /** The least pressing priority that may go. */
   readonly least: Priority;
-}
-
-/** A change of this node, and what the cloud said of it. */
-interface Answered {
-  readonly change: Change | Withdrawal;
-  readonly result: ChangeResult;
 }
 
 /** What an exchange brought, once it reached the head. */
@@ -297,7 +283,7 @@ export class Replica {
     const isMadeHere = write.kind === 'patch' || write.kind === 'merge-patch';
     const isCovered = this.covers(after);
     const seen = isMadeHere && !isCovered ? {} : after;
-    const content = this.#localContent(write, before, isMadeHere || isCovered);
+    const content = localContent(write, before?.data, this.#policy(write), isMadeHere || isCovered);
     const change = this.#make(write, content, seen, this.#counter + 1);
     this.#visible.note(key, write.kind === 'delete' ? change.id : undefined);
     this.#enqueue(change, write);
@@ -537,34 +523,12 @@ export class Replica {
       if (seq !== undefined && strong.has(id)) this.#unshown.add(dotOf({ id }).counter);
   }
 
-  /**
-   * Gives a change that met another one the record that a resolver made of the two, on a base that has seen both; it goes
-   * out again. Without an answer it goes as it is, for people to decide.
-   *
-   * @param resolved `attempts`: how often the node has tried; `data: null`: the record is to be deleted.
-   */
-  resolveConflict(
-    id: string,
-    resolved: {
-      attempts: number;
-      answer?: { data: JsonObject | null; reason: string; metadata: JsonObject } | undefined;
-    },
-  ): void {
+  /** Gives a change that met another one what its node's resolver made of the two; it goes out again. */
+  resolveConflict(id: string, resolved: Resolved): void {
     const queued = this.#queue.get(id);
     if (queued === undefined) return;
-    const { attempts, answer } = resolved;
-    const conflictId = queued.change.resolves?.conflictId ?? '';
-    const resolves = { conflictId, attempts, reason: answer?.reason ?? '', metadata: answer?.metadata };
-    const { operation, data, operations, mergePatch, ...header } = queued.change;
-    const base = merge(header.base, { [CLOUD]: this.#meta.cursor });
-    const change: Change =
-      answer === undefined
-        ? { ...queued.change, resolves }
-        : answer.data === null
-          ? { ...header, base, resolves, operation: 'delete' }
-          : { ...header, base, resolves, operation: 'update', data: answer.data };
-    const next: QueuedChange = { ...queued, change, bytes: utf8Bytes(JSON.stringify(change)) };
-    this.#visible.note(entityKey(change));
+    const next = resolvedBy(queued, resolved, this.#meta.cursor);
+    this.#visible.note(entityKey(next.change));
     this.#store.transaction(() => this.#store.writeQueued(next));
     this.#queue.put(next);
     this.#visible.tell();
@@ -574,8 +538,18 @@ export class Replica {
 
   #reachHead(last: StagedPage, askedAtMs: number): Confirmation {
     const head = this.#store.transaction(() => {
-      const merged = this.#mergePages(last);
-      const { gone, changed } = this.#settle(merged.answered);
+      const merged = mergePages(this.#pages(last), {
+        store: this.#store,
+        nodeId: this.nodeId,
+        meta: this.#meta,
+        hlc: this.#hlc,
+        reported: this.#reported,
+        nowMs: this.nowMs(),
+        policyFor: (entityType) => policyFor(this.#policies, entityType),
+        note: (key, deletedBy) => this.#visible.note(key, deletedBy),
+      });
+      const settled = settle(this.#queue, merged.answered, this.nowMs());
+      for (const queued of settled.changed) this.#store.writeQueued(queued);
       const { digest, types } = last.answer;
       // The cloud gives more types than it gave for the first pages, or before: their past is missing.
       const isPartial = !admitsAll(merged.types, types);
@@ -600,7 +574,7 @@ export class Replica {
       const isWhole = this.#meta.asOfMs > 0 && !isPartial && !merged.isNarrowed;
       if (isNews || digestMismatch || !isWhole || this.#stagedPages > 0) this.#store.writeMeta(meta);
       if (this.#stagedPages > 0) this.#store.clearStaged();
-      return { ...merged, gone, changed, readsAgain: digestMismatch || isPartial, meta };
+      return { ...merged, ...settled, readsAgain: digestMismatch || isPartial, meta };
     });
 
     for (const { change } of head.changed) this.#visible.note(entityKey(change));
@@ -612,6 +586,7 @@ export class Replica {
     this.#hlc = head.meta.hlc;
     this.#stagedPages = 0;
     for (const id of head.gone) this.#queue.remove(id);
+    if (this.#awaited.size > 0) for (const [from, to] of head.moves) this.#movedTo.set(from, to);
     for (const queued of head.changed) this.#queue.put(queued);
     this.#queue.markInFlight([]);
     this.#queue.forgetAnswered();
@@ -634,89 +609,6 @@ export class Replica {
     };
   }
 
-  /** Writes what the pages of a pull brought into the confirmed state, one page after the other. */
-  #mergePages(last: StagedPage) {
-    let from: number | undefined;
-    let digest = this.#meta.digest;
-    let hlc = this.#hlc;
-    let received = union(this.#meta.received, this.#reported);
-    let { settled } = this.#meta;
-    let downloaded = 0;
-    let isBroken = false;
-    const now = this.nowMs();
-    /** The seq at which each entity came. */
-    const pulled = new Map<EntityKey, number>();
-    const answered: Answered[] = [];
-    const kept = new Set<EntityKey>();
-    /** What begins at 0 begins anew: what is still there may be wrong, or of another history. */
-    const current = (key: EntityKey): EntityVersion | undefined => {
-      return from === 0 && !kept.has(key) ? undefined : this.#store.readRecord(key);
-    };
-    const put = (key: EntityKey, next: EntityVersion): void => {
-      digest = replaceInDigest(digest, current(key), next);
-      kept.add(key);
-      this.#visible.note(key, next.data === null ? next.version : undefined);
-      if (next.data === null) this.#store.removeRecord(key);
-      else this.#store.writeRecord(next);
-    };
-
-    let types: TypeFilter;
-    let isNarrowed = false;
-    for (const { batch, answer } of this.#pages(last)) {
-      if (from === undefined) {
-        from = batch.cursor;
-        // What begins at 0 is of what it is told to be; what goes on is of no more than what it goes on from.
-        types = from === 0 ? answer.types : this.#meta.types;
-        if (from === 0) digest = EMPTY_DIGEST;
-      }
-      isNarrowed ||= !admitsAll(answer.types, types);
-      types = narrowed(types, answer.types);
-      downloaded += answer.changes.length;
-      for (const remote of answer.changes) {
-        hlc = observe(hlc, remote.stamp, now);
-        // Of a type whose past is not here: it is all read again, from the beginning.
-        if (!admits(types, remote.entityType)) continue;
-        pulled.set(entityKey(remote), remote.seq);
-        const version = this.#versionOf(remote);
-        // Operations that don't fit what is here: it isn't what the cloud takes it for.
-        if (version === undefined) isBroken = true;
-        else put(entityKey(remote), version);
-      }
-      const upTo = entry(answer.vectorClock, this.nodeId);
-      if (upTo > 0) received = add(received, 1, upTo);
-      const voids = answer.results.every(isFinal) ? (batch.void ?? []) : [];
-      for (const [first, to] of voids) settled = add(settled, first, to);
-      const changes = new Map(batch.changes.map((change) => [change.id, change]));
-      for (const result of answer.results) {
-        const change = changes.get(result.id);
-        if (change !== undefined) answered.push({ change, result });
-      }
-    }
-
-    for (const { change, result } of answered) {
-      if (isFinal(result)) settled = add(settled, dotOf(change).counter);
-      if (isWithdrawal(change) || !admits(types, change.entityType)) continue;
-      // The entity may have come in an earlier page, before this change, or with it or something later.
-      if (result.status !== 'applied' || (pulled.get(entityKey(change)) ?? 0) >= (result.seq ?? 0)) continue;
-      const version = this.#promoted(current(entityKey(change)), change, result);
-      if (version !== undefined) put(entityKey(change), version);
-    }
-    // What began at 0 is all there is: what it didn't name is gone.
-    if (from === 0) {
-      for (const key of this.#store.recordKeys()) {
-        if (!kept.has(key)) this.#drop(key);
-      }
-    }
-    if (isNarrowed) {
-      for (const key of this.#outside(types)) this.#drop(key);
-      digest = digestWithin(digest, types);
-    }
-    received = union(received, settled);
-    // What begins at 0 leaves out what was deleted.
-    const overtaken: 'all' | Set<EntityKey> = from === 0 ? 'all' : kept;
-    return { digest, types, isNarrowed, hlc, received, downloaded, isBroken, answered, settled, overtaken };
-  }
-
   /** What isn't wanted any more goes; what is wanted now, and wasn't, is read from the beginning, with all the rest. */
   #refilter(filter: TypeFilter<EntityType>): void {
     const before = this.#meta;
@@ -724,103 +616,16 @@ export class Replica {
     if (!isWider && admitsAll(filter, before.filter)) return;
     this.#store.transaction(() => {
       this.#store.clearStaged();
-      for (const key of this.#outside(filter)) this.#store.removeRecord(key);
+      for (const key of keysOutside(this.#store, filter)) this.#store.removeRecord(key);
       const types = narrowed<string>(before.types, filter);
       const digest = digestWithin(before.digest, filter);
       this.#saveMeta({ filter, types, digest, session: null, asOfMs: isWider ? 0 : before.asOfMs });
     });
   }
 
-  *#outside(filter: TypeFilter): Generator<EntityKey> {
-    for (const key of this.#store.recordKeys()) {
-      if (!admits(filter, splitKey(key).entityType)) yield key;
-    }
-  }
-
-  #drop(key: EntityKey): void {
-    this.#visible.note(key);
-    this.#store.removeRecord(key);
-  }
-
   *#pages(last: StagedPage): Iterable<StagedPage> {
     if (this.#stagedPages > 0) yield* this.#store.readStaged();
     yield last;
-  }
-
-  /** The version that a reader gets; undefined: it doesn't follow from what is here. */
-  #versionOf(remote: RemoteChange): EntityVersion | undefined {
-    const { entityType, entityId, seq, version, stamp, operations, kinds = {} } = remote;
-    if (operations === undefined) return { entityType, entityId, seq, version, stamp, data: remote.data ?? null };
-    const before = this.#store.readRecord(entityKey(remote));
-    const applied = before && before.data !== null && applyOperations(before.data, operations);
-    if (before === undefined || !applied || !applied.ok) return undefined;
-    const written = operations.map(({ path }): PathWrite => {
-      return { path: pathOf({ path }), kind: (Object.hasOwn(kinds, path) ? kinds[path] : undefined) ?? 'set' };
-    });
-    return versionAfter(before, { ...remote, id: version }, { data: applied.data, written, stamp }, { seq, version });
-  }
-
-  /**
-   * What was answered leaves the queue, or stays there: dead, with its reason; or to be sent otherwise. What was made on a
-   * dead one goes on by its operations alone, for its record has the dead one in it.
-   */
-  #settle(answered: readonly Answered[]): { gone: string[]; changed: QueuedChange[] } {
-    const gone: string[] = [];
-    const changed = new Map<string, QueuedChange>();
-    for (const { result } of answered) {
-      const queued = this.#queue.get(result.id);
-      if (queued === undefined) continue;
-      if (result.entityId !== undefined) {
-        for (const moved of this.#moved(queued.change, result.entityId)) changed.set(moved.change.id, moved);
-      }
-      const next = afterResult(changed.get(result.id) ?? queued, result, this.nowMs());
-      if (next === undefined) gone.push(result.id);
-      else if (next !== queued) changed.set(result.id, this.#withCause(next, changed));
-    }
-    for (const { change, order, error } of [...changed.values()]) {
-      if (error === null) continue;
-      for (const later of this.#queue.of(entityKey(change))) {
-        const now = changed.get(later.change.id) ?? later;
-        if (later.order > order && now.error === null && now.change.operations !== undefined)
-          changed.set(later.change.id, { ...now, isLoose: true, needsFull: undefined });
-      }
-    }
-    for (const id of gone) changed.delete(id);
-    for (const queued of changed.values()) this.#store.writeQueued(queued);
-    return { gone, changed: [...changed.values()] };
-  }
-
-  /** A change that died tells of the one that it was made on, if that is dead: it may be why. */
-  #withCause(queued: QueuedChange, changed: ReadonlyMap<string, QueuedChange>): QueuedChange {
-    const { error, order, change } = queued;
-    if (error === null) return queued;
-    const key = entityKey(change);
-    const justDied = [...changed.values()].filter((other) => other.error !== null && entityKey(other.change) === key);
-    const cause = [...this.#queue.deadOf(key), ...justDied].findLast((other) => other.order < order);
-    if (cause === undefined) return queued;
-    return { ...queued, error: { ...error, detail: `${error.detail}; ${cause.change.id}, before it, is dead` } };
-  }
-
-  /** What was written on a record that got another id, after it was made, is meant for that id. */
-  #moved(created: Change, to: string): QueuedChange[] {
-    const entityId = toEntityId(to);
-    if (entityId === undefined) return [];
-    if (this.#awaited.size > 0) this.#movedTo.set(entityKey(created), entityKey({ ...created, entityId }));
-    return this.#queue
-      .of(entityKey(created))
-      .filter(({ change }) => dotOf(change).counter > dotOf(created).counter)
-      .map((queued) => ({ ...queued, change: { ...queued.change, entityId } }));
-  }
-
-  /** What the cloud made of a change that it took as it was, and so doesn't send back. */
-  #promoted(before: EntityVersion | undefined, change: Change, result: ChangeResult): EntityVersion | undefined {
-    if (result.seq === undefined) return undefined;
-    const stamp = result.stamp ?? change.stamp;
-    const outcome = outcomeOf(before, { ...change, stamp, base: { [CLOUD]: result.seq } }, this.#policy(change));
-    // What the cloud applied to its state applies to the same state here. If not, the digests will tell, and mend it.
-    if (outcome.kind !== 'advance') return undefined;
-    const place = { seq: result.seq, version: result.version ?? change.id };
-    return versionAfter(before, { ...change, stamp }, { ...outcome, stamp }, place);
   }
 
   /**
@@ -832,11 +637,7 @@ export class Replica {
     const waiting = [...this.#queue.all()].sort((a, b) => a.order - b.order);
     const had = this.#store.readQueue(0).filter(({ change }) => this.#queue.get(change.id) === undefined);
     had.sort((a, b) => dotOf(a.change).counter - dotOf(b.change).counter);
-    const kept = [...had, ...waiting].map((queued, index): QueuedChange => {
-      const again = { ...queued, order: index + 1, needsFull: true, change: withoutHistory(queued.change) };
-      // It is another cloud, and has not failed at it.
-      return queued.error === null ? { ...again, ...UNTRIED } : again;
-    });
+    const kept = [...had, ...waiting].map((queued, index) => givenBack(queued, index + 1));
     for (const queued of kept) this.#store.writeQueued(queued);
     this.#queue = new OfflineQueue(kept);
     this.#slots = new QueueSlots(this.#store);
@@ -894,39 +695,9 @@ export class Replica {
       // In the confirmed state already, though the answer that said so was lost.
       if (has(this.#meta.received, dotOf(change).counter)) continue;
       synced = false;
-      current = this.#predict(current, change);
+      current = predictedVersion(current, change, this.#policy(change));
     }
     return { current, synced };
-  }
-
-  #predict(current: EntityVersion | undefined, change: Change): EntityVersion | undefined {
-    const outcome = outcomeOf(current, change, this.#policy(change));
-    const next = (effect: Effect) =>
-      versionAfter(current, change, effect, { seq: current?.seq ?? 0, version: change.id });
-    switch (outcome.kind) {
-      case 'advance':
-        return next({ ...outcome, stamp: change.stamp });
-      case 'resolved': {
-        const { conflict, resolution, written } = outcome;
-        if (resolution.winner === 'local') return current;
-        return next({ data: resolution.resolvedData, written, stamp: stampAfter(conflict, resolution.winner) });
-      }
-      case 'open':
-        // The cloud will ask its own resolver; this one's answer, or failure, is nobody's.
-        outcome.later?.then(undefined, () => undefined);
-        return current;
-      case 'ask-node':
-        // Its writer's own, for as long as it hasn't been asked.
-        return next({ data: outcome.conflict.remote.data, written: 'whole', stamp: change.stamp });
-      case 'agreement':
-      case 'rename':
-      case 'no-op':
-      case 'needs-full':
-      case 'refused':
-        return current;
-      default:
-        return assertNever(outcome);
-    }
   }
 
   *#viewsOf(type: EntityType, after: string, limit: number): Generator<{ entityId: EntityId; view: View }> {
@@ -948,32 +719,6 @@ export class Replica {
   }
 
   // --- changes ---
-
-  #localContent(write: Write, before: View | undefined, hasBase: boolean): ChangeContent {
-    if (write.kind === 'put') {
-      checkRecord(write.data, this.#policy(write));
-      if (before === undefined) return { operation: 'create', data: write.data };
-      const operations = hasBase ? diff(before.data, write.data) : undefined;
-      return { operation: 'update', data: write.data, ...this.#delta(write, write.data, operations) };
-    }
-    if (before === undefined) throw notFound(write);
-    if (write.kind === 'delete') return { operation: 'delete' };
-    const operations = write.kind === 'patch' ? write.operations : mergePatchOperations(before.data, write.patch);
-    const applied = applyOperations(before.data, operations);
-    if (!applied.ok) {
-      const code = applied.reason === 'too-deep' ? 'too_deep' : 'invalid_operation';
-      throw new SyncError(code, `operation ${applied.index}: ${applied.detail}`);
-    }
-    checkRecord(applied.data, this.#policy(write));
-    return { operation: 'update', data: applied.data, ...this.#delta(write, applied.data, operations) };
-  }
-
-  /** The operations, where a conflict needs to know them or they are worth sending instead of the record. */
-  #delta(entity: { readonly entityType: EntityType }, data: JsonObject, operations: readonly Operation[] | undefined) {
-    if (operations === undefined || operations.length === 0 || operations.length > LIMITS.operations) return {};
-    const isTelling = this.#policy(entity).conflict === 'merge' || operations.some(isAdditive);
-    return isTelling || isSmaller(operations, data) ? { operations } : {};
-  }
 
   #make(write: Write, content: ChangeContent, after: CausalContext, counter: number): Change {
     const now = this.nowMs();
@@ -1085,114 +830,9 @@ export class Replica {
   }
 }
 
-function freshMeta(nodeId: NodeId, filter: TypeFilter<EntityType>): ReplicaMeta {
-  return {
-    nodeId,
-    filter,
-    epoch: null,
-    cursor: 0,
-    counter: 0,
-    received: EMPTY_DOT_SET,
-    settled: EMPTY_DOT_SET,
-    settledAt: [],
-    digest: EMPTY_DIGEST,
-    hlc: HLC_START,
-    clockOffsetMs: 0,
-    asOfMs: 0,
-    lastSyncMs: 0,
-    session: null,
-    digestMismatches: 0,
-  };
-}
-
-function checkPrecondition(before: View | undefined, precondition: Precondition): void {
-  if (isMet(precondition, before?.version)) return;
-  const current = before?.version;
-  throw new SyncError('precondition_failed', `the current version is ${current ?? 'none'}`, { current });
-}
-
-/** Up to which counter the cloud had this node's changes at a time. */
-function settledBefore({ settledAt }: ReplicaMeta, atMs: number): number {
-  return settledAt.reduce((upTo, [at, counter]) => (at <= atMs ? Math.max(upTo, counter) : upTo), 0);
-}
-
-/** Notes, once in a while, how far the cloud has come with this node's changes; what is too old to matter goes. */
-function withSettled({ settledAt }: ReplicaMeta, upTo: number, nowMs: number): ReplicaMeta['settledAt'] {
-  const last = settledAt.at(-1);
-  if (last !== undefined && nowMs - last[0] < SETTLED_EVERY_MS) return settledAt;
-  const cutMs = nowMs - LIMITS.retainSyncedMs;
-  const kept = settledAt.filter(([atMs], index) => atMs > cutMs || (settledAt[index + 1]?.[0] ?? nowMs) > cutMs);
-  return [...kept, [nowMs, upTo]];
-}
-
-const SETTLED_EVERY_MS = 3_600_000;
-
-const UNTRIED = { retryCount: 0, lastAttemptMs: null, failure: undefined } as const;
-
-/** A queued change after the cloud's word on it; undefined: it has done its work. */
-function afterResult(queued: QueuedChange, result: ChangeResult, nowMs: number): QueuedChange | undefined {
-  switch (result.status) {
-    case 'needs-full':
-      return queued.needsFull ? queued : { ...queued, needsFull: true };
-    case 'conflict': {
-      const { conflictId = '' } = result;
-      const resolves = { conflictId, attempts: queued.change.resolves?.attempts ?? 0, reason: '' };
-      return { ...queued, needsFull: true, change: { ...queued.change, resolves } };
-    }
-    case 'deferred':
-      return queued;
-    case 'failed':
-      return afterFailure(queued, { code: result.code ?? 'internal', detail: result.detail ?? '' }, nowMs);
-    case 'rejected': {
-      const error = { code: result.code ?? 'bad_request', detail: result.detail ?? '' };
-      return { ...queued, error, lastAttemptMs: nowMs };
-    }
-    case 'applied':
-    case 'merged':
-    case 'superseded':
-    case 'renamed':
-    case 'duplicate':
-      return undefined;
-    default:
-      return assertNever(result.status);
-  }
-}
-
-function afterFailure(queued: QueuedChange, failure: QueuedChange['failure'], nowMs: number): QueuedChange {
-  return { ...queued, failure, retryCount: queued.retryCount + 1, lastAttemptMs: nowMs };
-}
-
-/**
- * As it is sent: by its operations alone, unless the cloud said that these are not enough; and of one that is given up
- * only that, for what is in it may be what the cloud fails at.
- */
-function onWire(queued: QueuedChange): Change | Withdrawal {
-  const { change, needsFull, failure } = queued;
-  if (failure !== undefined && isGivenUp(queued)) {
-    const { code, detail } = failure;
-    const withdrawn = { code, detail: detail.slice(0, LIMITS.reasonChars) };
-    return { id: change.id, nodeId: change.nodeId as NodeId, withdrawn };
-  }
-  if (change.operation !== 'update' || change.operations === undefined) return change;
-  // The record was asked for: the checksum says that it is meant, though the operations should make another one there.
-  if (needsFull) return change.data === undefined ? change : { ...change, checksum: checksum(change.data) };
-  const { data: _, ...delta } = change;
-  return { ...delta, operations: change.operations };
-}
-
 /** The newest counter of a set. */
 function lastOf({ extra, upTo }: DotSet): number {
   return extra.at(-1)?.[1] ?? upTo;
-}
-
-function isWithdrawal(change: Change | Withdrawal): change is Withdrawal {
-  return 'withdrawn' in change;
-}
-
-/** What a base says of one history says nothing of the next. */
-function withoutHistory(change: Change): Change {
-  const { [CLOUD]: _, ...base } = change.base;
-  return { ...change, base };
 }
 
 /** What a delta makes of the record that its writer has. */
@@ -1200,13 +840,8 @@ function versionMadeBy({ entityType, entityId, id, data }: Change) {
   return { entityType, entityId, version: id, data: data ?? null };
 }
 
-/** @throws SyncError `too_large` for a change that no batch could take. */
-function changeBytes(change: Change): number {
-  const bytes = utf8Bytes(JSON.stringify(change));
-  if (bytes <= LIMITS.changeBytes) return bytes;
-  throw new SyncError('too_large', `the change has ${bytes} bytes, and may have ${LIMITS.changeBytes}`);
-}
-
-function notFound(write: Write): SyncError {
-  return new SyncError('not_found', `there is no ${write.entityType}/${write.entityId}`);
+function checkPrecondition(before: View | undefined, precondition: Precondition): void {
+  if (isMet(precondition, before?.version)) return;
+  const current = before?.version;
+  throw new SyncError('precondition_failed', `the current version is ${current ?? 'none'}`, { current });
 }

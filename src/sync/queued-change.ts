@@ -1,0 +1,132 @@
+import { assertNever } from '../core/assert.ts';
+import { checksum } from '../core/canonical.ts';
+import type { Change } from '../core/change.ts';
+import { CLOUD, type NodeId } from '../core/ids.ts';
+import type { JsonObject } from '../core/json.ts';
+import { merge } from '../core/vector-clock.ts';
+import { SyncError } from '../protocol/errors.ts';
+import { LIMITS } from '../protocol/limits.ts';
+import type { ChangeResult, Withdrawal } from '../protocol/messages.ts';
+import { utf8Bytes } from '../protocol/record.ts';
+import { backoffMs } from './backoff.ts';
+import type { QueuedChange } from './ports.ts';
+
+/** A change in the queue: pure steps from one state of it to the next, and what is sent of it. */
+
+/** What the resolver of a node made of two records, at its `attempts`th try; without an answer people have to decide. */
+export interface Resolved {
+  readonly attempts: number;
+  /** `data: null`: the record is to be deleted. */
+  readonly answer?:
+    | { readonly data: JsonObject | null; readonly reason: string; readonly metadata: JsonObject }
+    | undefined;
+}
+
+/** A queued change after the cloud's word on it; undefined: it has done its work. */
+export function afterResult(queued: QueuedChange, result: ChangeResult, nowMs: number): QueuedChange | undefined {
+  switch (result.status) {
+    case 'needs-full':
+      return queued.needsFull ? queued : { ...queued, needsFull: true };
+    case 'conflict': {
+      const { conflictId = '' } = result;
+      const resolves = { conflictId, attempts: queued.change.resolves?.attempts ?? 0, reason: '' };
+      return { ...queued, needsFull: true, change: { ...queued.change, resolves } };
+    }
+    case 'deferred':
+      return queued;
+    case 'failed':
+      return afterFailure(queued, { code: result.code ?? 'internal', detail: result.detail ?? '' }, nowMs);
+    case 'rejected': {
+      const error = { code: result.code ?? 'bad_request', detail: result.detail ?? '' };
+      return { ...queued, error, lastAttemptMs: nowMs };
+    }
+    case 'applied':
+    case 'merged':
+    case 'superseded':
+    case 'renamed':
+    case 'duplicate':
+      return undefined;
+    default:
+      return assertNever(result.status);
+  }
+}
+
+export function afterFailure(queued: QueuedChange, failure: QueuedChange['failure'], nowMs: number): QueuedChange {
+  return { ...queued, failure, retryCount: queued.retryCount + 1, lastAttemptMs: nowMs };
+}
+
+/**
+ * As it is sent: by its operations alone, unless the cloud said that these are not enough; and of one that is given up
+ * only that, for what is in it may be what the cloud fails at.
+ */
+export function onWire(queued: QueuedChange): Change | Withdrawal {
+  const { change, needsFull, failure } = queued;
+  if (failure !== undefined && isGivenUp(queued)) {
+    const { code, detail } = failure;
+    const withdrawn = { code, detail: detail.slice(0, LIMITS.reasonChars) };
+    return { id: change.id, nodeId: change.nodeId as NodeId, withdrawn };
+  }
+  if (change.operation !== 'update' || change.operations === undefined) return change;
+  // The record was asked for: the checksum says that it is meant, though the operations should make another one there.
+  if (needsFull) return change.data === undefined ? change : { ...change, checksum: checksum(change.data) };
+  const { data: _, ...delta } = change;
+  return { ...delta, operations: change.operations };
+}
+
+/** With the record that was made of it and another one, on a base that has seen both. */
+export function resolvedBy(queued: QueuedChange, { attempts, answer }: Resolved, cursor: number): QueuedChange {
+  const conflictId = queued.change.resolves?.conflictId ?? '';
+  const resolves = { conflictId, attempts, reason: answer?.reason ?? '', metadata: answer?.metadata };
+  const { operation, data, operations, mergePatch, ...header } = queued.change;
+  const base = merge(header.base, { [CLOUD]: cursor });
+  const change: Change =
+    answer === undefined
+      ? { ...queued.change, resolves }
+      : answer.data === null
+        ? { ...header, base, resolves, operation: 'delete' }
+        : { ...header, base, resolves, operation: 'update', data: answer.data };
+  return { ...queued, change, bytes: utf8Bytes(JSON.stringify(change)) };
+}
+
+/** As it goes to a cloud that lost it, whole, at a new place: that cloud has not failed at it. A dead one stays dead. */
+export function givenBack(queued: QueuedChange, order: number): QueuedChange {
+  const again = { ...queued, order, needsFull: true, change: withoutHistory(queued.change) };
+  return queued.error === null ? { ...again, ...UNTRIED } : again;
+}
+
+export function isWithdrawal(change: Change | Withdrawal): change is Withdrawal {
+  return 'withdrawn' in change;
+}
+
+/** What a base says of one history says nothing of the next. */
+export function withoutHistory(change: Change): Change {
+  const { [CLOUD]: _, ...base } = change.base;
+  return { ...change, base };
+}
+
+/** @throws SyncError `too_large` for a change that no batch could take. */
+export function changeBytes(change: Change): number {
+  const bytes = utf8Bytes(JSON.stringify(change));
+  if (bytes <= LIMITS.changeBytes) return bytes;
+  throw new SyncError('too_large', `the change has ${bytes} bytes, and may have ${LIMITS.changeBytes}`);
+}
+
+/** Whether the cloud has failed at it, and it isn't dead for that. */
+export function hasFailed({ retryCount, error }: QueuedChange): boolean {
+  return retryCount > 0 && error === null;
+}
+
+/** Whether it has had its tries, and the next thing that the cloud is told of it is that it never comes. */
+export function isGivenUp({ retryCount }: QueuedChange): boolean {
+  return retryCount >= LIMITS.maxRetries;
+}
+
+/** How long a change that failed still waits, ms. By a clock that was put back nobody can tell: it doesn't. */
+export function msUntilRetry({ retryCount, lastAttemptMs }: QueuedChange, nowMs: number): number {
+  // Giving it up needs no pause, unless that fails as well.
+  if (lastAttemptMs === null || retryCount === LIMITS.maxRetries || nowMs < lastAttemptMs) return 0;
+  return Math.max(0, lastAttemptMs + backoffMs(retryCount, 1) - nowMs);
+}
+
+/** Of a change that the cloud has not failed at. */
+export const UNTRIED = { retryCount: 0, lastAttemptMs: null, failure: undefined } as const;

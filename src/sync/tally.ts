@@ -1,0 +1,69 @@
+import type { ErrorCode, SyncError } from '../protocol/errors.ts';
+import { type BatchAnswer, type ChangeResult, isFinal } from '../protocol/messages.ts';
+import type { Metered } from './ports.ts';
+
+/** What one sync did. Also the answer of `POST .../sync`. */
+export interface SyncSummary {
+  readonly success: boolean;
+  readonly uploaded: number;
+  readonly downloaded: number;
+  readonly conflicts: number;
+  readonly superseded: number;
+  readonly rejected: number;
+  /** Changes that the cloud failed at; they are tried again. */
+  readonly failed: number;
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+  readonly error?: { readonly code: ErrorCode; readonly detail: string } | undefined;
+}
+
+/** Counts what a sync does. */
+export class Tally {
+  readonly results = new Map<string, ChangeResult>();
+  readonly unanswered = new Set<string>();
+  covered: boolean | undefined;
+  conflicts = 0;
+  failed = 0;
+  error: SyncError | undefined;
+  #uploaded = 0;
+  #downloaded = 0;
+  #superseded = 0;
+  #rejected = 0;
+  #bytesUp = 0;
+  #bytesDown = 0;
+
+  metered<T>(answer: Metered<T>): T {
+    this.#bytesUp += answer.bytesUp;
+    this.#bytesDown += answer.bytesDown;
+    return answer.value;
+  }
+
+  add(answer: BatchAnswer, downloaded: number): void {
+    this.#downloaded += downloaded;
+    if (!answer.more && answer.covered !== undefined) this.covered = answer.covered;
+    for (const result of answer.results) {
+      if (isFinal(result)) this.results.set(result.id, result);
+      this.unanswered.delete(result.id);
+      if (result.conflictId !== undefined) this.conflicts += 1;
+      if (result.status === 'superseded') this.#superseded += 1;
+      if (result.status === 'rejected') this.#rejected += 1;
+      if (result.status === 'failed') this.failed += 1;
+      if (isFinal(result) && result.status !== 'rejected') this.#uploaded += 1;
+    }
+  }
+
+  summary(): SyncSummary {
+    return {
+      success: this.error === undefined,
+      uploaded: this.#uploaded,
+      downloaded: this.#downloaded,
+      conflicts: this.conflicts,
+      superseded: this.#superseded,
+      rejected: this.#rejected,
+      failed: this.failed,
+      bytesUp: this.#bytesUp,
+      bytesDown: this.#bytesDown,
+      ...(this.error === undefined ? {} : { error: { code: this.error.code, detail: this.error.message } }),
+    };
+  }
+}
