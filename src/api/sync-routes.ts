@@ -1,6 +1,6 @@
 import { type Context, Hono } from 'hono';
 import type { NodeId } from '../core/ids.ts';
-import { parseJson } from '../protocol/codec.ts';
+import { encodeText, parseJson } from '../protocol/codec.ts';
 import { fromResult, type Result, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { connectRequest } from '../protocol/messages.ts';
@@ -36,21 +36,21 @@ async function connect(c: C, tier: SyncRpc): Promise<Response> {
   const text = await readText(c);
   const { nodeId } = parseWith(connectRequest, parseJson(text));
   requireNode(c.var.grant, nodeId);
-  return jsonText(await tier.syncConnect(text, { ...caller, nodeId }));
+  return jsonText(c, await tier.syncConnect(text, { ...caller, nodeId }));
 }
 
 async function handshake(c: C, tier: SyncRpc): Promise<Response> {
   const caller = callerOf(c);
-  return jsonText(await tier.syncHandshake(sessionOf(c), await readText(c), caller));
+  return jsonText(c, await tier.syncHandshake(sessionOf(c), await readText(c), caller));
 }
 
 async function exchange(c: C, tier: SyncRpc): Promise<Response> {
   const caller = callerOf(c);
-  return jsonText(await tier.syncExchange(sessionOf(c), await readText(c), caller));
+  return jsonText(c, await tier.syncExchange(sessionOf(c), await readText(c), caller));
 }
 
 async function disconnect(c: C, tier: SyncRpc): Promise<Response> {
-  return jsonText(await tier.syncDisconnect(sessionOf(c), callerOf(c)));
+  return jsonText(c, await tier.syncDisconnect(sessionOf(c), callerOf(c)));
 }
 
 function cloud(c: C): SyncRpc {
@@ -78,8 +78,13 @@ function callerOf(c: C): Caller {
   return { nodeId, relay: relay || role === 'admin', readTypes: types?.read, writeTypes: types?.write };
 }
 
-function jsonText(result: Result<string>): Response {
-  return new Response(fromResult(result), {
-    headers: { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' },
-  });
+/** Compressed, where that pays and the caller takes it. */
+function jsonText(c: C, result: Result<string>): Response {
+  const text = fromResult(result);
+  const headers = new Headers({ 'Content-Type': 'application/json', 'Cache-Control': 'no-store' });
+  if (!/\bgzip\b/.test(c.req.header('Accept-Encoding') ?? '')) return new Response(text, { headers });
+  const { bytes, encoding } = encodeText(text, 'gzip');
+  if (encoding === 'identity') return new Response(text, { headers });
+  headers.set('Content-Encoding', encoding);
+  return new Response(bytes, { headers, encodeBody: 'manual' });
 }

@@ -7,7 +7,7 @@ import type { Served, StrongWritten } from '../sync/access.ts';
 import type { LinkState } from '../sync/machine.ts';
 import type { QueueStats, QueueStatus } from '../sync/offline-queue.ts';
 import type { NetworkReport, Plan } from '../sync/plan.ts';
-import type { QueuedChange } from '../sync/ports.ts';
+import type { QueuedChange, Traffic } from '../sync/ports.ts';
 import type { View } from '../sync/replica.ts';
 import type { SyncSummary } from '../sync/tally.ts';
 
@@ -56,14 +56,9 @@ export interface EdgeStatus {
   readonly nextAttemptAt: number | null;
   readonly digest: string;
   readonly digestMismatches: number;
+  /** Since this object was last started. */
   readonly traffic: Traffic;
   readonly policyWarnings: readonly string[];
-}
-
-/** Bytes since this object was last started. */
-export interface Traffic {
-  readonly bytesUp: number;
-  readonly bytesDown: number;
 }
 
 /** A change that waits here, as an operator sees it. */

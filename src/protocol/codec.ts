@@ -1,20 +1,26 @@
-import { deflate, Inflate } from 'pako';
+import { deflate, gzip, Inflate } from 'pako';
 import { SyncError } from './errors.ts';
 
 /** A message as it goes over the wire. */
 export interface Encoded {
   readonly bytes: Uint8Array;
-  readonly encoding: 'identity' | 'deflate';
+  readonly encoding: 'identity' | Compression;
+  /** Before compression. */
+  readonly plainBytes: number;
 }
 
-/** Compresses a text (zlib, RFC 1950) where it has more than 1 KiB and that saves a tenth or more. */
-export function encodeText(text: string): Encoded {
+/** zlib (RFC 1950), as requests are sent; gzip (RFC 1952), which whoever calls `fetch` has inflated without asking. */
+export type Compression = 'deflate' | 'gzip';
+
+/** Compresses a text where it has more than 1 KiB and that saves a tenth or more. */
+export function encodeText(text: string, compression: Compression = 'deflate'): Encoded {
   const plain = new TextEncoder().encode(text);
-  if (plain.byteLength <= COMPRESS_FROM_BYTES) return { bytes: plain, encoding: 'identity' };
-  const compressed = deflate(plain);
-  return compressed.byteLength <= plain.byteLength * 0.9
-    ? { bytes: compressed, encoding: 'deflate' }
-    : { bytes: plain, encoding: 'identity' };
+  const plainBytes = plain.byteLength;
+  if (plainBytes <= COMPRESS_FROM_BYTES) return { bytes: plain, encoding: 'identity', plainBytes };
+  const compressed = compression === 'gzip' ? gzip(plain) : deflate(plain);
+  return compressed.byteLength <= plainBytes * 0.9
+    ? { bytes: compressed, encoding: compression, plainBytes }
+    : { bytes: plain, encoding: 'identity', plainBytes };
 }
 
 const COMPRESS_FROM_BYTES = 1024;

@@ -9,9 +9,9 @@ import { type LinkEvent, type LinkState, step } from './machine.ts';
 import { type Culprit, Narrowing } from './narrowing.ts';
 import type { NodeResolver } from './node-resolver.ts';
 import { leastOf, type Plan } from './plan.ts';
-import type { Clock, Entropy, Logger, Session, Upstream } from './ports.ts';
+import type { Clock, Entropy, Logger, Session, Traffic, Upstream } from './ports.ts';
 import type { Replica } from './replica.ts';
-import { type SyncSummary, Tally } from './tally.ts';
+import { NO_TRAFFIC, type SyncSummary, Tally, trafficOf } from './tally.ts';
 
 export interface LinkOptions {
   readonly replica: Replica;
@@ -77,7 +77,7 @@ export class Link {
   #nextAttemptAtMs: number | null = null;
   #last: SyncSummary | null = null;
   readonly #narrowing = new Narrowing();
-  #traffic = { bytesUp: 0, bytesDown: 0 };
+  #traffic = NO_TRAFFIC;
 
   constructor(options: LinkOptions) {
     this.#options = options;
@@ -96,7 +96,7 @@ export class Link {
   }
 
   /** Bytes since this link was made. */
-  get traffic(): { readonly bytesUp: number; readonly bytesDown: number } {
+  get traffic(): Traffic {
     return this.#traffic;
   }
 
@@ -200,10 +200,7 @@ export class Link {
       ending = this.#failed(tally.error);
     }
     this.#last = tally.summary();
-    this.#traffic = {
-      bytesUp: this.#traffic.bytesUp + this.#last.bytesUp,
-      bytesDown: this.#traffic.bytesDown + this.#last.bytesDown,
-    };
+    this.#traffic = trafficOf(this.#traffic, this.#last);
     this.#isRunning = false;
     // Not before: what came of the sync is told with the state that ends it.
     this.#on(...ending);

@@ -284,10 +284,16 @@ export interface Upstream {
 }
 
 /** An answer, and what it and its request took on the wire. */
-export interface Metered<T> {
+export interface Metered<T> extends Traffic {
   readonly value: T;
+}
+
+/** Bytes of messages, as they went over the wire, and before compression. */
+export interface Traffic {
   readonly bytesUp: number;
   readonly bytesDown: number;
+  readonly plainBytesUp: number;
+  readonly plainBytesDown: number;
 }
 
 /** Where the projection writes. Applying the same page again changes nothing. */

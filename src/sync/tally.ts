@@ -1,9 +1,9 @@
 import type { ErrorCode, SyncError } from '../protocol/errors.ts';
 import { type BatchAnswer, type ChangeResult, isFinal } from '../protocol/messages.ts';
-import type { Metered } from './ports.ts';
+import type { Metered, Traffic } from './ports.ts';
 
 /** What one sync did. Also the answer of `POST .../sync`. */
-export interface SyncSummary {
+export interface SyncSummary extends Traffic {
   readonly success: boolean;
   readonly uploaded: number;
   readonly downloaded: number;
@@ -12,8 +12,6 @@ export interface SyncSummary {
   readonly rejected: number;
   /** Changes that the cloud failed at; they are tried again. */
   readonly failed: number;
-  readonly bytesUp: number;
-  readonly bytesDown: number;
   readonly error?: { readonly code: ErrorCode; readonly detail: string } | undefined;
 }
 
@@ -29,12 +27,10 @@ export class Tally {
   #downloaded = 0;
   #superseded = 0;
   #rejected = 0;
-  #bytesUp = 0;
-  #bytesDown = 0;
+  #traffic = NO_TRAFFIC;
 
   metered<T>(answer: Metered<T>): T {
-    this.#bytesUp += answer.bytesUp;
-    this.#bytesDown += answer.bytesDown;
+    this.#traffic = trafficOf(this.#traffic, answer);
     return answer.value;
   }
 
@@ -61,9 +57,20 @@ export class Tally {
       superseded: this.#superseded,
       rejected: this.#rejected,
       failed: this.failed,
-      bytesUp: this.#bytesUp,
-      bytesDown: this.#bytesDown,
+      ...this.#traffic,
       ...(this.error === undefined ? {} : { error: { code: this.error.code, detail: this.error.message } }),
     };
   }
+}
+
+export const NO_TRAFFIC: Traffic = { bytesUp: 0, bytesDown: 0, plainBytesUp: 0, plainBytesDown: 0 };
+
+/** Of both together. */
+export function trafficOf(a: Traffic, b: Traffic): Traffic {
+  return {
+    bytesUp: a.bytesUp + b.bytesUp,
+    bytesDown: a.bytesDown + b.bytesDown,
+    plainBytesUp: a.plainBytesUp + b.plainBytesUp,
+    plainBytesDown: a.plainBytesDown + b.plainBytesDown,
+  };
 }

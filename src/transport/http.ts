@@ -4,7 +4,7 @@ import { type ErrorDetails, isErrorCode, SyncError } from '../protocol/errors.ts
 import { LIMITS } from '../protocol/limits.ts';
 import { batchAnswer, connectAnswer, handshakeAnswer } from '../protocol/messages.ts';
 import { parseAnswer } from '../protocol/parse.ts';
-import type { Clock, Metered, Upstream } from '../sync/ports.ts';
+import type { Clock, Traffic, Upstream } from '../sync/ports.ts';
 import type { Carrier } from '../sync/relay.ts';
 import type { Caller } from '../sync/responder.ts';
 import { within } from '../sync/within.ts';
@@ -54,8 +54,8 @@ async function post(
   path: string,
   sessionId: string | undefined,
   message: string,
-): Promise<{ text: string; json: unknown } & Omit<Metered<unknown>, 'value'>> {
-  const { bytes, encoding } = encodeText(message);
+): Promise<{ text: string; json: unknown } & Traffic> {
+  const { bytes, encoding, plainBytes } = encodeText(message);
   const headers = new Headers({ 'Content-Type': 'application/json', Authorization: `Bearer ${await token()}` });
   if (encoding !== 'identity') headers.set('Content-Encoding', encoding);
   if (sessionId !== undefined) headers.set('X-Session-Id', sessionId);
@@ -65,19 +65,30 @@ async function post(
     const { signal } = timeout;
     const response = await send(`${url}/sync/${path}`, { method: 'POST', headers, body: bytes, signal });
     const body = new Uint8Array(await response.arrayBuffer());
-    return { response, text: decodeText(body, 'identity', LIMITS.exchangeAnswerBytes), bytesDown: body.byteLength };
+    return {
+      response,
+      text: decodeText(body, 'identity', LIMITS.exchangeAnswerBytes),
+      plainBytesDown: body.byteLength,
+    };
   };
   const answer = await unreachableAsError(() => within(clock, LIMITS.exchangeTimeoutMs, request()));
   if (answer === undefined) {
     timeout.abort();
     throw new SyncError('cloud_unavailable', `no answer within ${LIMITS.exchangeTimeoutMs} ms`);
   }
-  const { response, text, bytesDown } = answer;
+  const { response, text, plainBytesDown } = answer;
   if (!response.ok) throw toError(response, text);
   const json = tryJson(text);
   // A page of something between here and the cloud, which says nothing of what the cloud did.
   if (json === undefined) throw new SyncError('cloud_unavailable', 'what answered is not the cloud');
-  return { text, json, bytesUp: bytes.byteLength, bytesDown };
+  const bytesDown = bytesOnWire(response) ?? plainBytesDown;
+  return { text, json, bytesUp: bytes.byteLength, bytesDown, plainBytesUp: plainBytes, plainBytesDown };
+}
+
+/** As it came, before whoever fetched it inflated it; undefined: that isn't told. */
+function bytesOnWire({ headers }: Response): number | undefined {
+  const length = Number(headers.get('Content-Length') ?? Number.NaN);
+  return Number.isSafeInteger(length) ? length : undefined;
 }
 
 async function unreachableAsError<T>(body: () => Promise<T>): Promise<T> {

@@ -67,7 +67,8 @@ export function rpcUpstream(getStub: () => SyncRpc, nodeId: NodeId, clock: Clock
 
 function metered<T>(request: string, answer: string, schema: z.ZodType<T>): Metered<T> {
   const value = parseAnswer(schema, JSON.parse(answer));
-  return { value, bytesUp: utf8Bytes(request), bytesDown: utf8Bytes(answer) };
+  const [bytesUp, bytesDown] = [utf8Bytes(request), utf8Bytes(answer)];
+  return { value, bytesUp, bytesDown, plainBytesUp: bytesUp, plainBytesDown: bytesDown };
 }
 
 async function call(clock: Clock, result: Promise<Result<string>>): Promise<string> {

@@ -106,3 +106,15 @@ test('a socket without a token is refused', async () => {
   await new Promise((resolve) => socket.addEventListener('error', resolve));
   expect(socket.readyState).toBe(WebSocket.CLOSED);
 });
+
+test('[S31] a node whose cloud is elsewhere tells what came and went, and what it was before compression', async () => {
+  for (let id = 0; id < 20; id += 1) await put(cloud, `data/packed/${id}`, { text: 'the same again '.repeat(20) });
+  const response = await fetch(`${far.url}/v1/edge/packed/sync`, {
+    method: 'POST',
+    headers: { Authorization: `Bearer ${token}` },
+  });
+  const summary = (await response.json()) as { downloaded: number; bytesDown: number; plainBytesDown: number };
+  expect(summary.downloaded).toBeGreaterThanOrEqual(20);
+  expect(summary.plainBytesDown).toBeGreaterThan(6_000);
+  expect(summary.bytesDown).toBeLessThan(summary.plainBytesDown / 4);
+});

@@ -143,6 +143,26 @@ test('queries page in their order, and hostile fields and values find nothing an
   expect((await call('GET', 'data/sorted?where=n)%20OR%201=1--:eq:1')).json['items']).toEqual([]);
 });
 
+test('[S31] an answer of the sync protocol is compressed for who takes that, where it pays', async () => {
+  for (let id = 0; id < 20; id += 1) await call('PUT', `data/packed/${id}`, { text: 'the same again '.repeat(20) });
+  const session = (await call('POST', 'sync/connect', { nodeId: 'packed', protocol: 1 })).json['sessionId'];
+  const headers = { 'X-Session-Id': String(session) };
+  const exchange = (batchId: string, encoding: string) =>
+    call(
+      'POST',
+      'sync',
+      { batchId, sourceNodeId: 'packed', targetNodeId: 'cloud', cursor: 0, changes: [] },
+      { ...headers, 'Accept-Encoding': encoding },
+    );
+  const [plain, packed] = [await exchange('b1', 'identity'), await exchange('b2', 'gzip')];
+  expect(plain.headers.get('Content-Encoding')).toBeNull();
+  expect(packed.headers.get('Content-Encoding')).toBe('gzip');
+  expect(packed.json['changes']).toEqual(plain.json['changes']);
+  expect(JSON.stringify(packed.json['changes']).length).toBeGreaterThan(6_000);
+  const small = await call('POST', 'sync/handshake', { vectorClock: {}, cursor: 0, epoch: null }, headers);
+  expect(small.status).toBe(200);
+});
+
 test('bad requests have their status and code, and change nothing', async () => {
   const deep = JSON.parse(`${'{"a":'.repeat(40)}1${'}'.repeat(40)}`) as Record<string, unknown>;
   const cases: [number, string, Parameters<typeof call>][] = [

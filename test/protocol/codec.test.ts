@@ -1,3 +1,4 @@
+import { gunzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { deflate } from 'pako';
 import { expect, test } from 'vitest';
@@ -13,7 +14,10 @@ test('a text comes back as it was, compressed where that pays', () => {
     }),
     { numRuns: 50 },
   );
-  expect(encodeText('a'.repeat(5_000)).encoding).toBe('deflate');
+  expect(encodeText('a'.repeat(5_000))).toMatchObject({ encoding: 'deflate', plainBytes: 5_000 });
+  const zipped = encodeText('a'.repeat(5_000), 'gzip');
+  expect(zipped.encoding).toBe('gzip');
+  expect(gunzipSync(zipped.bytes).toString()).toBe('a'.repeat(5_000));
   expect(encodeText('a'.repeat(1_000)).encoding).toBe('identity');
 });
 

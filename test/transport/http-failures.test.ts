@@ -102,6 +102,7 @@ test('a request carries the token, the session, and its message, compressed wher
   const long = { ...batch, checksum: 'x'.repeat(5_000) };
   const large = await upstream.exchange('a.session', long);
   expect(large.bytesUp).toBeLessThan(500);
+  expect(large.plainBytesUp).toBe(JSON.stringify(long).length);
 
   const [first, second] = asked;
   expect(first?.url).toBe('https://cloud.example/v1/sync/exchange');

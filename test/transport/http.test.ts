@@ -29,3 +29,19 @@ test('no answer in time is a failure of the link, and nobody listens to it any m
   await expect(upstream.connect(request)).rejects.toMatchObject({ code: 'cloud_unavailable' });
   expect(signal?.aborted).toBe(true);
 });
+
+test('[S31] what came over the wire is counted, and what it was before compression', async () => {
+  const answer = JSON.stringify({
+    sessionId: 'a.1',
+    protocol: 1,
+    capabilities: [],
+    expiresAt: 1,
+    limits: { maxBatchChanges: 1, maxBatchBytes: 1 },
+  });
+  // Whoever fetches it inflates it, and leaves the headers as they came.
+  const headers = { 'Content-Encoding': 'gzip', 'Content-Length': '42' };
+  const told = await upstreamOf(async () => new Response(answer, { headers })).connect(request);
+  expect(told).toMatchObject({ bytesDown: 42, plainBytesDown: answer.length });
+  const untold = await upstreamOf(async () => new Response(answer)).connect(request);
+  expect(untold).toMatchObject({ bytesDown: answer.length, plainBytesDown: answer.length });
+});
