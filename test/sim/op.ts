@@ -48,8 +48,8 @@ export interface Op {
   /** What of it was at the node that took the write: nobody may see this write without it. */
   readonly causes: Set<Op>;
   fate: Fate | undefined;
-  /** What a cloud did with it that has been lost since. */
-  formerFate: Fate | undefined;
+  /** What clouds did with it that have been lost since. */
+  readonly formerFates: Fate[];
   /** The later write that it went into before it left: what becomes of that becomes of it. */
   into: Op | undefined;
   readonly absorbed: Set<Op>;
@@ -134,7 +134,7 @@ export class Ops {
   /** Whether its node had written something to the same entity before that was refused: a whole record has that in it. */
   isBehindRefused({ nodeId, key }: Op): boolean {
     return [...this.#byDot.values()].some((op) => {
-      const isRefused = [op.fate, op.formerFate].some((fate) => fate?.status === 'rejected');
+      const isRefused = [op.fate, ...op.formerFates].some((fate) => fate?.status === 'rejected');
       return op.nodeId === nodeId && op.key === key && isRefused;
     });
   }
@@ -169,7 +169,7 @@ export class Ops {
       op.causes.clear();
       op.past = afterLoss(op.past);
       if (op.fate?.epoch === null) continue;
-      op.formerFate = op.fate ?? op.formerFate;
+      if (op.fate !== undefined) op.formerFates.push(op.fate);
       if (op.fate !== undefined && !isKept(op)) op.isLost = true;
       // What is dead is not sent again by itself.
       if (op.fate?.status !== 'rejected') op.fate = undefined;
@@ -202,7 +202,7 @@ export function unknownOp(dot: string, nodeId: string, key: EntityKey): Op {
     generation: 0,
     causes: new Set(),
     fate: undefined,
-    formerFate: undefined,
+    formerFates: [],
     into: undefined,
     absorbed: new Set(),
     mayComeLate: false,
@@ -226,7 +226,7 @@ export function isIncluded(op: Op, node: NodeHost): boolean {
       fate !== undefined && fate.position <= cursor && (fate.epoch === epoch || fate.epoch === null || epoch === null)
     );
   };
-  if (isThere(op.fate) || isThere(op.formerFate)) return true;
+  if (isThere(op.fate) || op.formerFates.some(isThere)) return true;
   if (op.nodeId !== node.nodeId || node.process === undefined) return false;
   const { dot } = carrierOf(op);
   for (const { change } of node.process.replica.queued()) if (change.id === dot) return true;

@@ -97,7 +97,8 @@ export class Decisions {
     const { ops, history, cloud } = space;
     this.#decided.add(change.id);
     const op = ops.waiting(change);
-    const wasApplied = op.formerFate !== undefined && op.formerFate.status !== 'rejected';
+    const formerFate = op.formerFates.at(-1);
+    const wasApplied = formerFate !== undefined && formerFate.status !== 'rejected';
     const isRefused = result.status === 'rejected';
     const isExcused = ops.isBehindRefused(op) || result.code === 'internal';
     require(!isRefused || !wasApplied || isExcused, 'I1', () =>
@@ -145,7 +146,7 @@ export class Decisions {
   #checkOrder(change: Change, op: Op): void {
     // A strong write takes its place when it is sequenced; so does what was sent again.
     const isQueued = op.disk !== undefined && op.stamp !== undefined;
-    if (!isQueued || op.isRenumbered || op.isRetried || op.formerFate !== undefined) return;
+    if (!isQueued || op.isRenumbered || op.isRetried || op.formerFates.length > 0) return;
     const place = `${change.nodeId} ${change.entityType}/${change.entityId}`;
     const newest = this.#newest.get(place) ?? 0;
     const { counter } = dotOf(change);

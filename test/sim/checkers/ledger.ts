@@ -80,7 +80,7 @@ export class Ledger {
     const { cloud, history } = this.#space();
     const { epoch } = node.disk.readMeta() ?? { epoch: null };
     const isCurrent = history.of(epoch) === history;
-    const fate = op.fate ?? (isCurrent ? undefined : op.formerFate);
+    const fate = op.fate ?? (isCurrent ? undefined : op.formerFates.at(-1));
     const detail = `${op.dot} is lost: it left its queue, and the cloud never had it`;
     require(fate !== undefined, 'I1', () => detail);
     if (fate?.status === 'cancelled') return;

@@ -61,7 +61,7 @@ function checkRecord(change: Change, record: ConflictRecord, before: EntityVersi
 
 /** I6: who writes all of a record has no conflict with what he had seen of it, however much went into one change. */
 function checkUnseen({ resolves }: Change, op: Op, before: EntityVersion | undefined): void {
-  if (resolves !== undefined || op.stamp === undefined || op.formerFate !== undefined || before === undefined) return;
+  if (resolves !== undefined || op.stamp === undefined || op.formerFates.length > 0 || before === undefined) return;
   const isSeen = op.isWhole && op.past.cloud >= before.seq;
   require(!isSeen, 'I6', () => `${op.dot} is in conflict with ${before.version}, which its writer had seen`);
 }

@@ -72,7 +72,7 @@ export function knows(op: Op, other: Op, seq = Number.POSITIVE_INFINITY): boolea
   const { past } = firstOf(op);
   // What waited unnoticed when it was shown is known by its name.
   const isShown = [...past.shown].some(({ dot, stamp }) => dot === other.dot && stamp === other.stamp);
-  const isOfLost = [other.formerFate, other.fate].some((fate) => fate !== undefined && fate.position <= past.lost);
+  const isOfLost = [other.fate, ...other.formerFates].some((fate) => fate !== undefined && fate.position <= past.lost);
   if (past.cloud >= seq || isShown || isOfLost) return true;
   // A node shows what waits in its queue; also what nobody was told of, before it crashed.
   return other.stamp !== undefined && other.nodeId === op.nodeId && (other.disk ?? op.disk) === op.disk;
