@@ -15,6 +15,8 @@ export default defineConfig(async () => ({
           // All but those that need a platform of their own, so that no new folder is forgotten.
           include: ['test/**/*.test.ts'],
           exclude: [...configDefaults.exclude, 'test/{worker,http,browser}/**'],
+          // No test is about speed: a busy machine gets its time.
+          testTimeout: 60_000,
         },
       },
       {
@@ -33,8 +35,7 @@ export default defineConfig(async () => ({
           name: 'worker',
           include: ['test/worker/**/*.test.ts'],
           setupFiles: ['test/worker/setup.ts'],
-          // No test is about speed: a busy machine gets its time.
-          testTimeout: 30_000,
+          testTimeout: 60_000,
         },
       },
       {
