@@ -220,8 +220,9 @@ function unseenBy(writer: Incoming, current: EntityVersion & { readonly data: Js
   const unseen = paths
     .map((mark): Unseen => ({ ...mark, path: pathOf(mark) }))
     .filter((mark) => mark.kind !== 'made' && overlaps(mark.path, path) && isUnseen(mark));
-  // A record as a whole gives a value to what it holds, and says nothing of what it doesn't.
-  const isHeld = deepest(current.data, path) !== undefined;
+  // A record as a whole gives a value to what it holds, and says nothing of what it doesn't; nor of what was set since.
+  const isSetSince = paths.some((mark) => mark.kind === 'set' && isWithin(path, pathOf(mark)));
+  const isHeld = deepest(current.data, path) !== undefined && !isSetSince;
   return isHeld && isUnseen(whole) ? [...unseen, { ...whole, path: [], kind: 'set' }] : unseen;
 }
 

@@ -391,3 +391,14 @@ describe('marks', () => {
     );
   });
 });
+
+test('[I3] a record as a whole says nothing of a field that it does not hold, also where somebody has set that since', () => {
+  const whole: EntityVersion = { ...began({ s: 'whole' }), seq: 2, version: 'w:1', stamp: stampAt(90, 'w') };
+  const set = (node: string, at: number): Edit => {
+    return { node, at, operations: [{ op: 'set', path: 'v', value: node }] };
+  };
+  // Neither had seen the whole, nor each other: of the two the later one stays, in whatever order they come.
+  const [early, late] = [set('early', 10), set('late', 20)];
+  expect(arrive([early, late], whole).data).toEqual({ s: 'whole', v: 'late' });
+  expect(arrive([late, early], whole).data).toEqual({ s: 'whole', v: 'late' });
+});
