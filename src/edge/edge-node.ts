@@ -15,7 +15,7 @@ import { type Result, toResult } from '../protocol/errors.ts';
 import { durableObjectSqlite } from '../store/do-sqlite.ts';
 import { SqlReplicaStore } from '../store/sql-replica-store.ts';
 import { Access, type Served, type StrongWritten } from '../sync/access.ts';
-import { Link, type SyncSummary } from '../sync/link.ts';
+import { Link, type SyncSummary, type Traffic } from '../sync/link.ts';
 import type { LinkState } from '../sync/machine.ts';
 import { MeasuredUpstream } from '../sync/measured-upstream.ts';
 import { NodeResolver } from '../sync/node-resolver.ts';
@@ -88,14 +88,9 @@ export interface EdgeStatus {
   readonly nextAttemptAt: number | null;
   readonly digest: string;
   readonly digestMismatches: number;
+  /** Since this object was last started. */
   readonly traffic: Traffic;
   readonly policyWarnings: readonly string[];
-}
-
-/** Bytes since this object was last started. */
-export interface Traffic {
-  readonly bytesUp: number;
-  readonly bytesDown: number;
 }
 
 /** A change that waits here, as an operator sees it. */

@@ -42,10 +42,15 @@ export interface SyncSummary {
   readonly rejected: number;
   /** Changes that the cloud failed at; they are tried again. */
   readonly failed: number;
+  /** Calls that were answered. */
+  readonly roundTrips: number;
   readonly bytesUp: number;
   readonly bytesDown: number;
   readonly error?: { readonly code: ErrorCode; readonly detail: string } | undefined;
 }
+
+/** What went over the link in several syncs. `uploaded`: changes that the cloud took. */
+export type Traffic = Pick<SyncSummary, 'uploaded' | 'roundTrips' | 'bytesUp' | 'bytesDown'>;
 
 export interface SyncRun {
   readonly summary: SyncSummary;
@@ -86,7 +91,7 @@ export class Link {
   #nextAttemptAtMs: number | null = null;
   #last: SyncSummary | null = null;
   readonly #narrowing = new Narrowing();
-  #traffic = { bytesUp: 0, bytesDown: 0 };
+  #traffic: Traffic = { uploaded: 0, roundTrips: 0, bytesUp: 0, bytesDown: 0 };
 
   constructor(options: LinkOptions) {
     this.#options = options;
@@ -104,8 +109,8 @@ export class Link {
     return this.#last;
   }
 
-  /** Bytes since this link was made. */
-  get traffic(): { readonly bytesUp: number; readonly bytesDown: number } {
+  /** Since this link was made, up to the end of the last sync. */
+  get traffic(): Traffic {
     return this.#traffic;
   }
 
@@ -194,6 +199,8 @@ export class Link {
     }
     this.#last = tally.summary();
     this.#traffic = {
+      uploaded: this.#traffic.uploaded + this.#last.uploaded,
+      roundTrips: this.#traffic.roundTrips + this.#last.roundTrips,
       bytesUp: this.#traffic.bytesUp + this.#last.bytesUp,
       bytesDown: this.#traffic.bytesDown + this.#last.bytesDown,
     };
@@ -407,10 +414,12 @@ class Tally {
   #downloaded = 0;
   #superseded = 0;
   #rejected = 0;
+  #roundTrips = 0;
   #bytesUp = 0;
   #bytesDown = 0;
 
   metered<T>(answer: Metered<T>): T {
+    this.#roundTrips += 1;
     this.#bytesUp += answer.bytesUp;
     this.#bytesDown += answer.bytesDown;
     return answer.value;
@@ -439,6 +448,7 @@ class Tally {
       superseded: this.#superseded,
       rejected: this.#rejected,
       failed: this.failed,
+      roundTrips: this.#roundTrips,
       bytesUp: this.#bytesUp,
       bytesDown: this.#bytesDown,
       ...(this.error === undefined ? {} : { error: { code: this.error.code, detail: this.error.message } }),
