@@ -1,19 +1,24 @@
 import { parseArgs } from 'node:util';
 import { ApiClient } from './demo/api-client.ts';
-import { readDataset } from './demo/dataset.ts';
-import { judge, verdictLines } from './demo/judge.ts';
+import { verdictLines } from './demo/checks.ts';
+import { flaky } from './demo/flaky/scenario.ts';
 import { Narrator } from './demo/narrator.ts';
 import { type OwnServer, startOwnServer } from './demo/own-server.ts';
-import { MIN_ROWS } from './demo/plan.ts';
-import { makeStage } from './demo/stage.ts';
-import { playStory } from './demo/story.ts';
-import { summaryText } from './demo/summary.ts';
+import type { Scenario } from './demo/scenario.ts';
+import { stations } from './demo/stations/scenario.ts';
 
-const USAGE = 'usage: npm run demo -- [--url URL --token TOKEN] [--rows N]';
+/** The first is played where none is asked for. */
+const SCENARIOS: ReadonlyMap<string, Scenario> = new Map([
+  ['stations', stations],
+  ['flaky', flaky],
+]);
+const NAMES = [...SCENARIOS.keys()];
+const USAGE = `usage: npm run demo -- [--scenario ${NAMES.join('|')}] [--url URL --token TOKEN] [--rows N]`;
 /** Of a shell's convention: ended by SIGINT. */
 const INTERRUPTED = 130;
 
 interface DemoOptions {
+  readonly scenario: Scenario;
   /** A running server, and a token for an admin of the space to use there. */
   readonly server: { readonly url: string; readonly token: string } | undefined;
   /** Of each data set at most. */
@@ -24,16 +29,26 @@ interface DemoOptions {
 export function parseDemoArgs(args: string[]): DemoOptions {
   const { values } = parseArgs({
     args,
-    options: { url: { type: 'string' }, token: { type: 'string' }, rows: { type: 'string' } },
+    options: {
+      scenario: { type: 'string', default: 'stations' },
+      url: { type: 'string' },
+      token: { type: 'string' },
+      rows: { type: 'string' },
+    },
   });
   const { url, token } = values;
-  const maxRows = values.rows === undefined ? Number.MAX_SAFE_INTEGER : Number(values.rows);
-  if (!Number.isSafeInteger(maxRows) || maxRows < MIN_ROWS)
-    throw new Error(`--rows must be a number from ${MIN_ROWS} on`);
-  if (url === undefined && token === undefined) return { server: undefined, maxRows };
+  const scenario = SCENARIOS.get(values.scenario);
+  if (scenario === undefined) {
+    throw new Error(`there is no scenario ${values.scenario}, only ${NAMES.join(' and ')}`);
+  }
+  const { minRows, usualRows } = scenario;
+  const maxRows = values.rows === undefined ? usualRows : Number(values.rows);
+  if (!Number.isSafeInteger(maxRows) || maxRows < minRows)
+    throw new Error(`--rows must be a number from ${minRows} on`);
+  if (url === undefined && token === undefined) return { scenario, server: undefined, maxRows };
   if (url === undefined || token === undefined) throw new Error('--url and --token go together');
   if (!URL.canParse(url)) throw new Error(`--url ${url} is not an address`);
-  return { server: { url, token }, maxRows };
+  return { scenario, server: { url, token }, maxRows };
 }
 
 /** Plays the demo, and ends the server that it started, whatever happens. @returns the exit code. */
@@ -43,7 +58,7 @@ async function main(options: DemoOptions): Promise<number> {
     // Each one, again and again: npm sends Ctrl-C on, so it comes twice, and the second must not cut the cleaning short.
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => resolve('interrupted'));
   });
-  console.log('Causeway: three edge nodes, one cloud, and some years of weather.\n');
+  console.log(`${options.scenario.title}\n`);
   let own: OwnServer | undefined;
   try {
     if (options.server === undefined) {
@@ -74,15 +89,9 @@ async function play(
   options: DemoOptions,
 ): Promise<number> {
   const api = new ApiClient(url, token);
-  const stage = makeStage(options.server === undefined ? 'own' : 'shared');
-  if (stage.scope === 'run') {
-    console.log(
-      `Others may write there too: compared are this run's types, ${Object.values(stage.types).join(' and ')}.`,
-    );
-  }
-  const ending = await playStory(api, narrator, stage, readDataset(options.maxRows, stage.types));
-  console.log(`\n${summaryText(ending, narrator.chapters)}\n`);
-  const checks = judge(ending);
+  const kind = options.server === undefined ? 'own' : 'shared';
+  const { summary, checks } = await options.scenario.play(api, narrator, kind, options.maxRows);
+  console.log(`\n${summary}\n`);
   for (const line of verdictLines(checks)) console.log(line);
   const failed = checks.filter(({ differences }) => differences.length > 0).length;
   console.log(

@@ -49,11 +49,18 @@ export const entityPage = z.object({ items: z.array(entity), next });
 export const queryPage = z.object({ items: z.array(entity), next, asOf: z.number(), lagMs: z.number().min(0) });
 
 export const nodeStatus = z.object({
+  state: z.string(),
   online: z.boolean(),
   cursor: count,
-  queue: z.object({ total: count, dead: count, bytes: count }),
+  queue: z.object({
+    total: count,
+    dead: count,
+    bytes: count,
+    byPriority: z.object({ critical: count, high: count, normal: count }),
+  }),
+  plan: z.object({ strategy: z.enum(['full', 'priority', 'critical']) }),
   digest: z.string(),
-  traffic: z.object({ bytesUp: count, bytesDown: count }),
+  traffic: z.object({ uploaded: count, roundTrips: count, bytesUp: count, bytesDown: count }),
 });
 export type NodeStatus = z.infer<typeof nodeStatus>;
 

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as z from 'zod';
+import type { Priority } from '../../src/core/change.ts';
 import type { JsonObject } from '../../src/core/json.ts';
 import * as answers from './answers.ts';
 
@@ -11,9 +12,15 @@ export interface Key {
 
 /** One write, in the three ways of the API. */
 export type Write =
-  | { readonly method: 'PUT'; readonly data: JsonObject }
+  | { readonly method: 'PUT'; readonly data: JsonObject; readonly priority?: Priority | undefined }
   | { readonly method: 'PATCH'; readonly fields: JsonObject; readonly as: 'operations' | 'merge-patch' }
   | { readonly method: 'DELETE' };
+
+/** What is said of a node's link; what isn't named stays. */
+export interface Network {
+  readonly online?: boolean;
+  readonly effectiveType?: '4g' | '3g' | '2g';
+}
 
 /** A request without the answer hoped for; the message says what was asked and what came. */
 export class ApiError extends Error {
@@ -49,7 +56,8 @@ export class ApiClient {
 
   async write(node: string, key: Key, write: Write): Promise<answers.Written> {
     const { type, body } = bodyOf(write);
-    const headers = type === undefined ? {} : { 'Content-Type': type };
+    const headers: Record<string, string> = type === undefined ? {} : { 'Content-Type': type };
+    if (write.method === 'PUT' && write.priority !== undefined) headers['X-Priority'] = write.priority;
     return await this.#json(answers.written, write.method, `/v1/edge/${node}/${dataPath(key)}`, { headers, body });
   }
 
@@ -66,9 +74,11 @@ export class ApiClient {
     return await this.#json(answers.syncSummary, 'POST', `/v1/edge/${node}/sync`);
   }
 
-  async setOnline(node: string, online: boolean): Promise<void> {
-    const body = JSON.stringify({ online });
-    await this.#request('PUT', `/v1/edge/${node}/network`, { headers: { 'Content-Type': 'application/json' }, body });
+  /** @returns how the node stands then. */
+  async setNetwork(node: string, network: Network): Promise<answers.NodeStatus> {
+    const body = JSON.stringify(network);
+    const headers = { 'Content-Type': 'application/json' };
+    return await this.#json(answers.nodeStatus, 'PUT', `/v1/edge/${node}/network`, { headers, body });
   }
 
   /** All that a node has of a type, page by page. */

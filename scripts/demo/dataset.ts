@@ -2,14 +2,21 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { parse } from 'csv-parse/sync';
+import type { Priority } from '../../src/core/change.ts';
 import type { JsonObject } from '../../src/core/json.ts';
-import type { WeatherTypes } from './stage.ts';
 
 /** One record of the demo, before anybody has changed it. */
 export interface Reading {
   readonly entityType: string;
   readonly entityId: string;
   readonly data: JsonObject;
+  readonly priority?: Priority | undefined;
+}
+
+/** The entity types of the records. */
+export interface WeatherTypes {
+  readonly days: string;
+  readonly hours: string;
 }
 
 export interface Dataset {
@@ -27,10 +34,15 @@ export function readDataset(maxRows: number, types: WeatherTypes): Dataset {
   return {
     seattleDays: daysOf(days, 'Seattle', types.days).slice(0, daysPerCity),
     newYorkDays: daysOf(days, 'New York', types.days).slice(0, daysPerCity),
-    seattleHours: readCsv('seattle-weather-hourly-normals.csv')
-      .slice(0, maxRows)
-      .map((row) => toHour(row, types.hours)),
+    seattleHours: readHours(maxRows, types.hours),
   };
+}
+
+/** At most `maxRows` hours of a typical year in Seattle. */
+export function readHours(maxRows: number, entityType: string): Reading[] {
+  return readCsv('seattle-weather-hourly-normals.csv')
+    .slice(0, maxRows)
+    .map((row) => toHour(row, entityType));
 }
 
 type Row = Readonly<Record<string, string>>;

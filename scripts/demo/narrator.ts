@@ -1,5 +1,6 @@
 import { SingleBar } from 'cli-progress';
 import { formatCount, formatSeconds } from './format.ts';
+import type { Scope } from './stage.ts';
 
 /** Where a long step tells how far it is. */
 export interface Progress {
@@ -15,6 +16,12 @@ export class Narrator {
 
   say(line: string): void {
     console.log(`   ${line}`);
+  }
+
+  /** Tells what of the server is looked at, where that isn't all. */
+  tellScope(scope: Scope, types: readonly string[]): void {
+    if (scope === 'space') return;
+    console.log(`Others may write there too: compared are this run's types, ${types.join(' and ')}.`);
   }
 
   async chapter<T>(title: string, body: () => Promise<T>): Promise<T> {

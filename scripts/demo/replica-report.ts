@@ -6,7 +6,7 @@ import type { Entity } from './answers.ts';
 import type { ApiClient } from './api-client.ts';
 import { formatCount } from './format.ts';
 import { nameOf } from './ledger.ts';
-import type { Scope, Stage } from './stage.ts';
+import type { Scope } from './stage.ts';
 import { textTable } from './text-table.ts';
 
 /** What one of the five replicas holds, as it was read from it over HTTP. */
@@ -36,18 +36,16 @@ type Replicas = Pick<ApiClient, 'exportCloud' | 'headOfCloud' | 'listAtNode' | '
 export async function compareReplicas(
   api: Replicas,
   nodes: readonly string[],
-  { scope, types }: Pick<Stage, 'scope' | 'types'>,
+  scope: Scope,
+  types: readonly string[],
   onReplica: () => void,
 ): Promise<Comparison> {
-  const ownTypes: readonly string[] = Object.values(types);
-  const inCloud = (await api.exportCloud()).filter(
-    ({ entityType }) => scope === 'space' || ownTypes.includes(entityType),
-  );
+  const inCloud = (await api.exportCloud()).filter(({ entityType }) => scope === 'space' || types.includes(entityType));
   const [first] = inCloud;
   if (first === undefined) throw new Error('The cloud has no records of this run');
   const cloud = { ...report('cloud', inCloud), cursor: await api.headOfCloud(first) };
   onReplica();
-  const allTypes = [...new Set([...ownTypes, ...inCloud.map(({ entityType }) => entityType)])];
+  const allTypes = [...new Set([...types, ...inCloud.map(({ entityType }) => entityType)])];
   const edges: ReplicaReport[] = [];
   for (const node of nodes) {
     const edge = await reportNode(api, node, allTypes);

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { NodeStatus, SyncSummary } from './answers.ts';
 import type { ApiClient } from './api-client.ts';
-import type { Narrator, Progress } from './narrator.ts';
+import { meanwhile } from './meanwhile.ts';
+import type { Narrator } from './narrator.ts';
 
 const DEADLINE_MS = 180_000;
 const POLL_MS = 250;
@@ -20,14 +21,8 @@ export async function settle(
   waiting: number,
 ): Promise<void> {
   await narrator.progress('Changes that waited, now in the cloud', waiting, async (progress) => {
-    const ended = new AbortController();
-    const watching = watchQueues(api, nodes, waiting, progress, ended.signal);
-    try {
-      await syncUntilSettled(api, nodes);
-    } finally {
-      ended.abort();
-      await watching;
-    }
+    const look = async () => progress.reach(Math.max(0, waiting - (await countQueued(api, nodes))));
+    await meanwhile(POLL_MS, look, () => syncUntilSettled(api, nodes));
     progress.reach(waiting);
   });
 }
@@ -65,21 +60,6 @@ async function syncUntilSettled(api: Nodes, nodes: readonly string[]): Promise<v
     if (Date.now() > deadline)
       throw new Error(`The nodes did not come together:\n${describe(nodes, states, summaries)}`);
     await sleep(POLL_MS);
-  }
-}
-
-async function watchQueues(
-  api: Nodes,
-  nodes: readonly string[],
-  waiting: number,
-  progress: Progress,
-  ended: AbortSignal,
-): Promise<void> {
-  while (!ended.aborted) {
-    // A look that fails is no failure of what is looked at; the syncs themselves will say so.
-    const left = await countQueued(api, nodes).catch(() => waiting);
-    progress.reach(Math.max(0, waiting - left));
-    await sleep(POLL_MS, undefined, { signal: ended }).catch(() => {});
   }
 }
 

@@ -21,7 +21,7 @@ export class Station {
 
   async write(readings: readonly Reading[], onWritten: () => void = () => {}): Promise<void> {
     await inParallel(readings, CONCURRENCY, async (reading) => {
-      await this.#send(reading, { method: 'PUT', data: reading.data }, reading.data);
+      await this.#send(reading, { method: 'PUT', data: reading.data, priority: reading.priority }, reading.data);
       onWritten();
     });
   }

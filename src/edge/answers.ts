@@ -7,9 +7,9 @@ import type { Served, StrongWritten } from '../sync/access.ts';
 import type { LinkState } from '../sync/machine.ts';
 import type { QueueStats, QueueStatus } from '../sync/offline-queue.ts';
 import type { NetworkReport, Plan } from '../sync/plan.ts';
-import type { QueuedChange, Traffic } from '../sync/ports.ts';
+import type { QueuedChange } from '../sync/ports.ts';
 import type { View } from '../sync/replica.ts';
-import type { SyncSummary } from '../sync/tally.ts';
+import type { SyncSummary, Traffic } from '../sync/tally.ts';
 
 /** What an edge node answers, as data that RPC carries whole. */
 

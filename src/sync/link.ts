@@ -9,9 +9,9 @@ import { type LinkEvent, type LinkState, step } from './machine.ts';
 import { type Culprit, Narrowing } from './narrowing.ts';
 import type { NodeResolver } from './node-resolver.ts';
 import { leastOf, type Plan } from './plan.ts';
-import type { Clock, Entropy, Logger, Session, Traffic, Upstream } from './ports.ts';
+import type { Clock, Entropy, Logger, Session, Upstream } from './ports.ts';
 import type { Replica } from './replica.ts';
-import { NO_TRAFFIC, type SyncSummary, Tally, trafficOf } from './tally.ts';
+import { NO_TRAFFIC, type SyncSummary, Tally, type Traffic, trafficOf } from './tally.ts';
 
 export interface LinkOptions {
   readonly replica: Replica;
@@ -95,7 +95,7 @@ export class Link {
     return this.#last;
   }
 
-  /** Bytes since this link was made. */
+  /** Since this link was made, up to the end of the last sync. */
   get traffic(): Traffic {
     return this.#traffic;
   }

@@ -284,12 +284,12 @@ export interface Upstream {
 }
 
 /** An answer, and what it and its request took on the wire. */
-export interface Metered<T> extends Traffic {
+export interface Metered<T> extends MessageBytes {
   readonly value: T;
 }
 
 /** Bytes of messages, as they went over the wire, and before compression. */
-export interface Traffic {
+export interface MessageBytes {
   readonly bytesUp: number;
   readonly bytesDown: number;
   readonly plainBytesUp: number;

@@ -1,11 +1,18 @@
 import type { ErrorCode, SyncError } from '../protocol/errors.ts';
 import { type BatchAnswer, type ChangeResult, isFinal } from '../protocol/messages.ts';
-import type { Metered, Traffic } from './ports.ts';
+import type { MessageBytes, Metered } from './ports.ts';
+
+/** What went over a link. */
+export interface Traffic extends MessageBytes {
+  /** Calls that were answered. */
+  readonly roundTrips: number;
+  /** Changes that the cloud took. */
+  readonly uploaded: number;
+}
 
 /** What one sync did. Also the answer of `POST .../sync`. */
 export interface SyncSummary extends Traffic {
   readonly success: boolean;
-  readonly uploaded: number;
   readonly downloaded: number;
   readonly conflicts: number;
   readonly superseded: number;
@@ -23,14 +30,13 @@ export class Tally {
   conflicts = 0;
   failed = 0;
   error: SyncError | undefined;
-  #uploaded = 0;
   #downloaded = 0;
   #superseded = 0;
   #rejected = 0;
   #traffic = NO_TRAFFIC;
 
   metered<T>(answer: Metered<T>): T {
-    this.#traffic = trafficOf(this.#traffic, answer);
+    this.#traffic = trafficOf(this.#traffic, { ...answer, roundTrips: 1, uploaded: 0 });
     return answer.value;
   }
 
@@ -44,14 +50,14 @@ export class Tally {
       if (result.status === 'superseded') this.#superseded += 1;
       if (result.status === 'rejected') this.#rejected += 1;
       if (result.status === 'failed') this.failed += 1;
-      if (isFinal(result) && result.status !== 'rejected') this.#uploaded += 1;
     }
+    const uploaded = answer.results.filter((result) => isFinal(result) && result.status !== 'rejected').length;
+    this.#traffic = { ...this.#traffic, uploaded: this.#traffic.uploaded + uploaded };
   }
 
   summary(): SyncSummary {
     return {
       success: this.error === undefined,
-      uploaded: this.#uploaded,
       downloaded: this.#downloaded,
       conflicts: this.conflicts,
       superseded: this.#superseded,
@@ -63,7 +69,8 @@ export class Tally {
   }
 }
 
-export const NO_TRAFFIC: Traffic = { bytesUp: 0, bytesDown: 0, plainBytesUp: 0, plainBytesDown: 0 };
+export const NO_BYTES: MessageBytes = { bytesUp: 0, bytesDown: 0, plainBytesUp: 0, plainBytesDown: 0 };
+export const NO_TRAFFIC: Traffic = { ...NO_BYTES, roundTrips: 0, uploaded: 0 };
 
 /** Of both together. */
 export function trafficOf(a: Traffic, b: Traffic): Traffic {
@@ -72,5 +79,7 @@ export function trafficOf(a: Traffic, b: Traffic): Traffic {
     bytesDown: a.bytesDown + b.bytesDown,
     plainBytesUp: a.plainBytesUp + b.plainBytesUp,
     plainBytesDown: a.plainBytesDown + b.plainBytesDown,
+    roundTrips: a.roundTrips + b.roundTrips,
+    uploaded: a.uploaded + b.uploaded,
   };
 }

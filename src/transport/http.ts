@@ -4,7 +4,7 @@ import { type ErrorDetails, isErrorCode, SyncError } from '../protocol/errors.ts
 import { LIMITS } from '../protocol/limits.ts';
 import { batchAnswer, connectAnswer, handshakeAnswer } from '../protocol/messages.ts';
 import { parseAnswer } from '../protocol/parse.ts';
-import type { Clock, Traffic, Upstream } from '../sync/ports.ts';
+import type { Clock, MessageBytes, Upstream } from '../sync/ports.ts';
 import type { Carrier } from '../sync/relay.ts';
 import type { Caller } from '../sync/responder.ts';
 import { within } from '../sync/within.ts';
@@ -54,7 +54,7 @@ async function post(
   path: string,
   sessionId: string | undefined,
   message: string,
-): Promise<{ text: string; json: unknown } & Traffic> {
+): Promise<{ text: string; json: unknown } & MessageBytes> {
   const { bytes, encoding, plainBytes } = encodeText(message);
   const headers = new Headers({ 'Content-Type': 'application/json', Authorization: `Bearer ${await token()}` });
   if (encoding !== 'identity') headers.set('Content-Encoding', encoding);

@@ -31,6 +31,32 @@ test('the demo plays to its end: all replicas agree, and no write is lost', { ti
   expect(readdirSync(temporary)).toEqual([]);
 });
 
+test('over a link that comes and goes nothing is lost either, and each plan is told with what it took', {
+  timeout: 120_000,
+}, async () => {
+  const temporary = mkdtempSync(path.join(tmpdir(), 'causeway-test-'));
+  onTestFinished(() => rmSync(temporary, { recursive: true }));
+  const env = { ...process.env, TMPDIR: temporary };
+  const { stdout, stderr } = await run(process.execPath, [DEMO, '--scenario', 'flaky', '--rows', '28'], { env });
+
+  expect(stderr).toBe('');
+  const rows = stdout.split('\n').map((line) => line.split('│').map((cell) => cell.trim()));
+  const costOf = (plan: string) =>
+    rows
+      .find((row) => row[2] === plan)
+      ?.slice(3, 6)
+      .map(Number) ?? [];
+  expect(costOf('each at once')).toEqual([56, 56, 56]);
+  expect(costOf('-')).toEqual([8, 0, 0]);
+  // What goes into a later write is not sent, and what goes together shares a round trip.
+  const [writes, sent = 0, roundTrips = 0] = costOf('as above');
+  expect([writes, sent < 56, roundTrips > 0 && roundTrips < sent]).toEqual([56, true, true]);
+  expect(stdout).toMatch(/^normal, \d+ at most$/m);
+  expect(stdout).toContain('none of the 112 acknowledged writes was lost');
+  expect(stdout).not.toContain('FAILED');
+  expect(readdirSync(temporary)).toEqual([]);
+});
+
 test('Ctrl-C, which npm makes two signals of, leaves nothing behind', { timeout: 120_000 }, async () => {
   const temporary = mkdtempSync(path.join(tmpdir(), 'causeway-test-'));
   onTestFinished(() => rmSync(temporary, { recursive: true }));
@@ -76,6 +102,8 @@ test('two demos at once on one running server, and a third after them, all end w
 test.each([
   ['--rows 10', '--rows must be a number from 100 on'],
   ['--url http://localhost:1', '--url and --token go together'],
+  ['--scenario bogus', 'there is no scenario bogus, only stations and flaky'],
+  ['--scenario flaky --rows 6', '--rows must be a number from 7 on'],
   ['--bogus', "Unknown option '--bogus'"],
 ])('%s: exit 1 and a line that says why', async (line, message) => {
   const failure: unknown = await run(process.execPath, [DEMO, ...line.split(' ')]).catch((error: unknown) => error);

@@ -1,31 +1,27 @@
 import { describe, expect, test } from 'vitest';
 import type { Entity } from '../../scripts/demo/answers.ts';
 import { compareReplicas } from '../../scripts/demo/replica-report.ts';
-import { makeStage, type Stage } from '../../scripts/demo/stage.ts';
+import type { Scope } from '../../scripts/demo/stage.ts';
+import { namesWith } from '../../scripts/demo/stations/names.ts';
 import { toEntityId, toEntityType } from '../../src/core/ids.ts';
+import { statusOf } from './node-status.ts';
 
-const stage = makeStage('own');
-const own = [entityOf(stage.types.days, 'one'), entityOf(stage.types.hours, 'one')];
+const { types } = namesWith('');
+const own = [entityOf(types.days, 'one'), entityOf(types.hours, 'one')];
 const foreign = entityOf('notes', 'one');
 
 /** A cloud that also holds a record of somebody else, which node and D1 don't have yet. */
-async function compare(scope: Stage['scope'], atNode: readonly Entity[]) {
+async function compare(scope: Scope, atNode: readonly Entity[]) {
   const list = (entities: readonly Entity[], type: string) => entities.filter(({ entityType }) => entityType === type);
   const api: Parameters<typeof compareReplicas>[0] = {
     exportCloud: async () => [foreign, ...own],
     headOfCloud: async () => 3,
     listAtNode: async (_, type) => list(atNode, type),
-    status: async () => ({
-      online: true,
-      cursor: 2,
-      queue: { total: 0, dead: 0, bytes: 0 },
-      digest: 'of all',
-      traffic: { bytesUp: 0, bytesDown: 0 },
-    }),
+    status: async () => statusOf({ cursor: 2, digest: 'of all' }),
     listAtD1: async (type) => list(own, type),
     lagOfD1: async () => 0,
   };
-  const { reports, state } = await compareReplicas(api, ['node'], { ...stage, scope }, () => {});
+  const { reports, state } = await compareReplicas(api, ['node'], scope, Object.values(types), () => {});
   return {
     names: [...state.keys()],
     entities: reports.map(({ entities }) => entities),

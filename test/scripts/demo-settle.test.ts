@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import type { NodeStatus, SyncSummary } from '../../scripts/demo/answers.ts';
+import type { SyncSummary } from '../../scripts/demo/answers.ts';
 import { settle, waitForD1 } from '../../scripts/demo/settle.ts';
+import { statusOf } from './node-status.ts';
 
 const SYNCED: SyncSummary = { success: true, uploaded: 0, downloaded: 0, conflicts: 0, rejected: 0 };
 const silent: Parameters<typeof settle>[1] = {
@@ -19,7 +20,7 @@ function nodesThat(...rounds: Record<string, [cursor: number, queued: number]>[]
     status: async (node) => {
       const round = Math.max(0, Math.ceil(syncs.length / nodes.length) - 1);
       const [cursor, queued] = (rounds[round] ?? rounds.at(-1))?.[node] ?? [0, 0];
-      return statusOf(cursor, queued);
+      return statusOf({ cursor }, queued);
     },
   };
   return { settle: () => settle(api, silent, nodes, 0), rounds: () => syncs.length / nodes.length };
@@ -52,8 +53,3 @@ describe('waitForD1', () => {
     expect(asked).toBe(3);
   });
 });
-
-function statusOf(cursor: number, total: number): NodeStatus {
-  const traffic = { bytesUp: 0, bytesDown: 0 };
-  return { online: true, cursor, queue: { total, dead: 0, bytes: 0 }, digest: '', traffic };
-}

@@ -1,9 +1,10 @@
 import { expect, test } from 'vitest';
 import { makeStage } from '../../scripts/demo/stage.ts';
+import { namesWith } from '../../scripts/demo/stations/names.ts';
 import { toEntityType, toNodeId } from '../../src/core/ids.ts';
 
 test('on a shared server no two runs have a name in common', () => {
-  const [one, other] = [makeStage('shared'), makeStage('shared')];
+  const [one, other] = [makeStage('shared', namesWith), makeStage('shared', namesWith)];
   const nodes = [one, other].flatMap(({ cast }) => Object.values(cast));
   const types = [one, other].flatMap((stage) => Object.values(stage.types));
   expect([new Set(nodes).size, new Set(types).size]).toEqual([6, 4]);
@@ -12,7 +13,7 @@ test('on a shared server no two runs have a name in common', () => {
 });
 
 test('on a server of its own a run has plain names, and all of the space is compared', () => {
-  expect(makeStage('own')).toEqual({
+  expect(makeStage('own', namesWith)).toEqual({
     scope: 'space',
     cast: { seattle: 'station-seattle', newYork: 'station-newyork', reader: 'reader' },
     types: { days: 'daily-weather', hours: 'hourly-normal' },

@@ -7,7 +7,7 @@ import { parseWith } from '../../src/protocol/parse.ts';
 import type { Metered, Upstream } from '../../src/sync/ports.ts';
 import type { Carrier } from '../../src/sync/relay.ts';
 import type { Caller } from '../../src/sync/responder.ts';
-import { NO_TRAFFIC } from '../../src/sync/tally.ts';
+import { NO_BYTES } from '../../src/sync/tally.ts';
 import type { Life } from './life.ts';
 import type { Endpoint, Message, Network } from './network.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -77,5 +77,5 @@ function answerTo(message: Message, { network, scheduler, life, route }: Upstrea
 }
 
 function metered<T>(value: T): Metered<T> {
-  return { value, ...NO_TRAFFIC };
+  return { value, ...NO_BYTES };
 }

@@ -199,3 +199,15 @@ describe('no wait goes on that nobody needs', () => {
     expect([world.waits.size, asking.waits.size]).toEqual([0, 0]);
   });
 });
+
+test('[S32] traffic adds up what syncs sent: their calls that were answered, and the changes that the cloud took', async () => {
+  const { a } = single();
+  for (let index = 0; index < 4; index += 1) a.put(`e${index}`, { index });
+  // Connect, handshake, and two batches of at most three.
+  expect((await a.link.sync()).summary).toMatchObject({ uploaded: 4, roundTrips: 4 });
+  a.put('more', {});
+  a.fault = 'request-lost';
+  expect((await a.link.sync()).summary).toMatchObject({ uploaded: 0, roundTrips: 0 });
+  expect((await a.link.sync()).summary).toMatchObject({ uploaded: 1, roundTrips: 1 });
+  expect(a.link.traffic).toMatchObject({ uploaded: 5, roundTrips: 5 });
+});

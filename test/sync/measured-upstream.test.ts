@@ -3,7 +3,7 @@ import { type ErrorCode, SyncError } from '../../src/protocol/errors.ts';
 import type { Batch, ConnectRequest, HandshakeRequest } from '../../src/protocol/messages.ts';
 import { MeasuredUpstream } from '../../src/sync/measured-upstream.ts';
 import { UNMEASURED } from '../../src/sync/plan.ts';
-import { NO_TRAFFIC } from '../../src/sync/tally.ts';
+import { NO_BYTES } from '../../src/sync/tally.ts';
 
 /** A way on which every call takes `ms` by the node's clock, and fails with `code`, if that is given. */
 function way() {
@@ -13,7 +13,7 @@ function way() {
     nowMs += next.ms;
     if (next.code === 'bug') throw new TypeError('it is not a function');
     if (next.code !== undefined) throw new SyncError(next.code, 'not now');
-    return { value: undefined as never, ...NO_TRAFFIC };
+    return { value: undefined as never, ...NO_BYTES };
   };
   const upstream = new MeasuredUpstream(
     { connect: call, handshake: call, exchange: call },

@@ -35,7 +35,7 @@ import type { Clock, Entropy, Metered, Upstream } from '../../src/sync/ports.ts'
 import { Replica } from '../../src/sync/replica.ts';
 import { type Caller, Responder } from '../../src/sync/responder.ts';
 import { Sequencer } from '../../src/sync/sequencer.ts';
-import { NO_TRAFFIC } from '../../src/sync/tally.ts';
+import { NO_BYTES } from '../../src/sync/tally.ts';
 import type { VisibleChange } from '../../src/sync/visible-changes.ts';
 import type { WriteContent } from '../../src/sync/write.ts';
 
@@ -264,7 +264,7 @@ function faulty<T>(fault: Fault, serve: () => T): Metered<T> {
   const value = serve();
   if (fault === 'duplicated') serve();
   if (fault === 'answer-lost') throw new SyncError('cloud_unavailable', 'the answer is lost');
-  return { value, ...NO_TRAFFIC };
+  return { value, ...NO_BYTES };
 }
 
 export function made<T>(value: T | undefined): T {

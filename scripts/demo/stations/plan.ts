@@ -1,5 +1,5 @@
-import type { JsonObject } from '../../src/core/json.ts';
-import type { Dataset, Reading } from './dataset.ts';
+import type { JsonObject } from '../../../src/core/json.ts';
+import type { Dataset, Reading } from '../dataset.ts';
 
 /** Which records the story writes, changes and deletes, and when. The lists of changes don't overlap. */
 export interface Plan {

@@ -1,17 +1,18 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { JsonObject } from '../../src/core/json.ts';
-import { type ApiClient, ApiError } from './api-client.ts';
+import type { JsonObject } from '../../../src/core/json.ts';
+import { type ApiClient, ApiError } from '../api-client.ts';
+import type { Dataset, Reading } from '../dataset.ts';
+import { formatBytes, formatCount } from '../format.ts';
+import { Ledger } from '../ledger.ts';
+import type { Narrator } from '../narrator.ts';
+import { type Comparison, compareReplicas } from '../replica-report.ts';
+import { countQueued, settle, waitForD1 } from '../settle.ts';
+import type { Stage } from '../stage.ts';
+import { Station } from '../station.ts';
+import { TrafficMeter } from '../traffic-meter.ts';
 import { type DecidedConflict, decided } from './conflict-report.ts';
-import type { Dataset, Reading } from './dataset.ts';
-import { formatBytes, formatCount } from './format.ts';
-import { Ledger } from './ledger.ts';
-import type { Narrator } from './narrator.ts';
+import type { Cast, Names } from './names.ts';
 import { corrected, makePlan, type Plan } from './plan.ts';
-import { type Comparison, compareReplicas } from './replica-report.ts';
-import { countQueued, settle, waitForD1 } from './settle.ts';
-import type { Cast, Stage } from './stage.ts';
-import { Station } from './station.ts';
-import { TrafficMeter } from './traffic-meter.ts';
 
 /** What the story left behind, to be shown and judged. */
 export interface Ending {
@@ -35,7 +36,12 @@ const SEATTLE_OFFSET = 0.3;
 const NEW_YORK_OFFSET = -0.2;
 
 /** Plays the whole story against a server. The nodes of `stage` have to be new there, and its types unused. */
-export async function playStory(api: ApiClient, narrator: Narrator, stage: Stage, dataset: Dataset): Promise<Ending> {
+export async function playStory(
+  api: ApiClient,
+  narrator: Narrator,
+  stage: Stage<Names>,
+  dataset: Dataset,
+): Promise<Ending> {
   const story = new Story(api, narrator, stage, makePlan(dataset));
   return await story.play();
 }
@@ -43,7 +49,7 @@ export async function playStory(api: ApiClient, narrator: Narrator, stage: Stage
 class Story {
   readonly #api: ApiClient;
   readonly #narrator: Narrator;
-  readonly #stage: Stage;
+  readonly #stage: Stage<Names>;
   readonly #cast: Cast;
   readonly #nodes: readonly string[];
   readonly #plan: Plan;
@@ -51,7 +57,7 @@ class Story {
   readonly #seattle: Station;
   readonly #newYork: Station;
 
-  constructor(api: ApiClient, narrator: Narrator, stage: Stage, plan: Plan) {
+  constructor(api: ApiClient, narrator: Narrator, stage: Stage<Names>, plan: Plan) {
     const { cast } = stage;
     this.#api = api;
     this.#narrator = narrator;
@@ -70,7 +76,7 @@ class Story {
     const strongReadRefusal = await traffic.during(async () => {
       for (const node of this.#nodes) {
         // A token that may not do this later is better refused before anything is written.
-        await this.#api.setOnline(node, true);
+        await this.#api.setNetwork(node, { online: true });
         // What the space already holds comes now, so that no chapter has to wait for it.
         await this.#api.sync(node);
       }
@@ -109,7 +115,7 @@ class Story {
 
   async #loseLink(): Promise<string | undefined> {
     const { seattle } = this.#cast;
-    await this.#api.setOnline(seattle, false);
+    await this.#api.setNetwork(seattle, { online: false });
     this.#narrator.say('From now on it can neither send nor receive.');
     const [day] = this.#plan.seattleBefore;
     if (day === undefined) return undefined;
@@ -184,7 +190,7 @@ class Story {
 
   async #reunite(): Promise<void> {
     const waiting = await countQueued(this.#api, this.#nodes);
-    await this.#api.setOnline(this.#cast.seattle, true);
+    await this.#api.setNetwork(this.#cast.seattle, { online: true });
     this.#narrator.say('It sends what has waited, and learns what it has missed.');
     await settle(this.#api, this.#narrator, this.#nodes, waiting);
     this.#narrator.say('No queue holds anything any more, and every node has what the others have written.');
@@ -194,7 +200,7 @@ class Story {
     const types = Object.values(this.#stage.types);
     await waitForD1(this.#api, this.#stage.types.days);
     const comparison = await this.#narrator.progress('Replicas read', this.#nodes.length + 2, ({ advance }) =>
-      compareReplicas(this.#api, this.#nodes, this.#stage, advance),
+      compareReplicas(this.#api, this.#nodes, this.#stage.scope, types, advance),
     );
     const states = await Promise.all(this.#nodes.map((node) => this.#api.status(node)));
     const conflicts = await Promise.all(types.map((type) => this.#api.conflicts(type)));

@@ -1,12 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { conflict } from '../../scripts/demo/answers.ts';
-import { type DecidedConflict, decided } from '../../scripts/demo/conflict-report.ts';
+import { verdictLines } from '../../scripts/demo/checks.ts';
 import type { Reading } from '../../scripts/demo/dataset.ts';
-import { judge, verdictLines } from '../../scripts/demo/judge.ts';
 import { Ledger, nameOf } from '../../scripts/demo/ledger.ts';
-import type { Plan } from '../../scripts/demo/plan.ts';
 import type { ReplicaReport } from '../../scripts/demo/replica-report.ts';
 import type { Scope } from '../../scripts/demo/stage.ts';
+import { type DecidedConflict, decided } from '../../scripts/demo/stations/conflict-report.ts';
+import { judge } from '../../scripts/demo/stations/judge.ts';
+import type { Plan } from '../../scripts/demo/stations/plan.ts';
 
 const cast = { seattle: 'sea', newYork: 'nyc', reader: 'reader' };
 const [quiet, contested] = [reading('quiet'), reading('contested')];

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { readDataset } from '../../scripts/demo/dataset.ts';
 import { nameOf } from '../../scripts/demo/ledger.ts';
-import { expectedEntities, MIN_ROWS, makePlan } from '../../scripts/demo/plan.ts';
-import { makeStage } from '../../scripts/demo/stage.ts';
+import { namesWith } from '../../scripts/demo/stations/names.ts';
+import { expectedEntities, MIN_ROWS, makePlan } from '../../scripts/demo/stations/plan.ts';
 
-const { types } = makeStage('own');
+const { types } = namesWith('');
 
 describe('readDataset', () => {
   test('has every row of both files, each under an id of its own', () => {

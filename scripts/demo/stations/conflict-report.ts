@@ -1,8 +1,8 @@
-import { compareStamps, parseStamp, toStamp } from '../../src/core/hlc.ts';
-import { type JsonObject, jsonEqual } from '../../src/core/json.ts';
-import type { Conflict } from './answers.ts';
-import { formatSeconds } from './format.ts';
-import { nameOf } from './ledger.ts';
+import { compareStamps, parseStamp, toStamp } from '../../../src/core/hlc.ts';
+import { type JsonObject, jsonEqual } from '../../../src/core/json.ts';
+import type { Conflict } from '../answers.ts';
+import { formatSeconds } from '../format.ts';
+import { nameOf } from '../ledger.ts';
 
 /** One conflict, told by who wrote what rather than by who was there first. */
 export type DecidedConflict = WonConflict | MergedConflict;

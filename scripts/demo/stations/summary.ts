@@ -1,9 +1,9 @@
+import { formatBytes, formatCount, formatSeconds } from '../format.ts';
+import type { Narrator } from '../narrator.ts';
+import { replicaTable } from '../replica-report.ts';
+import { textTable } from '../text-table.ts';
 import { inWords, isWon } from './conflict-report.ts';
-import { formatBytes, formatCount, formatSeconds } from './format.ts';
-import type { Narrator } from './narrator.ts';
-import { replicaTable } from './replica-report.ts';
 import type { Ending } from './story.ts';
-import { textTable } from './text-table.ts';
 
 /** What the end of the demo shows: the replicas, the conflicts, the traffic and the time. */
 export function summaryText(ending: Ending, chapters: Narrator['chapters']): string {
