@@ -87,7 +87,7 @@ export async function startServer(options: ServerOptions): Promise<LocalServer> 
     lock.release();
   };
   const explicitSecret = options.secret ?? (process.env['CAUSEWAY_SECRET'] || undefined);
-  const vars = { ...options.vars, ...(explicitSecret && { CAUSEWAY_SECRET: explicitSecret }) };
+  const vars = { ...fromEnvironment(), ...options.vars, ...(explicitSecret && { CAUSEWAY_SECRET: explicitSecret }) };
   let secret: string;
   let group: ProcessGroup;
   try {
@@ -157,6 +157,12 @@ function makeTemporaryFolder(): { folder: string; remove(): void } {
   const remove = () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
   process.once('exit', remove);
   return { folder, remove };
+}
+
+/** Settings that may come from the environment; `.dev.vars` has them too. */
+function fromEnvironment(): Record<string, string> {
+  const names = ['CLOUD_URL', 'CLOUD_TOKEN', 'CAUSEWAY_JWKS_URL'];
+  return Object.fromEntries(names.flatMap((name) => (process.env[name] ? [[name, process.env[name]]] : [])));
 }
 
 /** Puts `vars` into a private file: on the command line everybody on the machine could read them. */

@@ -1,4 +1,5 @@
 import { Hono } from 'hono';
+import { cors } from 'hono/cors';
 import { SyncError } from '../protocol/errors.ts';
 import { authenticate } from './auth.ts';
 import { cloudRoutes } from './cloud-routes.ts';
@@ -11,6 +12,8 @@ import { queueRoutes } from './queue-routes.ts';
 import { relayRoutes, syncRoutes } from './sync-routes.ts';
 
 const VERSION = '0.1.0';
+/** What a page at another origin may read of an answer. */
+const EXPOSED = ['X-Causal-Token', 'ETag', 'Retry-After'];
 
 /** The HTTP API. `http.md` is its contract. */
 export const app = new Hono<ApiEnv>()
@@ -18,6 +21,8 @@ export const app = new Hono<ApiEnv>()
     await next();
     if (!c.res.headers.has('Cache-Control')) c.res.headers.set('Cache-Control', 'no-store');
   })
+  // Any origin may call: who calls is told by the bearer token, which no browser sends by itself.
+  .use(cors({ origin: '*', exposeHeaders: EXPOSED, maxAge: 86_400 }))
   .get('/health', (c) => {
     const isConfigured = Boolean(c.env.CAUSEWAY_SECRET);
     return c.json({ status: isConfigured ? 'ok' : 'not_configured', version: VERSION }, isConfigured ? 200 : 503);

@@ -4,7 +4,7 @@ import type { ConsistencyLevel } from '../core/consistency.ts';
 import type { EntityId, EntityType, NodeId } from '../core/ids.ts';
 import { policyFor } from '../core/policy.ts';
 import type { EdgeRecord, EdgeWritten } from '../edge/answers.ts';
-import type { EdgeAnswer } from '../edge/edge-node.ts';
+import type { EdgeAnswer, NetworkChange } from '../edge/edge-node.ts';
 import { policies } from '../policies.ts';
 import { fromResult, SyncError } from '../protocol/errors.ts';
 import { operations } from '../protocol/messages.ts';
@@ -89,12 +89,17 @@ export const edgeRoutes = new Hono<ApiEnv>()
     return c.json(await node.status(hintsOf(c)));
   });
 
-const networkChange = z.strictObject({
-  online: z.boolean().optional(),
-  effectiveType: z.enum(['4g', '3g', '2g', 'slow-2g']).optional(),
-  saveData: z.boolean().optional(),
-  rttMs: z.number().min(0).max(3_600_000).optional(),
-});
+/** Null takes back what was said before. */
+const networkChange = z
+  .strictObject({
+    online: z.boolean().optional(),
+    effectiveType: z.enum(['4g', '3g', '2g', 'slow-2g']).nullish(),
+    saveData: z.boolean().nullish(),
+    rttMs: z.number().min(0).max(3_600_000).nullish(),
+  })
+  .transform(
+    (said): NetworkChange => Object.fromEntries(Object.entries(said).map(([key, value]) => [key, value ?? undefined])),
+  );
 
 const patchBody = z.strictObject({ operations });
 

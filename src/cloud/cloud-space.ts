@@ -32,6 +32,7 @@ import { Sequencer } from '../sync/sequencer.ts';
 import type { Write, Written } from '../sync/write.ts';
 import { PokeSockets } from '../transport/poke-sockets.ts';
 import type { PokeTarget, RpcCaller, SyncRpc } from '../transport/rpc.ts';
+import { answerClose } from '../transport/sockets.ts';
 import { type News, PokeBoard, type PokeStore } from './poke-board.ts';
 
 /** What the cloud object of a space needs of its deployment. */
@@ -147,8 +148,9 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
     this.#live.receive(socket, message);
   }
 
-  override webSocketClose(socket: WebSocket): void {
+  override webSocketClose(socket: WebSocket, code: number): void {
     this.#live.forget(socket);
+    answerClose(socket, code);
   }
 
   override webSocketError(socket: WebSocket): void {

@@ -32,6 +32,7 @@ import type { LiveSocket } from '../transport/live-socket.ts';
 import { isForPokes, liveGrantOf } from '../transport/live-upgrade.ts';
 import { PokeSockets } from '../transport/poke-sockets.ts';
 import type { PokeTarget, SyncRpc } from '../transport/rpc.ts';
+import { answerClose } from '../transport/sockets.ts';
 import {
   type EdgeList,
   type EdgeRead,
@@ -305,8 +306,9 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
     this.#listened(wasWatched);
   }
 
-  override webSocketClose(socket: WebSocket): void {
+  override webSocketClose(socket: WebSocket, code: number): void {
     this.#socketsOf(socket).forget(socket);
+    answerClose(socket, code);
   }
 
   override webSocketError(socket: WebSocket): void {

@@ -134,11 +134,13 @@ export class Access {
     return this.#fromReplica();
   }
 
-  async #satisfyEventual({ maxStalenessMs, waitMs }: ReadDemand): Promise<Served> {
+  async #satisfyEventual({ after, maxStalenessMs, waitMs }: ReadDemand): Promise<Served> {
     const stalenessMs = this.#replica.stalenessMs();
+    // Who shows what he has seen wants to see it again, if one question to the cloud brings it.
+    const isBehind = !this.#replica.covers(after);
     const isTooOld = stalenessMs === null || (maxStalenessMs !== undefined && stalenessMs > maxStalenessMs);
     // Out of reach of the cloud, what is here is served all the same; the answer says how old it may be.
-    if (this.#link.online && isTooOld) await this.#within(waitMs, this.#link.sync());
+    if (this.#link.online && (isTooOld || isBehind)) await this.#within(waitMs, this.#link.sync({ requires: after }));
     return this.#fromReplica();
   }
 

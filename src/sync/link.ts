@@ -199,7 +199,7 @@ export class Link {
       tally.error = this.#asSyncError(error);
       ending = this.#failed(tally.error);
     }
-    this.#last = tally.summary();
+    this.#last = tally.summary(this.#options.replica.pending);
     this.#traffic = trafficOf(this.#traffic, this.#last);
     this.#isRunning = false;
     // Not before: what came of the sync is told with the state that ends it.

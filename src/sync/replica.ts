@@ -387,7 +387,7 @@ export class Replica {
       cursor: this.#meta.cursor,
       epoch: this.#meta.epoch,
       lastSyncTimestamp: Math.max(0, Math.floor(this.#meta.lastSyncMs)),
-      pendingChangesCount: this.#pending(),
+      pendingChangesCount: this.pending,
       digest: digestTotal(this.#meta.digest),
     };
   }
@@ -457,7 +457,7 @@ export class Replica {
       lastSyncTimestamp: Math.max(0, Math.floor(this.#meta.lastSyncMs)),
       changes: [...changes, ...waited],
       ...(voids.length === 0 ? {} : { void: voids }),
-      pending: this.#pending(),
+      pending: this.pending,
     };
     const deltas = new Set(changes.filter((change) => !isWithdrawal(change) && isDelta(change)).map(({ id }) => id));
     const made = selected.filter(({ change }) => deltas.has(change.id)).map(({ change }) => versionMadeBy(change));
@@ -474,7 +474,7 @@ export class Replica {
   }
 
   /** How many changes wait here. */
-  #pending(): number {
+  get pending(): number {
     const { pending, failed } = this.queueStats();
     return pending + failed;
   }

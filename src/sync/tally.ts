@@ -19,6 +19,8 @@ export interface SyncSummary extends Traffic {
   readonly rejected: number;
   /** Changes that the cloud failed at; they are tried again. */
   readonly failed: number;
+  /** Changes that wait after it: for a better link, for the next try, or because they came meanwhile. */
+  readonly pending: number;
   readonly error?: { readonly code: ErrorCode; readonly detail: string } | undefined;
 }
 
@@ -55,7 +57,8 @@ export class Tally {
     this.#traffic = { ...this.#traffic, uploaded: this.#traffic.uploaded + uploaded };
   }
 
-  summary(): SyncSummary {
+  /** @param pending how many changes wait now. */
+  summary(pending: number): SyncSummary {
     return {
       success: this.error === undefined,
       downloaded: this.#downloaded,
@@ -63,6 +66,7 @@ export class Tally {
       superseded: this.#superseded,
       rejected: this.#rejected,
       failed: this.failed,
+      pending,
       ...this.#traffic,
       ...(this.error === undefined ? {} : { error: { code: this.error.code, detail: this.error.message } }),
     };

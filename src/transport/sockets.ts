@@ -190,3 +190,14 @@ class Rate {
     return this.#amount;
   }
 }
+
+/** Answers the other side's close, which the runtime leaves open: or else it waits for that, and reports an error. */
+export function answerClose(socket: WebSocket, code: number): void {
+  // 1005 and 1006 say that none was sent, and can't be.
+  const isSendable = code === 1000 || (code >= 3000 && code < 5000);
+  try {
+    socket.close(isSendable ? code : 1000);
+  } catch {
+    // It was closed from here before.
+  }
+}

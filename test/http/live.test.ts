@@ -118,3 +118,18 @@ test('[S31] a node whose cloud is elsewhere tells what came and went, and what i
   expect(summary.plainBytesDown).toBeGreaterThan(6_000);
   expect(summary.bytesDown).toBeLessThan(summary.plainBytesDown / 4);
 });
+
+test.each(['edge/closing/live', 'edge/closing/sync/live?node=below', 'sync/live?node=below'])(
+  '[S25] a close is answered: %s',
+  async (target) => {
+    const url = `${cloud.url.replace(/^http/, 'ws')}/v1/${target}`;
+    const socket = new WebSocket(url, ['causeway.v1', `causeway.bearer.${token}`]);
+    await new Promise((resolve, reject) => {
+      socket.addEventListener('open', resolve);
+      socket.addEventListener('error', reject);
+    });
+    const closed = new Promise<CloseEvent>((resolve) => socket.addEventListener('close', resolve));
+    socket.close(3_001, 'seen enough');
+    expect(await closed).toMatchObject({ wasClean: true, code: 3_001 });
+  },
+);

@@ -192,3 +192,22 @@ test.each(['causal', 'strong'] as const)(
     await expect(access.satisfy(demand)).rejects.toMatchObject({ code: 'causality_timeout' });
   },
 );
+
+test('[I6] an eventual read with a token asks the cloud for what that has seen, once, and serves what is here where it cannot', async () => {
+  const { a, b } = pair();
+  await b.link.sync();
+  a.put('x', { value: 1 });
+  await a.link.sync();
+  const demand = { level: 'eventual', after: a.replica.causalContext(), waitMs: 1_000 } as const;
+  b.link.setOnline(false);
+  expect(await b.access.satisfy(demand)).toMatchObject({ source: 'edge' });
+  expect(b.read('x')).toBeUndefined();
+  b.link.setOnline(true);
+  expect(await b.access.satisfy(demand)).toMatchObject({ source: 'edge' });
+  expect(b.read('x')).toEqual({ value: 1 });
+  // What waits at its node is not waited for.
+  a.put('y', { value: 2 });
+  const exchanges = b.exchanges.length;
+  await b.access.satisfy({ ...demand, after: a.replica.causalContext() });
+  expect(b.exchanges).toHaveLength(exchanges + 1);
+});

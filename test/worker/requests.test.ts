@@ -81,3 +81,46 @@ test('what is wrong with the claims of a token is one readable line', async () =
   );
   expect(await detailOf({ role: 'root' })).toMatch(/^the token's claims are wrong: role: \S/);
 });
+
+test('a page of any origin may call, and read the token, the version and when to come again', async () => {
+  const origin = 'https://app.example';
+  const preflight = await exports.default.fetch('http://localhost/v1/edge/a/data/note/x', {
+    method: 'OPTIONS',
+    headers: {
+      Origin: origin,
+      'Access-Control-Request-Method': 'PUT',
+      'Access-Control-Request-Headers': 'authorization,x-causal-token',
+    },
+  });
+  expect(preflight.status).toBe(204);
+  expect(preflight.headers.get('Access-Control-Allow-Origin')).toBe('*');
+  expect(preflight.headers.get('Access-Control-Allow-Methods')).toContain('PUT');
+  expect(preflight.headers.get('Access-Control-Allow-Headers')).toContain('x-causal-token');
+  const { call } = freshCaller();
+  for (const [method, body] of [
+    ['PUT', { n: 1 }],
+    ['PATCH', { nothing: 1 }],
+  ] as const) {
+    const { headers } = await call(method, 'edge/a/data/note/x', { body, headers: { Origin: origin } });
+    expect(headers.get('Access-Control-Allow-Origin')).toBe('*');
+    expect(headers.get('Access-Control-Expose-Headers')).toBe('X-Causal-Token,ETag,Retry-After');
+  }
+  const unknown = await exports.default.fetch('http://localhost/v1/edge/a/status', { headers: { Origin: origin } });
+  expect([unknown.status, unknown.headers.get('Access-Control-Allow-Origin')]).toEqual([401, '*']);
+});
+
+test('what was said of a link can be taken back', async () => {
+  const { call } = freshCaller();
+  await call('PUT', 'edge/a/network', { body: { effectiveType: '2g', saveData: true, rttMs: 900 } });
+  const { json } = await call('PUT', 'edge/a/network', { body: { effectiveType: null, saveData: null } });
+  expect(json).toMatchObject({ network: { rttMs: 900 }, plan: { strategy: 'priority' } });
+  expect(json['network']).toEqual({ rttMs: 900 });
+  expect(await call('PUT', 'edge/a/network', { body: { online: null } })).toMatchObject({ status: 400 });
+});
+
+test('[S14] a sync tells how many changes it left for a better link', async () => {
+  const { call } = freshCaller();
+  await call('PUT', 'edge/a/network', { body: { effectiveType: '2g' } });
+  await call('PUT', 'edge/a/data/note/x', { body: { n: 1 } });
+  expect((await call('POST', 'edge/a/sync')).json).toMatchObject({ success: true, uploaded: 0, pending: 1 });
+});
