@@ -74,7 +74,8 @@ export class Link {
       }
     | undefined;
   #failures = 0;
-  #nextAttemptAtMs: number | null = null;
+  /** After a failure; null: there was none. */
+  #wait: { readonly sinceMs: number; readonly untilMs: number } | null = null;
   #last: SyncSummary | null = null;
   readonly #narrowing = new Narrowing();
   #traffic = NO_TRAFFIC;
@@ -100,9 +101,11 @@ export class Link {
     return this.#traffic;
   }
 
-  /** When the wait after a failure ends, ms since 1970; null: there was none. */
+  /** When the wait after a failure ends, ms since 1970; null: there was none, or the clock was put back since then. */
   get nextAttemptAtMs(): number | null {
-    return this.#nextAttemptAtMs;
+    const { sinceMs, untilMs } = this.#wait ?? NO_WAIT;
+    // Nobody can tell how long it has waited by then, and it must not wait for as long as the clock went back.
+    return this.#options.clock.nowMs() < sinceMs ? null : untilMs;
   }
 
   /** Whether a sync is under way, or about to begin. */
@@ -112,7 +115,7 @@ export class Link {
 
   /** Whether a sync may begin that nobody asks for: none is under way, and none has to wait. */
   get isDue(): boolean {
-    return this.#online && !this.isBusy && this.#options.clock.nowMs() >= (this.#nextAttemptAtMs ?? 0);
+    return this.#online && !this.isBusy && this.#options.clock.nowMs() >= (this.nextAttemptAtMs ?? 0);
   }
 
   /** Why this node asks the cloud no more than now and then, with all that waits kept; null: it doesn't. */
@@ -125,7 +128,7 @@ export class Link {
   setOnline(online: boolean): void {
     this.#online = online;
     this.#failures = 0;
-    this.#nextAttemptAtMs = null;
+    this.#wait = null;
     if (online) return;
     // An idle node finds that out as any other does: when it would connect.
     this.#on('sync_trigger', ...CUT);
@@ -189,7 +192,7 @@ export class Link {
         this.#backOff();
       } else {
         this.#failures = 0;
-        this.#nextAttemptAtMs = null;
+        this.#wait = null;
       }
       this.#on(tally.conflicts > 0 ? 'conflicts_detected' : 'no_conflicts');
       this.#on('conflicts_resolved');
@@ -368,7 +371,8 @@ export class Link {
       ? LIMITS.authRetryMs * (1 - entropy.fraction() / 2)
       : backoffMs(this.#failures, entropy.fraction());
     const toldMs = Math.min(error?.details.retryAfterMs ?? 0, LIMITS.retryAfterMs);
-    this.#nextAttemptAtMs = clock.nowMs() + Math.max(Math.floor(pauseMs), toldMs);
+    const sinceMs = clock.nowMs();
+    this.#wait = { sinceMs, untilMs: sinceMs + Math.max(Math.floor(pauseMs), toldMs) };
   }
 
   /** A failure without a code is a bug: the sync is tried again all the same, but somebody must look. */
@@ -391,6 +395,8 @@ export class Link {
     if (this.#state !== before) this.#options.onState?.(this.#state);
   }
 }
+
+const NO_WAIT = { sinceMs: 0, untilMs: null };
 
 /** The cloud is out of reach, at whatever point that is found out. */
 const CUT: readonly LinkEvent[] = ['connection_failed', 'connection_lost'];

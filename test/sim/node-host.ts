@@ -15,6 +15,7 @@ import type { QueuedChange, ReplicaStore } from '../../src/sync/ports.ts';
 import { type Carrier, Relay } from '../../src/sync/relay.ts';
 import { Replica } from '../../src/sync/replica.ts';
 import { broken } from './cloud-host.ts';
+import { HostAlarm } from './host-alarm.ts';
 import { HostClock } from './host-clock.ts';
 import { Life, storeOf } from './life.ts';
 import type { Endpoint, Message, Network } from './network.ts';
@@ -23,6 +24,7 @@ import { type QueueCommit, queueWatch } from './queue-watch.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Trace } from './trace.ts';
 import { simulatedCarrier, simulatedUpstream } from './upstream.ts';
+import { Waker } from './waker.ts';
 
 export interface NodeHostOptions {
   readonly space: string;
@@ -34,6 +36,8 @@ export interface NodeHostOptions {
   readonly batchSize: number;
   readonly pageLimit: number | undefined;
   readonly clockErrorMs: number;
+  /** Whether it wakes by itself from the beginning; if not, from {@link NodeHost.wakeByItself} on. */
+  readonly wakes: boolean;
   /** What stands between the replica and its disk; a planted bug, or nothing. */
   readonly wrapStore: (disk: ReplicaStore) => ReplicaStore;
   /** A transaction has come to stay. */
@@ -50,6 +54,7 @@ export interface NodeProcess {
   readonly link: Link;
   readonly access: Access;
   readonly relay: Relay;
+  readonly waker: Waker;
 }
 
 /** What waits on a disk, or is dead there; what the cloud has stays in its row for a while, and is left out. */
@@ -74,15 +79,24 @@ export class NodeHost implements Endpoint {
   process: NodeProcess | undefined;
   report: NetworkReport = {};
   isOnline = true;
+  #wakes: boolean;
+  #isWatched = false;
   /** Whether something was written to the disk since somebody looked. */
   isTouched = true;
   readonly #options: NodeHostOptions;
+  readonly #alarm: HostAlarm;
 
   constructor(options: NodeHostOptions) {
     this.#options = options;
     this.space = options.space;
     this.nodeId = options.nodeId;
     this.clock = new HostClock(options.scheduler, options.clockErrorMs);
+    this.#wakes = options.wakes;
+    // A process that is down looks after itself when it starts.
+    this.#alarm = new HostAlarm(options.scheduler, () => {
+      options.trace.count('outcome: woke by itself');
+      this.process?.waker.rang();
+    });
     this.start();
   }
 
@@ -93,8 +107,24 @@ export class NodeHost implements Endpoint {
 
   /** Cuts the node off, or lets it sync again, until it is told otherwise. */
   setOnline(isOnline: boolean): void {
+    const wasOnline = this.isOnline;
     this.isOnline = isOnline;
     this.process?.link.setOnline(isOnline);
+    if (isOnline && !wasOnline && this.#wakes) void this.process?.link.sync();
+    this.process?.waker.called();
+  }
+
+  /** From now on it does what its platform would have it do. */
+  wakeByItself(): void {
+    if (this.#wakes) return;
+    this.#wakes = true;
+    this.process?.waker.schedule();
+  }
+
+  /** Somebody comes who wants news, and stays. */
+  watch(): void {
+    this.#isWatched = true;
+    this.process?.waker.schedule();
   }
 
   /** Its disk is lost with all that is on it. The process must have ended. */
@@ -147,6 +177,10 @@ export class NodeHost implements Endpoint {
       },
     };
     const upstream = new MeasuredUpstream(simulatedUpstream(way), clock);
+    const plan = () => {
+      const usual = planFor(this.report, upstream.quality);
+      return { ...usual, batchSize: Math.min(batchSize, usual.batchSize) };
+    };
     const link = new Link({
       replica,
       upstream,
@@ -155,15 +189,24 @@ export class NodeHost implements Endpoint {
       entropy: { id: () => scheduler.random.name(), fraction: () => scheduler.random.fraction() },
       logger: { error: () => undefined },
       isLive: () => true,
-      plan: () => {
-        const plan = planFor(this.report, upstream.quality);
-        return { ...plan, batchSize: Math.min(batchSize, plan.batchSize) };
-      },
+      plan,
+      onEnd: () => waker.schedule(),
+    });
+    const waker: Waker = new Waker({
+      replica,
+      link,
+      clock,
+      life,
+      plan,
+      alarm: this.#alarm,
+      isOn: () => this.#wakes,
+      isWatched: () => this.#isWatched,
     });
     if (!this.isOnline) link.setOnline(false);
     const relay = new Relay({ nodeId, above: simulatedCarrier(way), isOnline: () => link.online });
-    this.process = { life, replica, link, access: new Access(replica, link, clock), relay };
+    this.process = { life, replica, link, access: new Access(replica, link, clock), relay, waker };
     this.isTouched = true;
+    waker.schedule();
   }
 }
 

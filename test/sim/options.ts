@@ -48,6 +48,8 @@ export interface Options {
   readonly above: readonly (number | null)[];
   /** At which changes the cloud fails now and then, one of so many, and where; undefined: at none. */
   readonly cloudFailures: { readonly every: number | undefined; readonly at: 'change' | 'batch' };
+  /** Whether nodes wake by themselves before all is healed; if not, they sync when the script says so. */
+  readonly wakes: boolean;
 }
 
 /**
@@ -73,6 +75,7 @@ export function chooseOptions(random: Random): Options {
     scriptedFaults: { ...of(SCRIPTED_FAULTS, 6), ...of(['lose-cloud', 'long-pause'], 1) },
     above: chooseTree(random, nodes),
     cloudFailures: { every: random.pick([undefined, undefined, 2, 5]), at: random.pick(['change', 'batch']) },
+    wakes: random.chance(0.5),
   };
 }
 

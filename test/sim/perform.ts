@@ -71,7 +71,10 @@ function asClient(access: Access, space: Space, world: World, body: (request: Re
   void body({ turn, node, process, access: accessAfter(access, generation), generation })
     .catch((error: unknown) => noteFailure(error, client, process, world.trace))
     .catch(world.fail)
-    .finally(() => client.finish(turn));
+    .finally(() => {
+      process.waker.called();
+      client.finish(turn);
+    });
 }
 
 /** Of a history that begins anew other records are counted in: what is given back whole has in it what others added. */
@@ -156,6 +159,7 @@ function handleDead(
     const data = action.do === 'retry-dead' && letter.change.entityType !== TALLY ? action.data : undefined;
     if (action.do === 'discard-dead') process.replica.discardDead(id);
     else process.replica.retryDead(id, data);
+    process.waker.called();
     world.trace.note(`${nodeId}: ${id} ${action.do}`);
   } catch (error) {
     if (!process.life.isOver) throw broken(nodeId, error);

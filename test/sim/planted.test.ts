@@ -1,5 +1,10 @@
 import { expect, test } from 'vitest';
-import { goingIntoWhatHasLeft, overtakingByPriority, reusingSlotsEarly } from './planted/queues.ts';
+import {
+  forgettingWhatWaits,
+  goingIntoWhatHasLeft,
+  overtakingByPriority,
+  reusingSlotsEarly,
+} from './planted/queues.ts';
 import {
   claimingToHaveAll,
   declaringAllVoid,
@@ -41,6 +46,7 @@ const PLANTS: readonly (readonly [bug: string, rule: Rule, plant: Plant, seeds?:
   ['a change that went into one that had left', 'I2', { engine: goingIntoWhatHasLeft }],
   ['a slot used again early', 'I1', { engine: reusingSlotsEarly }],
   ['what presses before earlier changes of its entity', 'I5', { engine: overtakingByPriority }],
+  ['a node that sleeps though something waits', 'I11', { engine: forgettingWhatWaits }],
   ['a void counter that waits', 'I1', { route: declaringAllVoid }],
 ];
 

@@ -1,8 +1,9 @@
 import { type Step, writeScript } from './actions.ts';
-import { checkAgreement, unrest } from './checkers/agreement.ts';
+import { checkAgreement, holdUp, unrest } from './checkers/agreement.ts';
 import { chooseOptions, FAULTS, type Options, withoutFault } from './options.ts';
 import { perform } from './perform.ts';
 import { Random } from './random.ts';
+import type { Space } from './space.ts';
 import { Violation } from './violation.ts';
 import { type Settings, SPACES, Stream, World } from './world.ts';
 
@@ -28,10 +29,10 @@ export function planFor(seed: number, steps: number): Plan {
   return { seed, options, script };
 }
 
-/** The same plan with all nodes directly below the cloud, and a cloud that doesn't fail. */
+/** The same plan with all nodes directly below the cloud, nodes that sync when the script says so, and a cloud that doesn't fail. */
 export function flat(plan: Plan): Plan {
   const cloudFailures = { ...plan.options.cloudFailures, every: undefined };
-  return { ...plan, options: { ...plan.options, above: [], cloudFailures } };
+  return { ...plan, options: { ...plan.options, above: [], cloudFailures, wakes: false } };
 }
 
 /** What is left of a plan that was shrunk: some of its steps, without some of its faults. */
@@ -40,7 +41,7 @@ export function planOf(plan: Plan, kept: readonly number[], without: readonly st
   return { ...plan, options, script: plan.script.filter(({ id }) => kept.includes(id)) };
 }
 
-/** Phase 1: the script, with all its faults. Phase 2: everything is healed, nobody writes, and all come to agree. */
+/** Phase 1: the script, with all its faults. Phase 2: everything is healed, nobody calls, and all come to agree. */
 export async function run({ seed, options, script }: Plan, settings: Settings = {}): Promise<Outcome> {
   const repair = settings.plant?.engine?.();
   const world = new World(seed, options, settings);
@@ -76,25 +77,28 @@ async function heal(world: World): Promise<void> {
     cloud.failures.heal();
     for (const node of nodes) {
       node.process?.life.spare();
-      node.setOnline(true);
+      if (!node.isOnline) node.setOnline(true);
+      node.wakeByItself();
     }
   }
+  // Nobody is there: what waits goes by the nodes' own alarms, and by nothing else.
+  await rest(world, holdUp);
+  // News is for who wants it.
+  for (const { nodes } of world.spaces) for (const node of nodes) node.watch();
+  await rest(world, unrest);
+  for (const space of world.spaces) checkAgreement(space);
+}
+
+async function rest(world: World, reasonOf: (space: Space) => string | undefined): Promise<void> {
   for (let round = 0; round < ROUNDS; round += 1) {
     await world.pass(ROUND_MS);
-    if (world.spaces.every((space) => unrest(space) === undefined)) {
-      for (const space of world.spaces) checkAgreement(space);
-      world.trace.note(`all agree after ${round} rounds`);
-      return;
-    }
-    for (const { nodes } of world.spaces) {
-      for (const { process } of nodes) void process?.link.sync().catch(world.fail);
-    }
+    if (world.spaces.some((space) => reasonOf(space) !== undefined)) continue;
+    world.trace.note(`all are at rest after ${round} rounds`);
+    return;
   }
   for (const space of world.spaces) {
-    const reason = unrest(space);
-    if (reason === undefined) continue;
-    const detail = `${space.name} does not come to rest: ${reason}`;
-    throw new Violation('I11', detail);
+    const reason = reasonOf(space);
+    if (reason !== undefined) throw new Violation('I11', `${space.name} does not come to rest: ${reason}`);
   }
 }
 

@@ -68,6 +68,7 @@ const MUST_HAPPEN = [
   ...['coalesced', 'cancelled', 'renumbered', 'row used again', 'dead change sent again', 'dead change discarded'].map(
     (one) => `outcome: ${one}`,
   ),
+  'outcome: woke by itself',
   'fault: cloud is lost',
   ...['open', 'resolved'].map((status) => `outcome: ${status} conflict decided`),
   'outcome: late answer, resolved conflict',

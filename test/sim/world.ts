@@ -107,6 +107,7 @@ export class World {
         batchSize: options.batchSize,
         // The last node reads slowly, whatever the others do.
         pageLimit: index === options.nodes - 1 ? 1 : options.pageLimit,
+        wakes: options.wakes,
         clockErrorMs: scheduler.random.between(-CLOCK_ERROR_MS, CLOCK_ERROR_MS),
         wrapStore: this.#plant.replicaStore ?? ((disk) => disk),
         onCommit: (node, commit) => checks.rows.committed(node, commit),

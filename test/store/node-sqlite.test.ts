@@ -7,12 +7,12 @@ import { SqlCloudStore } from '../../src/store/sql-cloud-store.ts';
 import type { SqlDatabase } from '../../src/store/sql-database.ts';
 import { SqlReplicaStore } from '../../src/store/sql-replica-store.ts';
 import { cloudStoreContract } from '../contract/cloud-store.ts';
+import { queueModel } from '../contract/queue-model.ts';
 import { replicaStoreContract, type WithStore } from '../contract/replica-store.ts';
 
-replicaStoreContract(
-  'SQLite of Node',
-  inFile((db) => new SqlReplicaStore(db)),
-);
+const withReplicaStore = inFile((db) => new SqlReplicaStore(db));
+replicaStoreContract('SQLite of Node', withReplicaStore);
+queueModel('SQLite of Node', withReplicaStore, 25);
 cloudStoreContract(
   'SQLite of Node',
   inFile((db) => new SqlCloudStore(db)),

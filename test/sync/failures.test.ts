@@ -384,6 +384,14 @@ describe('how long a node waits', () => {
     },
   );
 
+  test('[I11] [S23] where its clock was put back: no longer, for nobody can tell how long it has waited', async () => {
+    const { world, a } = failing('cloud_unavailable');
+    await a.link.sync();
+    expect(a.link.isDue).toBe(false);
+    world.nowMs -= 3_600_000;
+    expect([a.link.isDue, a.link.nextAttemptAtMs]).toEqual([true, null]);
+  });
+
   test.each(['unauthenticated', 'forbidden'] as const)(
     '[I1] [S23] where its token is refused: minutes, for all to see, with all that waits kept (%s)',
     async (code) => {

@@ -249,8 +249,56 @@ describe('the machine', () => {
     expect(run('sync_trigger', 'connection_failed', 'local_change', 'change_queued', 'retry')).toBe('connecting');
   });
 
-  test('is not moved by an event that its state does not know', () => {
-    expect(run('connected', 'sync_complete', 'connection_lost', 'retry')).toBe('idle');
+  const STATES: readonly LinkState[] = [
+    ...(['idle', 'connecting', 'handshake', 'syncing', 'resolving', 'finalizing', 'offline', 'queuing'] as const),
+  ];
+  /** `design.md`, section 7, row by row: all that moves anything. */
+  const MOVES: readonly (readonly [from: LinkState, event: LinkEvent, to: LinkState])[] = [
+    ['idle', 'sync_trigger', 'connecting'],
+    ['connecting', 'connected', 'handshake'],
+    ['connecting', 'connection_failed', 'offline'],
+    ['handshake', 'handshake_complete', 'syncing'],
+    ['handshake', 'handshake_failed', 'idle'],
+    ['syncing', 'conflicts_detected', 'resolving'],
+    ['syncing', 'no_conflicts', 'finalizing'],
+    ['resolving', 'conflicts_resolved', 'finalizing'],
+    ['finalizing', 'sync_complete', 'idle'],
+    ['finalizing', 'sync_failed', 'idle'],
+    ['handshake', 'connection_lost', 'offline'],
+    ['syncing', 'connection_lost', 'offline'],
+    ['resolving', 'connection_lost', 'offline'],
+    ['finalizing', 'connection_lost', 'offline'],
+    ['offline', 'retry', 'connecting'],
+    ['offline', 'local_change', 'queuing'],
+    ['queuing', 'change_queued', 'offline'],
+  ];
+
+  test.each(STATES)('[S33] goes from %s where the table says, and nowhere by any other event', (from) => {
+    for (const event of new Set(MOVES.map(([, name]) => name))) {
+      const move = MOVES.find((other) => other[0] === from && other[1] === event);
+      expect(step(from, event), `${from}, ${event}`).toBe(move?.[2] ?? from);
+    }
+  });
+
+  test('[S33] knows no state and no event that the table does not name', () => {
+    expect(new Set(MOVES.flatMap(([from, , to]) => [from, to]))).toEqual(new Set(STATES));
+    const events: Record<LinkEvent, true> = {
+      sync_trigger: true,
+      connected: true,
+      connection_failed: true,
+      handshake_complete: true,
+      handshake_failed: true,
+      conflicts_detected: true,
+      no_conflicts: true,
+      conflicts_resolved: true,
+      sync_complete: true,
+      sync_failed: true,
+      connection_lost: true,
+      retry: true,
+      local_change: true,
+      change_queued: true,
+    };
+    expect(new Set(MOVES.map(([, event]) => event))).toEqual(new Set(Object.keys(events)));
   });
 });
 

@@ -279,3 +279,7 @@ export function entityType(text: string): EntityType {
 export function entityId(text: string): EntityId {
   return made(toEntityId(text));
 }
+
+export function nodeId(text: string): NodeId {
+  return made(toNodeId(text));
+}

@@ -5,8 +5,10 @@ import { durableObjectSqlite } from '../../src/store/do-sqlite.ts';
 import { SqlCloudStore } from '../../src/store/sql-cloud-store.ts';
 import type { SqlDatabase } from '../../src/store/sql-database.ts';
 import { SqlReplicaStore } from '../../src/store/sql-replica-store.ts';
+import type { ReplicaStore } from '../../src/sync/ports.ts';
 import { checkSchemaUpgrade } from '../contract/cloud-schema.ts';
 import { cloudStoreContract } from '../contract/cloud-store.ts';
+import { queueModel } from '../contract/queue-model.ts';
 import { replicaStoreContract, type WithStore } from '../contract/replica-store.ts';
 
 /**
@@ -15,11 +17,14 @@ import { replicaStoreContract, type WithStore } from '../contract/replica-store.
  */
 const open = { edge: (db: SqlDatabase) => new SqlReplicaStore(db), cloud: (db: SqlDatabase) => new SqlCloudStore(db) };
 
-replicaStoreContract('SQLite of a Durable Object', (check) => {
+const withReplicaStore: WithStore<ReplicaStore> = (check) => {
   return runInDurableObject(env.EDGE.getByName(`contract/${crypto.randomUUID()}`), (_, { storage }) =>
     check(within(storage, open.edge)),
   );
-});
+};
+
+replicaStoreContract('SQLite of a Durable Object', withReplicaStore);
+queueModel('SQLite of a Durable Object', withReplicaStore, 25);
 
 cloudStoreContract('SQLite of a Durable Object', (check) => {
   return runInDurableObject(env.CLOUD.getByName(`contract-${crypto.randomUUID()}`), (_, { storage }) =>

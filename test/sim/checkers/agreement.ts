@@ -6,14 +6,24 @@ import type { Space } from '../space.ts';
 import { require } from '../violation.ts';
 import { liveText } from './prefix.ts';
 
-/** What of a space has not come to rest yet, in words; undefined: all of it has. I11. */
-export function unrest({ nodes, history, d1, cloud }: Space): string | undefined {
+/** What of a space still has to go up, in words; undefined: all has gone. I11. */
+export function holdUp({ nodes }: Space): string | undefined {
   for (const { process, nodeId } of nodes) {
     if (process === undefined) return `${nodeId} is down`;
     const { dead, total } = process.replica.queueStats();
     if (total > dead) return `${total - dead} changes wait at ${nodeId}`;
     if (process.replica.hasUnsent('normal')) return `${nodeId} has voids to tell`;
-    const { cursor, epoch } = process.replica.meta;
+  }
+  return undefined;
+}
+
+/** What of a space has not come to rest yet, in words; undefined: all of it has. I11. */
+export function unrest(space: Space): string | undefined {
+  const { nodes, history, d1, cloud } = space;
+  const reason = holdUp(space);
+  if (reason !== undefined) return reason;
+  for (const { process, nodeId } of nodes) {
+    const { cursor, epoch } = process?.replica.meta ?? {};
     if (epoch === null || cursor !== history.head || epoch !== cloud.epoch) return `${nodeId} is behind`;
   }
   if (history.head === 0 && revisionOf(cloud) === 0) return undefined;

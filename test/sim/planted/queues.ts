@@ -29,6 +29,13 @@ export const overtakingByPriority: EngineBug = replacing(OfflineQueue.prototype,
   },
 }));
 
+/** What waits for time alone to make it ready wakes nobody. */
+export const forgettingWhatWaits: EngineBug = replacing(OfflineQueue.prototype, () => ({
+  msUntilReady() {
+    return null;
+  },
+}));
+
 function rankOf({ change }: QueuedChange): number {
   return PRIORITIES.indexOf(change.priority ?? 'normal');
 }

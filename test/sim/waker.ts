@@ -1,0 +1,70 @@
+import { LastCaller } from '../../src/sync/last-caller.ts';
+import type { Link } from '../../src/sync/link.ts';
+import { leastAtOnce, type Plan } from '../../src/sync/plan.ts';
+import type { Clock } from '../../src/sync/ports.ts';
+import type { Replica } from '../../src/sync/replica.ts';
+import { wakeAtMs } from '../../src/sync/waking.ts';
+import type { HostAlarm } from './host-alarm.ts';
+import type { Life } from './life.ts';
+
+export interface WakerOptions {
+  readonly replica: Replica;
+  readonly link: Link;
+  readonly clock: Clock;
+  readonly life: Life;
+  readonly alarm: HostAlarm;
+  readonly plan: () => Plan;
+  /** Whether it does anything by itself; if not, only who asks for a sync gets one. */
+  readonly isOn: () => boolean;
+  /** Whether somebody is there without calling. */
+  readonly isWatched: () => boolean;
+}
+
+/** Has a node send what it holds, and wake, without anyone's help: when `EdgeNode` does, and by the same function. */
+export class Waker {
+  readonly #options: WakerOptions;
+  readonly #caller: LastCaller;
+
+  constructor(options: WakerOptions) {
+    this.#options = options;
+    this.#caller = new LastCaller(options.clock);
+  }
+
+  /** Somebody has called the node, and is answered. */
+  called(): void {
+    this.#caller.called();
+    const { link, replica, plan } = this.#options;
+    if (this.#isOff) return;
+    if (link.isDue && replica.hasUnsent(leastAtOnce(plan()))) void link.sync();
+    this.schedule();
+  }
+
+  /** After a start, and after each sync. */
+  schedule(): void {
+    if (this.#isOff) return;
+    const { link, replica, clock, alarm, plan, isWatched } = this.#options;
+    const nowMs = clock.nowMs();
+    const wakesAtMs = wakeAtMs({
+      nowMs,
+      link,
+      replica,
+      plan: plan(),
+      msUntilOtherPlan: null,
+      isUsed: this.#caller.isThere || isWatched(),
+      isWatched: false,
+      hasPokeSocket: false,
+    });
+    if (wakesAtMs !== null) alarm.ringIn(wakesAtMs - nowMs);
+  }
+
+  rang(): void {
+    if (this.#isOff) return;
+    const { link } = this.#options;
+    if (link.isDue) void link.sync();
+    else this.schedule();
+  }
+
+  get #isOff(): boolean {
+    return this.#options.life.isOver || !this.#options.isOn();
+  }
+}
