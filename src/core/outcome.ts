@@ -11,6 +11,7 @@ import {
 import { hasSeen } from './context.ts';
 import { applyOperations, MAX_DEPTH, mergePatchOperations } from './delta.ts';
 import { type EntityVersion, versionDot } from './entity.ts';
+import { compareStamps } from './hlc.ts';
 import { type JsonObject, jsonEqual } from './json.ts';
 import { pathsWritten, type Written } from './marks.ts';
 import { isForbidden, parsePath } from './path.ts';
@@ -45,7 +46,11 @@ export function outcomeOf(current: EntityVersion | undefined, change: Change, po
   const isLiveDelete = change.operation === 'delete' && current.data !== null;
   if (change.consistency === 'strong' && change.data === undefined && !isLiveDelete) return successor(current, change);
   const kind = conflictKind(current.data, change.operation);
-  if (kind === undefined) return { kind: 'no-op' };
+  if (kind === undefined) {
+    // It is deleted as of the later of the two: else what was written between them would bring it back.
+    const isLater = compareStamps(change.stamp, current.stamp) > 0;
+    return isLater ? { kind: 'advance', data: null, written: 'whole' } : { kind: 'no-op' };
+  }
   // Only operations, on a base that isn't here: what they were meant to make can't be told.
   if (change.operation !== 'delete' && change.data === undefined) return { kind: 'needs-full' };
   const conflict = conflictOf(kind, current, change);

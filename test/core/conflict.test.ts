@@ -101,7 +101,11 @@ describe('what becomes of a change', () => {
 
   test('two deletes are no conflict, and a delete of nothing does nothing', () => {
     const gone = change({ operation: 'delete', data: undefined } as Partial<Change>);
-    expect(outcomeOf(version({ data: null }), gone, lww)).toEqual({ kind: 'no-op' });
+    const tombstone = version({ data: null, stamp: stampAt(300, 'b') });
+    expect(outcomeOf(tombstone, { ...gone, stamp: stampAt(299, 'a') }, lww)).toEqual({ kind: 'no-op' });
+    // It is deleted as of the later one.
+    const later = { ...gone, stamp: stampAt(301, 'a') };
+    expect(outcomeOf(tombstone, later, lww)).toEqual({ kind: 'advance', data: null, written: 'whole' });
     expect(outcomeOf(undefined, gone, lww)).toEqual({ kind: 'no-op' });
     expect(outcomeOf(undefined, { ...gone, consistency: 'strong' }, lww)).toMatchObject({ code: 'not_found' });
   });

@@ -526,3 +526,30 @@ describe('the feed with fields', () => {
     expectAgreement(world, a, b);
   });
 });
+
+test('[I12] [I3] what was written between two deletes that had not seen each other stays deleted, in whatever order they come', async () => {
+  const orders = [
+    ['a', 'b', 'c'],
+    ['a', 'c', 'b'],
+    ['b', 'a', 'c'],
+    ['b', 'c', 'a'],
+    ['c', 'a', 'b'],
+    ['c', 'b', 'a'],
+  ];
+  for (const order of orders) {
+    const world = new World();
+    const nodes = new Map(['a', 'b', 'c'].map((name) => [name, new Node(world, name)]));
+    const node = (name: string) => nodes.get(name) ?? expect.fail(name);
+    node('a').put('x', { n: 1 });
+    for (const name of ['a', 'b', 'c']) await node(name).link.sync();
+    world.nowMs += 10;
+    node('a').write('x', { kind: 'delete' });
+    world.nowMs += 10;
+    node('c').put('x', { n: 2 });
+    world.nowMs += 10;
+    node('b').write('x', { kind: 'delete' });
+    for (const name of [...order, ...order]) await node(name).link.sync();
+    for (const name of order) expect(node(name).list(), order.join()).toEqual({});
+    for (const name of order) expect(node(name).replica.meta.digestMismatches).toBe(0);
+  }
+});
