@@ -6,8 +6,7 @@
 import type { Dot } from './dot.ts';
 import type { Interval } from './dot-set.ts';
 import { CLOUD } from './ids.ts';
-import type { VectorClock } from './vector-clock.ts';
-import { entry } from './vector-clock.ts';
+import { entry, type VectorClock } from './vector-clock.ts';
 
 /**
  * Shape: `covers` are further counters of the dot's own node, of changes that this one absorbed; `ownFrom` is the first

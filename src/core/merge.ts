@@ -7,8 +7,7 @@
 import { type Change, stampOf } from './change.ts';
 import { type ChangeContext, hasSeen } from './context.ts';
 import { applyOperations, compose, type Operation, valueAt } from './delta.ts';
-import type { Dot } from './dot.ts';
-import { parseDot } from './dot.ts';
+import { type Dot, parseDot } from './dot.ts';
 import type { EntityVersion, Mark, WriteKind } from './entity.ts';
 import { compareStamps, laterStamp, type Stamp } from './hlc.ts';
 import { isJsonObject, type JsonObject, type JsonValue, jsonEqual } from './json.ts';

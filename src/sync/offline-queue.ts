@@ -203,7 +203,7 @@ export class OfflineQueue {
   }
 
   /** Whether a change has to be sent once more, and can't before the head: what was written after it waits until then. */
-  isHeld(): boolean {
+  get isHeld(): boolean {
     return [...this.#answered.values()].some(({ status }) => status === 'needs-full' || status === 'conflict');
   }
 

@@ -431,7 +431,7 @@ export class Replica {
       maxBytes: strong.length === 0 ? bounds.maxBytes : bounds.maxBytes / 2,
     };
     const first = new Set(strong.flatMap((change) => this.#placesOf(change)));
-    const isHeld = this.#queue.isHeld();
+    const isHeld = this.#queue.isHeld;
     const selected = isHeld ? [] : this.#queue.select({ ...room, first, least: bounds.least, nowMs: this.nowMs() });
     this.#queue.markInFlight(selected.map(({ change }) => change.id));
     let left = bounds.maxBytes - selected.reduce((bytes, queued) => bytes + queued.bytes, 0);
