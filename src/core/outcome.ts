@@ -69,7 +69,10 @@ function successor(current: EntityVersion | undefined, change: Change): Outcome 
   const { operation, data, mergePatch } = change;
   if (before === null) {
     if (data !== undefined) return { kind: 'advance', data, written: 'whole' };
-    if (operation === 'delete' && change.consistency !== 'strong') return { kind: 'no-op' };
+    if (operation === 'delete' && change.consistency !== 'strong') {
+      // Of a record that was never here it leaves a tombstone: another history had the record, and somebody may bring it.
+      return current === undefined ? { kind: 'advance', data: null, written: 'whole' } : { kind: 'no-op' };
+    }
     const detail = `there is no ${change.entityType}/${change.entityId}`;
     return { kind: 'refused', code: 'not_found', detail };
   }

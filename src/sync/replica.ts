@@ -549,7 +549,7 @@ export class Replica {
         note: (key, deletedBy) => this.#visible.note(key, deletedBy),
       });
       const settled = settle(this.#queue, merged.answered, this.nowMs());
-      for (const queued of settled.changed) this.#store.writeQueued(queued);
+      for (const queued of [...settled.changed, ...settled.restamped]) this.#store.writeQueued(queued);
       const { digest, types } = last.answer;
       // The cloud gives more types than it gave for the first pages, or before: their past is missing.
       const isPartial = !admitsAll(merged.types, types);

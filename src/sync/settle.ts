@@ -15,6 +15,8 @@ export interface Answered {
 export interface Settled {
   /** Changes that have done their work. */
   readonly gone: readonly string[];
+  /** Those of them that the cloud took with another stamp, as it took them: so they are given back to one that lost them. */
+  readonly restamped: readonly QueuedChange[];
   /** Those that stay, and are other than they were. */
   readonly changed: readonly QueuedChange[];
   /** Records that got another id. */
@@ -27,6 +29,7 @@ export interface Settled {
  */
 export function settle(queue: OfflineQueue, answered: readonly Answered[], nowMs: number): Settled {
   const gone: string[] = [];
+  const restamped: QueuedChange[] = [];
   const changed = new Map<string, QueuedChange>();
   const moves = new Map<EntityKey, EntityKey>();
   for (const { result } of answered) {
@@ -38,8 +41,11 @@ export function settle(queue: OfflineQueue, answered: readonly Answered[], nowMs
       for (const later of moved(queue, queued.change, entityId)) changed.set(later.change.id, later);
     }
     const next = afterResult(changed.get(result.id) ?? queued, result, nowMs);
-    if (next === undefined) gone.push(result.id);
-    else if (next !== queued) changed.set(result.id, withCause(queue, next, changed));
+    if (next === undefined) {
+      gone.push(result.id);
+      const { stamp } = result;
+      if (stamp !== undefined) restamped.push({ ...queued, change: { ...queued.change, stamp } });
+    } else if (next !== queued) changed.set(result.id, withCause(queue, next, changed));
   }
   for (const { change, order, error } of [...changed.values()]) {
     if (error === null) continue;
@@ -50,7 +56,7 @@ export function settle(queue: OfflineQueue, answered: readonly Answered[], nowMs
     }
   }
   for (const id of gone) changed.delete(id);
-  return { gone, changed: [...changed.values()], moves };
+  return { gone, restamped, changed: [...changed.values()], moves };
 }
 
 /** A change that died tells of the one that it was made on, if that is dead: it may be why. */

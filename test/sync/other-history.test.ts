@@ -52,6 +52,36 @@ describe('what a node gives back to a cloud that lost it', () => {
     expect(Object.keys(a.list()).sort()).toEqual(expect.arrayContaining(['w', 'y', 'z']));
   });
 
+  test('[I12] deletes, though the cloud has nothing there yet: what comes after it is older', async () => {
+    const world = new World();
+    const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
+    a.put('x', { n: 1 });
+    await sync(a, b);
+    world.nowMs += 10;
+    b.write('x', { kind: 'delete' });
+    await sync(b);
+    world.loseCloud();
+    await sync(b, a);
+    expect([a.list(), b.list()]).toEqual([{}, {}]);
+    expect([a.replica.meta.digestMismatches, b.replica.meta.digestMismatches]).toEqual([0, 0]);
+  });
+
+  test('[S19] has the stamp that the lost cloud put right', async () => {
+    const world = new World();
+    const [a, b] = [new Node(world, 'a'), new Node(world, 'b', 3_600_000)];
+    // Before it could ask for the time.
+    b.put('x', { n: 1 });
+    await sync(b, a);
+    world.nowMs += 10;
+    a.put('x', { n: 2 });
+    await sync(a, b);
+    b.restart();
+    world.nowMs += 1_000;
+    world.loseCloud();
+    await sync(b, a);
+    expect([a.read('x'), b.read('x')]).toEqual([{ n: 2 }, { n: 2 }]);
+  });
+
   test('[I1] waits again as a whole or not at all, whenever the power goes off', async () => {
     const world = new World();
     const [a, b, c] = [new Node(world, 'a'), new Node(world, 'b'), new Node(world, 'c')];

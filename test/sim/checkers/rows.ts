@@ -1,3 +1,4 @@
+import type { Change } from '../../../src/core/change.ts';
 import { entityKey } from '../../../src/core/ids.ts';
 import { policyFor } from '../../../src/core/policy.ts';
 import { LIMITS } from '../../../src/protocol/limits.ts';
@@ -78,10 +79,18 @@ export class Rows {
         disk.stamps.set(queued.change.id, queued.change.stamp);
         const isSame = before?.queued.change.id === queued.change.id;
         disk.rows.set(slot, isSame ? { ...before, queued } : { queued, settledAtMs: undefined, keptMs: 0 });
-        if (before !== undefined && !isSame) this.#replaced(before, queued, disk);
+        if (before !== undefined && isSame) this.#kept(before.queued.change, queued.change);
+        else if (before !== undefined) this.#replaced(before, queued, disk);
       }
     }
     if (meta !== undefined) this.#settle(disk, meta, node);
+  }
+
+  #kept(before: Change, { stamp }: Change): void {
+    const { ops, trace } = this.#space();
+    if (before.stamp === stamp) return;
+    trace.count('outcome: kept with the stamp that the cloud put right');
+    ops.restamp(ops.waiting(before), stamp);
   }
 
   #replaced(before: Row, queued: QueuedChange, { left }: Disk): void {
