@@ -36,8 +36,8 @@ export interface Op {
   writer: string | undefined;
   /** Which disk of the node it was written to; undefined: it isn't known. */
   readonly disk: number | undefined;
-  /** Undefined for a strong write, which isn't queued. The cloud may put it right. */
-  stamp: string | undefined;
+  /** Undefined for a strong write, which isn't queued. */
+  readonly stamp: string | undefined;
   readonly key: EntityKey;
   /** What its writer had seen, of the history that there is now. */
   past: Past;
@@ -158,11 +158,9 @@ export class Ops {
     this.add(op);
   }
 
-  /** It is kept with the stamp that the cloud took it with. */
+  /** It is kept with the stamp that the cloud took it with, and known by both. */
   restamp(op: Op, stamp: string): void {
-    this.#byDot.delete(nameOf(op));
-    op.stamp = stamp;
-    this.add(op);
+    this.#byDot.set(nameOf({ dot: op.dot, stamp }), op);
   }
 
   /**
