@@ -99,14 +99,14 @@ describe('what becomes of a change', () => {
     expect(outcomeOf(version({ data: { n: 1 } }), change({}), lww)).toMatchObject({ kind: 'agreement' });
   });
 
-  test('two deletes are no conflict, and a delete of nothing does nothing', () => {
+  test('two deletes are no conflict, and a delete of what was never here is remembered', () => {
     const gone = change({ operation: 'delete', data: undefined } as Partial<Change>);
     const tombstone = version({ data: null, stamp: stampAt(300, 'b') });
     expect(outcomeOf(tombstone, { ...gone, stamp: stampAt(299, 'a') }, lww)).toEqual({ kind: 'no-op' });
     // It is deleted as of the later one.
     const later = { ...gone, stamp: stampAt(301, 'a') };
     expect(outcomeOf(tombstone, later, lww)).toEqual({ kind: 'advance', data: null, written: 'whole' });
-    expect(outcomeOf(undefined, gone, lww)).toEqual({ kind: 'no-op' });
+    expect(outcomeOf(undefined, gone, lww)).toEqual({ kind: 'advance', data: null, written: 'whole' });
     expect(outcomeOf(undefined, { ...gone, consistency: 'strong' }, lww)).toMatchObject({ code: 'not_found' });
   });
 
