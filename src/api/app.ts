@@ -10,6 +10,7 @@ import { liveRoutes } from './live-routes.ts';
 import { problemResponse } from './problem.ts';
 import { queueRoutes } from './queue-routes.ts';
 import { relayRoutes, syncRoutes } from './sync-routes.ts';
+import { transactionRoutes } from './transaction-routes.ts';
 
 const VERSION = '0.1.0';
 /** What a page at another origin may read of an answer. */
@@ -30,6 +31,7 @@ export const app = new Hono<ApiEnv>()
   .use('/v1/*', authenticate)
   .route('/v1', liveRoutes)
   .route('/v1/edge', edgeRoutes)
+  .route('/v1/edge', transactionRoutes)
   .route('/v1/edge', queueRoutes)
   .route('/v1/edge', relayRoutes)
   .route('/v1/sync', syncRoutes)

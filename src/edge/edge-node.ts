@@ -172,6 +172,22 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
     });
   }
 
+  /** Writes several entities, all or none; `isStrong`: in the cloud. */
+  transact(
+    writes: readonly Write[],
+    isStrong: boolean,
+    after: CausalContext,
+    waitMs: number,
+    hints?: NetworkReport,
+  ): Promise<EdgeAnswer<readonly EdgeWritten[]>> {
+    return this.#answer(after, hints, async () => {
+      const written = isStrong
+        ? await this.#access.transactStrong(writes, after, waitMs)
+        : await this.#access.transact(writes, after, waitMs);
+      return written.map((each) => ({ ...each, synced: isStrong }));
+    });
+  }
+
   read(
     entity: { entityType: EntityType; entityId: EntityId },
     demand: ReadDemand,

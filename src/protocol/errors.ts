@@ -24,6 +24,7 @@ export const ERRORS = {
   unsupported_encoding: { status: 415, title: 'The content type or encoding is not supported', retry: 'never' },
   invalid_data: { status: 422, title: "The record does not fit its type's schema", retry: 'never' },
   invalid_operation: { status: 422, title: 'The operation does not fit the record', retry: 'never' },
+  transaction_refused: { status: 422, title: 'Another change of the transaction was refused', retry: 'never' },
   too_deep: { status: 422, title: 'The record is nested too deeply', retry: 'never' },
   protocol_unsupported: { status: 426, title: 'This protocol version is not spoken here', retry: 'never' },
   rate_limited: { status: 429, title: 'Too many requests', retry: 'same' },
@@ -48,6 +49,8 @@ export interface ErrorDetails {
   readonly retryAfterMs?: number | undefined;
   readonly issues?: readonly { readonly path: string; readonly message: string }[] | undefined;
   readonly current?: string | undefined;
+  /** Of several writes, which one. */
+  readonly index?: number | undefined;
   readonly supported?: readonly number[] | undefined;
 }
 

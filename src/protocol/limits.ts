@@ -38,6 +38,9 @@ export const LIMITS = {
   changeBytes: 768 * 1024,
   /** Changes in one batch that the cloud takes; nodes send fewer by their plan. */
   batchChanges: 500,
+  /** Changes of one transaction, which go in one batch, and all of them as JSON. */
+  transactionChanges: 500,
+  transactionBytes: 896 * 1024,
   /** A batch as JSON, after inflation: a row holds at most 2 MB, and its answer has to fit in one. */
   batchBytes: 1024 * 1024,
   /** A page of the feed as JSON: small enough to be kept in a row beside its batch's results. */

@@ -22,7 +22,7 @@ const entityId = name<EntityId>(toEntityId, 'an entity id');
 const stamp = z.custom<Stamp>((value) => typeof value === 'string' && toStamp(value) !== undefined, 'a stamp');
 const dot = z.string().refine((value) => parseDot(value) !== undefined, 'a change id, <nodeId>:<counter>');
 /** Not looked into: what a record may hold is checked where its type is known. */
-const record = z.custom<JsonObject>(isJsonObject, 'a JSON object');
+export const record = z.custom<JsonObject>(isJsonObject, 'a JSON object');
 const json = z.custom<JsonValue>((value) => value !== undefined, 'a JSON value');
 
 export const vectorClock: z.ZodType<VectorClock> = z

@@ -1,4 +1,4 @@
-import { assertNever } from '../core/assert.ts';
+import { assert, assertNever } from '../core/assert.ts';
 import type { CausalContext } from '../core/causal-context.ts';
 import type { ReadDemand } from '../core/consistency.ts';
 import { type ErrorCode, SyncError } from '../protocol/errors.ts';
@@ -64,10 +64,22 @@ export class Access {
    * if the cloud can be reached; if not, the change carries it as its base, and the cloud sorts it out.
    */
   async write(write: Write, after: CausalContext, waitMs: number): Promise<Written> {
-    if (!this.#replica.covers(after)) await this.#within(waitMs, this.#link.sync({ requires: after }));
+    await this.#bring(after, waitMs);
     const written = this.#replica.write(write, after);
     this.#link.noteLocalChange();
     return written;
+  }
+
+  /** Writes several entities at once, as {@link write} does one. */
+  async transact(writes: readonly Write[], after: CausalContext, waitMs: number): Promise<Written[]> {
+    await this.#bring(after, waitMs);
+    const written = this.#replica.transact(writes, after);
+    this.#link.noteLocalChange();
+    return written;
+  }
+
+  async #bring(after: CausalContext, waitMs: number): Promise<void> {
+    if (!this.#replica.covers(after)) await this.#within(waitMs, this.#link.sync({ requires: after }));
   }
 
   /**
@@ -77,24 +89,41 @@ export class Access {
    *   not by now, it never will. Or as a local write does. Nothing stays in the queue.
    */
   async writeStrong(write: Write, after: CausalContext, waitMs: number): Promise<StrongWritten> {
+    const [written] = await this.transactStrong([write], after, waitMs);
+    assert(written !== undefined, 'a write has an answer');
+    return written;
+  }
+
+  /** Writes several entities at once, as {@link writeStrong} does one. */
+  async transactStrong(writes: readonly Write[], after: CausalContext, waitMs: number): Promise<StrongWritten[]> {
     if (!this.#link.online) throw cutOff();
     // Only the cloud knows where the counters of a node go on that lost its storage.
     if (this.#replica.meta.epoch === null) {
       const deadlineMs = this.#clock.nowMs() + waitMs;
       const run = await this.#within(waitMs, this.#link.sync());
       if (this.#replica.meta.epoch === null) throw unavailable(run);
-      return await this.writeStrong(write, after, Math.max(0, Math.min(waitMs, deadlineMs - this.#clock.nowMs())));
+      return await this.transactStrong(writes, after, Math.max(0, Math.min(waitMs, deadlineMs - this.#clock.nowMs())));
     }
-    const change = this.#replica.beginStrong(write, after);
+    const changes = this.#replica.beginStrong(writes, after);
     try {
-      const run = await this.#within(waitMs, this.#link.sync({ strong: change }));
-      const result = run?.results.get(change.id);
-      if (result !== undefined) return this.#strongWritten(result);
-      const isUnknown = run === undefined ? !this.#link.withdraw(change) : run.unanswered.has(change.id);
+      const run = await this.#within(waitMs, this.#link.sync({ strong: changes }));
+      const results = changes.flatMap(({ id }) => run?.results.get(id) ?? []);
+      const refusals = results.filter(({ status }) => status === 'rejected');
+      // Of a transaction all are refused, for the sake of one.
+      const refused = refusals.find(({ code }) => code !== 'transaction_refused') ?? refusals[0];
+      if (refused !== undefined) {
+        const refusal = refusalError({ ...refused, code: refused.code ?? 'bad_request', detail: refused.detail ?? '' });
+        if (changes.length === 1) throw refusal;
+        const index = changes.findIndex(({ id }) => id === refused.id);
+        throw new SyncError(refusal.code, refusal.message, { ...refusal.details, index });
+      }
+      if (results.length === changes.length) return results.map((result) => this.#strongWritten(result));
+      const isUnknown =
+        run === undefined ? !this.#link.withdraw(changes) : changes.some(({ id }) => run.unanswered.has(id));
       if (isUnknown) throw outcomeUnknown('the cloud did not answer; the write may have happened');
       throw unavailable(run);
     } finally {
-      this.#replica.endStrong(change);
+      this.#replica.endStrong(changes);
     }
   }
 
@@ -149,9 +178,6 @@ export class Access {
   }
 
   #strongWritten(result: ChangeResult): StrongWritten {
-    if (result.status === 'rejected') {
-      throw refusalError({ ...result, code: result.code ?? 'bad_request', detail: result.detail ?? '' });
-    }
     if (result.status === 'duplicate') {
       throw outcomeUnknown('the write came too late, and was not done');
     }

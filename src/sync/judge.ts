@@ -9,6 +9,7 @@ import { type EntityId, type EntityKey, entityKey, MAX_NAME_CHARS, type NodeId, 
 import type { JsonObject } from '../core/json.ts';
 import { isSuccessor, type Outcome, outcomeOf } from '../core/outcome.ts';
 import type { Policy } from '../core/policy.ts';
+import { transactionSize } from '../core/transaction.ts';
 import type { Effect } from '../core/version.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
@@ -68,7 +69,7 @@ export function takeBatch(commit: Commit, changes: IncomingBatch['changes'], aut
     }
   }
   const batch = new Judge(commit, author);
-  const results = changes.map((envelope) => batch.take(envelope));
+  const results = batch.takeAll(changes);
   return { results, applied: batch.applied, made: batch.made };
 }
 
@@ -121,24 +122,88 @@ export function decide(commit: Commit, change: Change, policy: Policy): ChangeRe
 
 /** One batch of one author. */
 class Judge {
-  readonly applied = new Map<EntityKey, string>();
   made: EntityVersion[] | undefined = [];
   readonly #commit: Commit;
   readonly #author: Author;
+  #applied = new Map<EntityKey, string>();
   /** Node and entity of changes that have to be sent once more, and how those behind them are answered. */
-  readonly #deferred = new Map<string, 'needs-full' | 'deferred'>();
+  #deferred = new Map<string, 'needs-full' | 'deferred'>();
   /** Nodes that have such a change, which the cloud has not failed at: what they wrote later waits for it, if they want order. */
-  readonly #held = new Set<string>();
+  #held = new Set<string>();
 
   constructor(commit: Commit, author: Author) {
     this.#commit = commit;
     this.#author = author;
   }
 
-  /** Whatever fails for one change fails for that one, and not for the batch. */
-  take(envelope: Envelope): ChangeResult {
+  /** Entities that the author can tell the state of by itself. */
+  get applied(): ReadonlyMap<EntityKey, string> {
+    return this.#applied;
+  }
+
+  /** In their order; a transaction in the place of its first change. */
+  takeAll(changes: readonly Envelope[]): ChangeResult[] {
+    const results = new Map<Envelope, ChangeResult>();
+    for (const together of unitsOf(changes)) {
+      const taken =
+        together.length === 1 && isComplete(together)
+          ? together.map((one) => this.#take(one))
+          : this.#takeTogether(together);
+      for (const [index, envelope] of together.entries()) {
+        const result = taken[index];
+        if (result !== undefined) results.set(envelope, result);
+      }
+    }
+    return changes.flatMap((envelope) => results.get(envelope) ?? []);
+  }
+
+  /** The changes of a transaction: where one is refused all are, and where one has to be sent once more all have. */
+  #takeTogether(members: readonly Envelope[]): ChangeResult[] {
+    const isKnown = ({ id, nodeId }: Envelope) => has(this.#commit.node(nodeId).received, dotOf({ id }).counter);
+    if (members.every(isKnown)) return members.map((one) => this.#take(one));
+    if (!isComplete(members) || members.some(isKnown)) {
+      const refusal = { code: 'transaction_refused', detail: 'its transaction is not here as a whole' } as const;
+      return members.map((one) => (isKnown(one) ? this.#take(one) : this.#refuse(one, refusal)));
+    }
+    const before = { applied: new Map(this.#applied), deferred: new Map(this.#deferred), held: new Set(this.#held) };
     try {
-      return this.#commit.attempt(() => this.#take(envelope));
+      return this.#commit.attempt(() => {
+        const results = members.map((one) => this.#take(one));
+        if (results.every((result) => isFinal(result) && result.status !== 'rejected')) return results;
+        throw new Undone(results);
+      });
+    } catch (error) {
+      if (!(error instanceof Undone)) throw error;
+      [this.#applied, this.#deferred, this.#held] = [before.applied, before.deferred, before.held];
+      return this.#undone(members, error.results);
+    }
+  }
+
+  /** What is answered where nothing of a transaction has happened. */
+  #undone(members: readonly Envelope[], results: readonly ChangeResult[]): ChangeResult[] {
+    this.made = undefined;
+    const refused = results.find(({ status }) => status === 'rejected');
+    const failed = results.find(({ status }) => status === 'failed');
+    return members.map((envelope, index) => {
+      const own = results[index];
+      if (refused !== undefined) {
+        const cause = {
+          code: 'transaction_refused',
+          detail: `${refused.id}, of its transaction: ${refused.detail}`,
+        } as const;
+        return this.#refuse(envelope, own?.status === 'rejected' ? refusalOf(own) : cause);
+      }
+      this.#deferred.set(placeOf(envelope), failed === undefined ? 'needs-full' : 'deferred');
+      if (failed !== undefined) return { ...failed, id: envelope.id };
+      this.#held.add(envelope.nodeId);
+      return { id: envelope.id, status: own?.status === 'needs-full' ? 'needs-full' : 'deferred' };
+    });
+  }
+
+  /** Whatever fails for one change fails for that one, and not for the batch. */
+  #take(envelope: Envelope): ChangeResult {
+    try {
+      return this.#commit.attempt(() => this.#takeOne(envelope));
     } catch (error) {
       if (error instanceof SyncError) throw error;
       this.made = undefined;
@@ -151,7 +216,7 @@ class Judge {
     }
   }
 
-  #take(envelope: Envelope): ChangeResult {
+  #takeOne(envelope: Envelope): ChangeResult {
     const { id, nodeId } = envelope;
     const change = readChange(envelope);
     const node = this.#commit.node(nodeId);
@@ -219,10 +284,12 @@ class Judge {
     this.#held.add(change.nodeId);
   }
 
-  /** A node that can't resolve conflicts isn't asked to. */
+  /** A node that can't resolve conflicts isn't asked to; nor is one about a part of a transaction, which is decided whole. */
   #policyFor(change: Change): Policy {
     const policy = this.#commit.policyFor(change.entityType);
-    return policy.custom === 'node' && !this.#author.canResolve ? { ...policy, custom: undefined } : policy;
+    return policy.custom === 'node' && !(this.#author.canResolve && change.transaction === undefined)
+      ? { ...policy, custom: undefined }
+      : policy;
   }
 
   /**
@@ -248,11 +315,46 @@ class Judge {
   #noteApplied(change: Change, before: EntityVersion | undefined, result: ChangeResult): void {
     if (result.seq === undefined || result.status === 'conflict') return;
     const key = entityKey(change);
-    const hadIt = before === undefined || before.seq <= this.#author.cursor || this.applied.get(key) === before.version;
+    const hadIt =
+      before === undefined || before.seq <= this.#author.cursor || this.#applied.get(key) === before.version;
     const isOwn = result.status === 'applied' && result.version === undefined;
-    if (hadIt && isOwn) this.applied.set(key, change.id);
-    else this.applied.delete(key);
+    if (hadIt && isOwn) this.#applied.set(key, change.id);
+    else this.#applied.delete(key);
   }
+}
+
+/** Takes back a transaction of which one change was not taken. */
+class Undone extends Error {
+  readonly results: readonly ChangeResult[];
+
+  constructor(results: readonly ChangeResult[]) {
+    super('a change of the transaction was not taken');
+    this.results = results;
+  }
+}
+
+function refusalOf({ code = 'bad_request', detail = '', issues, current }: ChangeResult): Refusal {
+  return { code, detail, ...(issues === undefined ? {} : { issues }), ...(current === undefined ? {} : { current }) };
+}
+
+/** The changes of a batch by transaction, in the order of their first changes; one that is in none by itself. */
+function unitsOf(changes: readonly Envelope[]): (readonly Envelope[])[] {
+  const units = new Map<unknown, Envelope[]>();
+  for (const envelope of changes) {
+    const { nodeId, transaction } = envelope;
+    const name = typeof transaction === 'string' ? JSON.stringify([nodeId, transaction]) : envelope;
+    const unit = units.get(name);
+    if (unit === undefined) units.set(name, [envelope]);
+    else unit.push(envelope);
+  }
+  return [...units.values()];
+}
+
+/** Whether these are all changes of their transaction, as far as its name tells. */
+function isComplete(members: readonly Envelope[]): boolean {
+  const name = members[0]?.['transaction'];
+  const size = typeof name === 'string' ? transactionSize(name) : undefined;
+  return size === undefined || size === members.length;
 }
 
 /** Of a change, or of what may not be one: the node and the entity. */

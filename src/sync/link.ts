@@ -45,8 +45,8 @@ export interface SyncRun {
 
 /** What the next sync has to do beside its usual work. */
 export interface Demand {
-  /** A change that somebody waits for. */
-  readonly strong?: Change | undefined;
+  /** Changes that somebody waits for. */
+  readonly strong?: readonly Change[] | undefined;
   /** What the cloud must have before the replica can be said to. */
   readonly requires?: CausalContext | undefined;
   /** Whether all that is queued has to go, whatever the link is like. */
@@ -141,7 +141,7 @@ export class Link {
   /** Syncs once, beginning after this call, with all others that ask before it begins. Never throws. */
   sync(demand: Demand = {}): Promise<SyncRun> {
     const next = this.#next ?? this.#enqueue();
-    if (demand.strong !== undefined) next.strong.set(demand.strong.id, demand.strong);
+    for (const change of demand.strong ?? []) next.strong.set(change.id, change);
     if (demand.requires !== undefined) next.requires.push(demand.requires);
     next.all ||= demand.all === true;
     return next.run;
@@ -162,9 +162,9 @@ export class Link {
     if (head > replica.meta.cursor) await (this.isBusy ? this.#running : this.sync());
   }
 
-  /** Takes a change back that nobody waits for any more. @returns false: too late, it is under way. */
-  withdraw(change: Change): boolean {
-    return this.#next?.strong.delete(change.id) ?? false;
+  /** Takes changes back that nobody waits for any more. @returns false: too late, they are under way. */
+  withdraw(changes: readonly Change[]): boolean {
+    return changes.every(({ id }) => this.#next?.strong.delete(id) ?? false);
   }
 
   #enqueue() {

@@ -26,14 +26,16 @@ export class Narrowing {
   }
 
   /** @returns whether a smaller batch may pass. */
-  failed(changes: readonly { readonly id: string }[], error: unknown): boolean {
+  failed(changes: readonly Sent[], error: unknown): boolean {
     this.#suspect = undefined;
     const failure = failureOf(error);
     const [first] = changes;
     if (failure === undefined || first === undefined) return false;
-    this.#maxChanges = Math.floor(changes.length / 2);
+    // A transaction goes as a whole, so alone it is as one change.
+    const isAlone = changes.every((one) => one === first || (one.transaction ?? one.id) === first.transaction);
+    this.#maxChanges = isAlone ? 0 : Math.floor(changes.length / 2);
     // One that fails alone fails for another reason than being too many.
-    this.#tooMany = changes.length > 1 ? changes.length : Number.POSITIVE_INFINITY;
+    this.#tooMany = isAlone ? Number.POSITIVE_INFINITY : changes.length;
     this.#passes = 0;
     if (this.#maxChanges === 0) this.#suspect = { changeId: first.id, ...failure };
     return true;
@@ -49,6 +51,12 @@ export class Narrowing {
     this.#maxChanges = Math.max(1, Math.min(this.#maxChanges * 2, halfWay));
     return culprit;
   }
+}
+
+/** Of a change that was sent. */
+interface Sent {
+  readonly id: string;
+  readonly transaction?: string | undefined;
 }
 
 /** Batches that pass before a limit is tried again: it may be gone. */

@@ -40,6 +40,7 @@ export interface SelectBounds {
 export class OfflineQueue {
   readonly #changes = new Map<string, QueuedChange>();
   readonly #byEntity = new Map<EntityKey, QueuedChange[]>();
+  readonly #byTransaction = new Map<string, QueuedChange[]>();
   /** Those that aren't dead, by priority and `order`. */
   readonly #waiting: Readonly<Record<Priority, Map<number, QueuedChange>>> = {
     critical: new Map(),
@@ -100,6 +101,14 @@ export class OfflineQueue {
   /** The changes of one entity, oldest first, dead ones left out. */
   of(key: EntityKey): readonly QueuedChange[] {
     return (this.#byEntity.get(key) ?? []).filter((queued) => queued.error === null);
+  }
+
+  /** The changes that a change takes effect together with, itself among them, in their order; dead ones only with a dead one. */
+  together(queued: QueuedChange): readonly QueuedChange[] {
+    const { transaction } = queued.change;
+    if (transaction === undefined) return [queued];
+    const isDead = queued.error !== null;
+    return (this.#byTransaction.get(transaction) ?? []).filter((other) => (other.error !== null) === isDead);
   }
 
   /** The dead changes of one entity, oldest first. */
@@ -214,29 +223,57 @@ export class OfflineQueue {
 
   /**
    * The next changes for a batch: those of the entities `first`, then what has waited too long, then by priority, each
-   * in the order in which they were written and behind the earlier changes of the same entity. One that the cloud has
+   * in the order in which they were written and behind the earlier changes of the same entity; and a transaction as a
+   * whole, however many changes a batch may have. One that the cloud has
    * failed at goes alone, so that no other one fails with it; what follows it at its entity waits.
    */
   select(bounds: SelectBounds): QueuedChange[] {
     const selected = new Set<QueuedChange>();
     let bytes = 0;
     for (const candidate of this.#inOrder(bounds)) {
-      const group = this.of(entityKey(candidate.change)).filter((other) => {
-        return other.order <= candidate.order && this.#isUnsent(other) && !selected.has(other);
-      });
-      for (const queued of group) {
-        if (selected.size >= bounds.maxChanges) return [...selected];
-        if (hasFailed(queued)) {
-          if (selected.size === 0) return [queued];
+      for (const unit of this.#unitsUpTo(candidate, selected)) {
+        const isFirst = selected.size === 0;
+        if (bounds.maxChanges === 0 || (!isFirst && selected.size + unit.length > bounds.maxChanges))
+          return [...selected];
+        if (unit.some(hasFailed)) {
+          if (isFirst) return [...unit];
           break;
         }
-        // The first one goes whatever its size: a change that is too large for the cloud has to be told so.
-        if (selected.size > 0 && bytes + queued.bytes > bounds.maxBytes) return [...selected];
-        selected.add(queued);
-        bytes += queued.bytes;
+        // The first one goes whatever its size: what is too large for the cloud has to be told so.
+        const unitBytes = unit.reduce((sum, queued) => sum + queued.bytes, 0);
+        if (!isFirst && bytes + unitBytes > bounds.maxBytes) return [...selected];
+        for (const queued of unit) selected.add(queued);
+        bytes += unitBytes;
       }
     }
     return [...selected];
+  }
+
+  /** A change, with all that has to go before or with it, in order; each unit goes as a whole. */
+  #unitsUpTo(candidate: QueuedChange, selected: ReadonlySet<QueuedChange>): (readonly QueuedChange[])[] {
+    const needed = new Set<QueuedChange>();
+    /** Up to where each entity has been looked at. */
+    const lookedTo = new Map<EntityKey, number>();
+    const todo = [candidate];
+    for (const { change, order } of todo) {
+      const key = entityKey(change);
+      const from = lookedTo.get(key) ?? 0;
+      if (order <= from) continue;
+      lookedTo.set(key, order);
+      for (const queued of this.of(key)) {
+        if (queued.order <= from || queued.order > order || !this.#isUnsent(queued) || selected.has(queued)) continue;
+        needed.add(queued);
+        if (queued.change.transaction !== undefined) todo.push(...this.together(queued));
+      }
+    }
+    const units: QueuedChange[][] = [];
+    for (const queued of [...needed].sort((a, b) => a.order - b.order)) {
+      const { transaction } = queued.change;
+      const unit = units.at(-1);
+      if (transaction !== undefined && unit?.[0]?.change.transaction === transaction) unit.push(queued);
+      else units.push([queued]);
+    }
+    return units;
   }
 
   statusOf(queued: QueuedChange): QueueStatus {
@@ -294,7 +331,15 @@ export class OfflineQueue {
     const answered = [...this.#answered].flatMap(([id, result]) =>
       isFinal(result) ? [] : (this.#changes.get(id) ?? []),
     );
-    return new Set([...failed, ...answered].map(({ change }) => entityKey(change)));
+    const resting = new Set([...failed, ...answered].map(({ change }) => entityKey(change)));
+    // What goes together waits together.
+    for (const key of resting) {
+      for (const queued of this.#byTransaction.size === 0 ? [] : this.of(key)) {
+        if (queued.change.transaction === undefined) continue;
+        for (const { change } of this.together(queued)) resting.add(entityKey(change));
+      }
+    }
+    return resting;
   }
 
   #hasLastWord(id: string): boolean {
@@ -316,6 +361,10 @@ export class OfflineQueue {
       [...(this.#byEntity.get(key) ?? []), queued].sort((a, b) => a.order - b.order),
     );
     this.#bytes += queued.bytes;
+    const { transaction } = queued.change;
+    if (transaction === undefined) return;
+    const members = [...(this.#byTransaction.get(transaction) ?? []), queued].sort((a, b) => a.order - b.order);
+    this.#byTransaction.set(transaction, members);
   }
 
   #unlink(queued: QueuedChange): void {
@@ -324,6 +373,11 @@ export class OfflineQueue {
     if (siblings.length > 0) this.#byEntity.set(key, siblings);
     else this.#byEntity.delete(key);
     this.#bytes -= queued.bytes;
+    const { transaction } = queued.change;
+    if (transaction === undefined) return;
+    const members = (this.#byTransaction.get(transaction) ?? []).filter((other) => other !== queued);
+    if (members.length > 0) this.#byTransaction.set(transaction, members);
+    else this.#byTransaction.delete(transaction);
   }
 
   #isUnsent(queued: QueuedChange): boolean {

@@ -1,6 +1,6 @@
 import { assert } from '../core/assert.ts';
 import { type CausalContext, clockIn, isOfOther } from '../core/causal-context.ts';
-import { type Change, type ChangeContent, dotOf, isDelta, type Priority } from '../core/change.ts';
+import { type Change, type ChangeContent, dotOf, isDelta, PRIORITIES, type Priority } from '../core/change.ts';
 import { coalesce } from '../core/coalesce.ts';
 import { digestOf, digestTotal, digestWithin } from '../core/digest.ts';
 import { formatDot } from '../core/dot.ts';
@@ -11,6 +11,7 @@ import { CLOUD, type EntityId, type EntityKey, type EntityType, entityKey, type 
 import type { JsonObject } from '../core/json.ts';
 import { type Policies, policyFor } from '../core/policy.ts';
 import { isMet, type Precondition } from '../core/precondition.ts';
+import { transactionName, transactionSize } from '../core/transaction.ts';
 import { admitsAll, narrowed, type TypeFilter } from '../core/type-filter.ts';
 import { EMPTY_CLOCK, entry, merge, type VectorClock } from '../core/vector-clock.ts';
 import { batchChecksum } from '../protocol/batch-checksum.ts';
@@ -292,39 +293,103 @@ export class Replica {
   }
 
   /**
-   * Makes a change that somebody waits for. It is not queued, and not visible before the cloud has it. Until
-   * {@link endStrong} its counter is neither sent as void nor used again.
+   * Writes several entities at once: all of them are durable and visible, here and wherever they arrive, or none.
+   *
+   * @throws SyncError as {@link write}, with the place of the write at fault; `too_large` where they don't fit in one batch.
    */
-  beginStrong(write: Write, after: CausalContext): Change {
-    checkContent(write, LIMITS.changeDepth);
-    const before = this.read(entityKey(write));
-    const policy = policyFor(this.#policies, write.entityType);
-    if (write.kind === 'put') checkRecord(write.data, policy);
-    const counter = this.#counter + 1;
-    const change: Change = {
-      ...this.#make(write, strongContent(write, before !== undefined), after, counter),
-      consistency: 'strong',
-      ifMatch: write.ifMatch,
-      ifNoneMatch: write.ifNoneMatch,
-    };
-    changeBytes(change);
-    // The counter is spent before it is sent: after a crash it is void, and never stands for another change.
-    this.#saveMeta({ counter });
-    this.#took(change);
-    this.#awaited.add(counter);
-    return change;
+  transact(writes: readonly Write[], after: CausalContext): Written[] {
+    this.#presume(after);
+    const isCovered = this.covers(after);
+    /** What the writes before have made. */
+    const made = new Map<EntityKey, Shown | undefined>();
+    const nowMs = this.nowMs();
+    const written: { readonly change: Change; readonly written: Written }[] = [];
+    for (const [index, write] of writes.entries()) {
+      const key = entityKey(write);
+      const before = made.has(key) ? made.get(key) : this.read(key);
+      const change = atWrite(index, () => {
+        checkContent(write, LIMITS.changeDepth);
+        checkPrecondition(before, write);
+        const isMadeHere = write.kind === 'patch' || write.kind === 'merge-patch';
+        const content = localContent(write, before?.data, this.#policy(write), isMadeHere || isCovered);
+        const seen = isMadeHere && !isCovered ? {} : after;
+        return this.#make(write, content, seen, this.#counter + 1 + index, nowMs);
+      });
+      const data = change.data ?? null;
+      made.set(key, data === null ? undefined : { data, version: change.id });
+      written.push({
+        change,
+        written: { changeId: change.id, version: change.id, created: before === undefined, data },
+      });
+    }
+    this.#enqueueTogether(asTransaction(written.map(({ change }) => change)));
+    return written.map((each) => each.written);
   }
 
-  /** Nobody waits for the change any more; if no answer came, its counter is void from now on. */
-  endStrong(change: Change): void {
-    this.#awaited.delete(dotOf(change).counter);
+  /** Makes changes durable, each in a row of its own, in one go. */
+  #enqueueTogether(changes: readonly Change[]): void {
+    for (const change of changes)
+      this.#visible.note(entityKey(change), change.operation === 'delete' ? change.id : undefined);
+    this.#checkRoom(checkSize(changes));
+    const first = this.#queue.nextOrder;
+    const rows = changes.map((change, index) => ({
+      ...this.#newRow(change, changeBytes(change)),
+      order: first + index,
+    }));
+    this.#store.transaction(() => {
+      for (const row of rows) this.#store.writeQueued(row);
+    });
+    for (const row of rows) {
+      this.#took(row.change);
+      this.#queue.add(row);
+    }
+    this.#visible.tell();
+  }
+
+  #checkRoom(bytes: number): void {
+    if (this.#queue.bytes + bytes <= LIMITS.queueBytes) return;
+    throw new SyncError('queue_full', `${this.#queue.bytes} bytes wait for the cloud; the write was not accepted`, {
+      retryAfterMs: 30_000,
+    });
+  }
+
+  /**
+   * Makes changes that somebody waits for, and that take effect together. They are not queued, and not visible before the
+   * cloud has them. Until {@link endStrong} their counters are neither sent as void nor used again.
+   */
+  beginStrong(writes: readonly Write[], after: CausalContext): Change[] {
+    const nowMs = this.nowMs();
+    const changes = asTransaction(
+      writes.map((write, index): Change => {
+        checkContent(write, LIMITS.changeDepth);
+        const before = this.read(entityKey(write));
+        if (write.kind === 'put') checkRecord(write.data, this.#policy(write));
+        const content = strongContent(write, before !== undefined);
+        const { ifMatch, ifNoneMatch } = write;
+        const change = this.#make(write, content, after, this.#counter + 1 + index, nowMs);
+        return { ...change, consistency: 'strong', ifMatch, ifNoneMatch };
+      }),
+    );
+    checkSize(changes);
+    // The counters are spent before they are sent: after a crash they are void, and never stand for other changes.
+    this.#saveMeta({ counter: this.#counter + changes.length });
+    for (const change of changes) {
+      this.#took(change);
+      this.#awaited.add(dotOf(change).counter);
+    }
+    return changes;
+  }
+
+  /** Nobody waits for the changes any more; if no answer came, their counters are void from now on. */
+  endStrong(changes: readonly Change[]): void {
+    for (const change of changes) this.#awaited.delete(dotOf(change).counter);
     if (this.#awaited.size === 0) this.#movedTo.clear();
   }
 
   // --- dead letters ---
 
   /**
-   * Sends a dead change again, as a new one on the old one's base.
+   * Sends a dead change again, as a new one on the old one's base; with its transaction, if it was in one.
    *
    * @param data the record that it shall make instead.
    * @throws SyncError `not_found`, `not_dead`; for `data` as a write.
@@ -332,17 +397,26 @@ export class Replica {
   retryDead(id: string, data?: JsonObject): string {
     const dead = this.#dead(id);
     if (data !== undefined) checkRecord(data, this.#policy(dead.change));
-    const { resolves: _, ...change } = dead.change;
-    const newId = formatDot({ node: this.nodeId, counter: this.#counter + 1 });
-    const again = data === undefined ? { ...change, id: newId } : this.#edited({ ...change, id: newId }, data);
-    const queued = this.#newRow(again, changeBytes(again), dead.slot);
-    this.#visible.note(entityKey(again));
-    this.#store.transaction(() => this.#store.writeQueued(queued));
-    this.#took(again);
-    this.#queue.remove(id);
-    this.#queue.put(queued);
+    const all = this.#queue.together(dead);
+    const changes = all.map(({ change: { resolves: _, transaction: __, ...change } }, index): Change => {
+      const renamed = { ...change, id: formatDot({ node: this.nodeId, counter: this.#counter + 1 + index }) };
+      return data === undefined || change.id !== id ? renamed : this.#edited(renamed, data);
+    });
+    const first = this.#queue.nextOrder;
+    const rows = asTransaction(changes).map((change, index) => {
+      return { ...this.#newRow(change, changeBytes(change), all[index]?.slot), order: first + index };
+    });
+    for (const { change } of rows) this.#visible.note(entityKey(change));
+    this.#store.transaction(() => {
+      for (const row of rows) this.#store.writeQueued(row);
+    });
+    for (const { change } of all) this.#queue.remove(change.id);
+    for (const row of rows) {
+      this.#took(row.change);
+      this.#queue.put(row);
+    }
     this.#visible.tell();
-    return again.id;
+    return rows[all.indexOf(dead)]?.change.id ?? id;
   }
 
   #edited(change: Change, data: JsonObject): Change {
@@ -350,15 +424,17 @@ export class Replica {
     return { ...header, stamp: stampOf(tick(this.#hlc, this.nowMs()), this.nodeId), operation: 'update', data };
   }
 
-  /** Gives a dead change up. @throws SyncError `not_found`, `not_dead` */
+  /** Gives a dead change up, with its transaction. @throws SyncError `not_found`, `not_dead` */
   discardDead(id: string): void {
-    const dead = this.#dead(id);
+    const all = this.#queue.together(this.#dead(id));
     this.#store.transaction(() => {
-      this.#store.removeQueued(dead.slot);
+      for (const { slot } of all) this.#store.removeQueued(slot);
       this.#saveMeta({ counter: this.#counter });
     });
-    this.#queue.remove(id);
-    this.#slots.giveBack(dead.slot);
+    for (const { slot, change } of all) {
+      this.#queue.remove(change.id);
+      this.#slots.giveBack(slot);
+    }
   }
 
   #dead(id: string): QueuedChange {
@@ -439,11 +515,15 @@ export class Replica {
     // A change that failed before goes alone.
     const isAlone = selected.some(({ retryCount }) => retryCount > 0);
     const maxWaited = isHeld || isAlone ? 0 : bounds.maxChanges - selected.length;
-    for (const change of strong) {
-      left -= changeBytes(change);
-      if (waited.length >= maxWaited || (left < 0 && selected.length + waited.length > 0)) break;
-      if (this.#placesOf(change).some((key) => this.#queue.hasUnsettledOf(key))) continue;
-      waited.push(dotOf(change).counter > this.#formerUpTo ? change : withoutHistory(change));
+    for (const unit of unitsOf(strong)) {
+      left -= unit.reduce((bytes, change) => bytes + changeBytes(change), 0);
+      const isFirst = selected.length + waited.length === 0;
+      if (maxWaited <= 0 || (!isFirst && (waited.length + unit.length > maxWaited || left < 0))) break;
+      const places = unit.flatMap((change) => this.#placesOf(change));
+      if (places.some((key) => this.#queue.hasUnsettledOf(key))) continue;
+      waited.push(
+        ...unit.map((change) => (dotOf(change).counter > this.#formerUpTo ? change : withoutHistory(change))),
+      );
     }
     const voids = this.#voids(new Set(selected)).slice(0, LIMITS.intervals);
     const changes = selected.map(onWire);
@@ -488,9 +568,11 @@ export class Replica {
   noteFailure(id: string, failure: { readonly code: ErrorCode; readonly detail: string }): void {
     const queued = this.#queue.get(id);
     if (queued === undefined || queued.error !== null) return;
-    const next = afterFailure(queued, failure, this.nowMs());
-    this.#store.transaction(() => this.#store.writeQueued(next));
-    this.#queue.put(next);
+    const nextOnes = this.#queue.together(queued).map((each) => afterFailure(each, failure, this.nowMs()));
+    this.#store.transaction(() => {
+      for (const next of nextOnes) this.#store.writeQueued(next);
+    });
+    for (const next of nextOnes) this.#queue.put(next);
   }
 
   /**
@@ -637,7 +719,20 @@ export class Replica {
     const waiting = [...this.#queue.all()].sort((a, b) => a.order - b.order);
     const had = this.#store.readQueue(0).filter(({ change }) => this.#queue.get(change.id) === undefined);
     had.sort((a, b) => dotOf(a.change).counter - dotOf(b.change).counter);
-    const kept = [...had, ...waiting].map((queued, index) => givenBack(queued, index + 1));
+    const all = [...had, ...waiting];
+    // Of a transaction some rows may have been used again: what is left of it can't be taken for all.
+    const isPart = ([{ transaction = '' } = {}, ...others]: readonly Partial<Change>[]) =>
+      transaction !== '' && transactionSize(transaction) !== others.length + 1;
+    const parts = new Set(
+      unitsOf(all.map(({ change }) => change))
+        .filter(isPart)
+        .flat(),
+    );
+    const kept = all.map((queued, index) => {
+      const { change } = queued;
+      const left = parts.has(change) ? { ...queued, change: { ...change, transaction: undefined } } : queued;
+      return givenBack(left, index + 1);
+    });
     for (const queued of kept) this.#store.writeQueued(queued);
     this.#queue = new OfflineQueue(kept);
     this.#slots = new QueueSlots(this.#store);
@@ -663,19 +758,18 @@ export class Replica {
     const last = lastOf(received);
     if (last === 0) return 0;
     this.#counter = Math.max(this.#counter, last);
-    for (const queued of [...this.#queue.all()].sort((a, b) => a.order - b.order)) {
+    const waiting = [...this.#queue.all()].sort((a, b) => a.order - b.order);
+    const changes = waiting.map(({ change }): Change => {
       this.#counter += 1;
-      const { change } = queued;
       const id = formatDot({ node: this.nodeId, counter: this.#counter });
-      const base = { ...change.base, [this.nodeId]: this.#counter - 1 };
-      const renumbered: QueuedChange = {
-        ...queued,
-        since: undefined,
-        change: { ...change, id, base, ownFrom: last + 1 },
-      };
-      this.#store.writeQueued(renumbered);
-      this.#queue.remove(change.id);
-      this.#queue.put(renumbered);
+      return { ...change, id, base: { ...change.base, [this.nodeId]: this.#counter - 1 }, ownFrom: last + 1 };
+    });
+    const renumbered = unitsOf(changes).flatMap(asTransaction);
+    for (const { change } of waiting) this.#queue.remove(change.id);
+    for (const [index, queued] of waiting.entries()) {
+      const next = { ...queued, since: undefined, change: renumbered[index] ?? queued.change };
+      this.#store.writeQueued(next);
+      this.#queue.put(next);
     }
     return last;
   }
@@ -720,8 +814,7 @@ export class Replica {
 
   // --- changes ---
 
-  #make(write: Write, content: ChangeContent, after: CausalContext, counter: number): Change {
-    const now = this.nowMs();
+  #make(write: Write, content: ChangeContent, after: CausalContext, counter: number, now = this.nowMs()): Change {
     const seen = { [CLOUD]: this.#meta.cursor, ...(counter > 1 ? { [this.nodeId]: counter - 1 } : {}) };
     return {
       id: formatDot({ node: this.nodeId, counter }),
@@ -782,11 +875,7 @@ export class Replica {
     const next = isOne ? both : change;
     const replaced = next === change ? undefined : earlier;
     const bytes = changeBytes(next);
-    if (this.#queue.bytes - (replaced?.bytes ?? 0) + bytes > LIMITS.queueBytes) {
-      throw new SyncError('queue_full', `${this.#queue.bytes} bytes wait for the cloud; the write was not accepted`, {
-        retryAfterMs: 30_000,
-      });
-    }
+    this.#checkRoom(bytes - (replaced?.bytes ?? 0));
     const since = replaced && (replaced.since ?? dotOf(replaced.change).counter);
     const queued: QueuedChange = replaced ? { ...replaced, change: next, since, bytes } : this.#newRow(next, bytes);
     this.#store.transaction(() => this.#store.writeQueued(queued));
@@ -840,7 +929,41 @@ function versionMadeBy({ entityType, entityId, id, data }: Change) {
   return { entityType, entityId, version: id, data: data ?? null };
 }
 
-function checkPrecondition(before: View | undefined, precondition: Precondition): void {
+/** Of a record that a transaction has changed, and of one that it has not. */
+type Shown = Pick<View, 'data' | 'version'>;
+
+/** The changes as one transaction: the most pressing of them tells when it goes. */
+function asTransaction(changes: readonly Change[]): Change[] {
+  const [first, last] = [changes[0], changes.at(-1)];
+  if (first === undefined || last === undefined || first === last) return [...changes];
+  const transaction = transactionName(dotOf(first), dotOf(last));
+  const priority = PRIORITIES.find((each) => changes.some((change) => change.priority === each));
+  return changes.map((change) => ({ ...change, transaction, priority }));
+}
+
+/** Changes that go together, in their order. */
+function unitsOf(changes: readonly Change[]): (readonly Change[])[] {
+  return [...Map.groupBy(changes, ({ transaction, id }) => transaction ?? id).values()];
+}
+
+/** @returns the bytes of changes that go in one batch. @throws SyncError `too_large` */
+function checkSize(changes: readonly Change[]): number {
+  const bytes = changes.reduce((sum, change) => sum + changeBytes(change), 0);
+  if (changes.length === 1 || bytes <= LIMITS.transactionBytes) return bytes;
+  throw new SyncError('too_large', `the transaction has ${bytes} bytes, and may have ${LIMITS.transactionBytes}`);
+}
+
+/** Says of a refusal which write it was. */
+function atWrite<T>(index: number, body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    if (!(error instanceof SyncError)) throw error;
+    throw new SyncError(error.code, `change ${index}: ${error.message}`, { ...error.details, index });
+  }
+}
+
+function checkPrecondition(before: Shown | undefined, precondition: Precondition): void {
   if (isMet(precondition, before?.version)) return;
   const current = before?.version;
   throw new SyncError('precondition_failed', `the current version is ${current ?? 'none'}`, { current });

@@ -19,6 +19,15 @@ export type Action =
       readonly content: WriteContent;
       readonly options: Pick<WriteOptions, 'priority' | 'coalesce'>;
     })
+  | (Access & {
+      readonly do: 'transact';
+      readonly level: 'eventual' | 'strong';
+      /** Of both halves of a pair, and of the record that the access is to. */
+      readonly data: JsonObject;
+      readonly pair: EntityId;
+      /** Whether the record that the access is to is written too. */
+      readonly isWide: boolean;
+    })
   | (Access & { readonly do: 'open-tally' })
   | (Access & { readonly do: 'increment'; readonly level: 'eventual' | 'strong' })
   | (Access & { readonly do: 'read'; readonly level: ConsistencyLevel; readonly maxStalenessMs: number | undefined })
@@ -70,6 +79,19 @@ export function writeScript(random: Random, options: Options, spaces: readonly s
     const action = new Author(random, options, spaces[space] ?? '', id).action();
     const isLong = action.do === 'long-pause';
     return { id, space, action, pauseMs: isLong ? random.between(HOUR_MS, 30 * HOUR_MS) : pauseMs(random) };
+  });
+}
+
+/** The script, with transactions in the place of some of its syncs. Pure. */
+export function withTransactions(
+  random: Random,
+  script: readonly Step[],
+  options: Options,
+  spaces: readonly string[],
+): Step[] {
+  return script.map((step) => {
+    if (step.action.do !== 'sync' || !random.chance(0.3)) return step;
+    return { ...step, action: new Author(random, options, spaces[step.space] ?? '', step.id).transaction() };
   });
 }
 
@@ -152,6 +174,17 @@ class Author {
       default:
         return kind satisfies never;
     }
+  }
+
+  transaction(): Action {
+    return {
+      do: 'transact',
+      ...this.#access(),
+      level: this.#chance(0.2) ? 'strong' : 'eventual',
+      data: this.#record(),
+      pair: named(toEntityId(`p${this.#random.between(1, 2)}`)),
+      isWide: this.#chance(0.5),
+    };
   }
 
   #access(): Access {

@@ -181,12 +181,15 @@ export class CloudHost implements Endpoint {
         if (method !== 'writeEntity') return;
         const written = entity as EntityVersion;
         this.failures.meet('change', written.version);
-        this.#written.push(written);
+        // What had a place from here on was taken back.
+        this.#written = [...this.#written.filter(({ seq }) => seq < written.seq), written];
       },
       committed: () => {
         this.#commits += 1;
         const meta = this.disk.readMeta();
-        if (meta !== undefined) this.#options.history.append(this.#written, digestTotal(meta.digest));
+        if (meta === undefined) return;
+        const kept = this.#written.filter(({ seq }) => seq <= meta.seq);
+        this.#options.history.append(kept, digestTotal(meta.digest));
       },
       ended: () => {
         this.#written = [];

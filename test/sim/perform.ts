@@ -7,7 +7,7 @@ import { broken } from './cloud-host.ts';
 import { crash, emptyNode, flap, loseCloud, partition } from './mishaps.ts';
 import { named } from './names.ts';
 import type { NodeHost, NodeProcess } from './node-host.ts';
-import { FREE_TYPES, TALLY } from './policies.ts';
+import { FREE_TYPES, PAIR, TALLY } from './policies.ts';
 import { entityOf, type Request, Requests } from './requests.ts';
 import type { Space } from './space.ts';
 import type { Trace } from './trace.ts';
@@ -22,6 +22,7 @@ export function perform(world: World, { space: index, action }: Step): void {
   world.trace.count(`action: ${action.do}`);
   switch (action.do) {
     case 'write':
+    case 'transact':
     case 'open-tally':
     case 'increment':
     case 'read':
@@ -46,6 +47,9 @@ async function ask(request: Request, action: ClientAction, requests: Requests, t
       else await requests.write(request, write);
       return;
     }
+    case 'transact':
+      trace.count(`action: ${action.level} transaction`);
+      return await requests.transact(request, action);
     case 'open-tally':
       return await requests.openTally(request);
     case 'increment':
@@ -155,8 +159,9 @@ function handleDead(
   if (process === undefined || letter === undefined) return;
   const { id } = letter.change;
   try {
-    // An increment that is edited would not be one any more.
-    const data = action.do === 'retry-dead' && letter.change.entityType !== TALLY ? action.data : undefined;
+    // An increment that is edited would not be one any more, nor would half a pair.
+    const isEditable = letter.change.entityType !== TALLY && letter.change.entityType !== PAIR;
+    const data = action.do === 'retry-dead' && isEditable ? action.data : undefined;
     if (action.do === 'discard-dead') process.replica.discardDead(id);
     else process.replica.retryDead(id, data);
     process.waker.called();

@@ -4,6 +4,7 @@ import {
   goingIntoWhatHasLeft,
   overtakingByPriority,
   reusingSlotsEarly,
+  writingOneByOne,
 } from './planted/queues.ts';
 import {
   claimingToHaveAll,
@@ -35,6 +36,7 @@ const PLANTS: readonly (readonly [bug: string, rule: Rule, plant: Plant, seeds?:
   ['no dedupe', 'I2', { cloudStore: withoutDedupe }],
   ['acknowledged before it is on the disk', 'I1', { replicaStore: acknowledgingEarly }],
   ['a cursor stored before its page', 'I4', { replicaStore: storingCursorFirst }],
+  ['a transaction taken for several writes', 'I8', { engine: writingOneByOne }],
   ['the last to arrive wins', 'I3', { cloudStore: withoutStamps }],
   ['of two that set one field the last to arrive wins', 'I3', { cloudStore: withoutFieldStamps }, MORE_SEEDS],
   ['a merge takes all fields for seen', 'I3', { cloudStore: withFieldsSeenByAll }, MORE_SEEDS],
@@ -53,7 +55,7 @@ const PLANTS: readonly (readonly [bug: string, rule: Rule, plant: Plant, seeds?:
 for (const [bug, rule, plant, seeds = FEW_SEEDS] of PLANTS) {
   test(`the simulator finds ${bug}: [${rule}]`, { timeout: 60_000 }, async () => {
     for (let seed = 1; seed <= seeds; seed += 1) {
-      const { failure } = await run(flat(planFor(seed, STEPS)), { plant });
+      const { failure } = await run(flat(planFor(seed, STEPS, rule === 'I8')), { plant });
       if (failure === undefined) continue;
       expect(failure.rule, failure.message).toBe(rule);
       return;

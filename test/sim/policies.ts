@@ -5,7 +5,7 @@ import type { Policies } from '../../src/core/policy.ts';
 import type { ResolverInput, ResolverOutput } from '../../src/core/resolver.ts';
 import { named } from './names.ts';
 
-const REFUSING: readonly string[] = ['note', 'doc', 'draft'];
+const REFUSING: readonly string[] = ['note', 'doc', 'draft', 'pair'];
 
 /** Refuses some values. */
 const schema = {
@@ -17,7 +17,9 @@ const schema = {
 };
 
 function isRefused(record: unknown): boolean {
-  return isJsonObject(record) && typeof record['value'] === 'number' && record['value'] % 8 === 5;
+  if (!isJsonObject(record) || typeof record['value'] !== 'number') return false;
+  // Of a pair only one half, so that the other could be taken without it.
+  return record['value'] % 8 === 5 && record['half'] !== 'a';
 }
 
 /**
@@ -35,6 +37,8 @@ export const policies = definePolicies({
     photo: { conflict: 'custom', custom: async (conflict) => joined(conflict), coalesce: true },
     ticket: { conflict: 'custom', custom: 'node', onNode: joined, coalesce: true },
     case: { conflict: 'manual', priority: 'critical', coalesce: true },
+    /** Written in pairs, by transactions. */
+    pair: { conflict: 'lww', onCreate: 'lww', coalesce: true },
     /** Created once, and then only incremented. */
     tally: { conflict: 'merge', coalesce: true },
   },
@@ -58,6 +62,8 @@ export const FREE_TYPES: readonly [EntityType, ...EntityType[]] = [
 ];
 
 export const TALLY: EntityType = typed('tally');
+
+export const PAIR: EntityType = typed('pair');
 
 /** What both have, and of what both changed the newer. */
 function joined({ local, remote }: ResolverInput): ResolverOutput {

@@ -5,11 +5,14 @@ import type { Write } from '../../src/sync/write.ts';
 import type { Access, Action } from './actions.ts';
 import type { Checks } from './checkers/checks.ts';
 import { checkData } from './checkers/isolation.ts';
+import { halvesOf } from './checkers/pairs.ts';
 import { checkSession } from './checkers/sessions.ts';
 import type { Increment } from './checkers/tallies.ts';
 import type { Turn } from './client.ts';
+import { named } from './names.ts';
 import type { NodeHost, NodeProcess } from './node-host.ts';
 import { afterLoss, CANCELLED, isIncluded, type Op, unknownOp, waitingAt } from './op.ts';
+import { PAIR } from './policies.ts';
 import type { Space } from './space.ts';
 import { require, Violation } from './violation.ts';
 
@@ -86,6 +89,36 @@ export class Requests {
     if (op?.dot !== changeId) throw new Violation('I7', `${changeId} was acknowledged for ${op?.dot}`);
     if (this.#isOfNow(request)) this.#checks.registers.wrote(op, floor);
     this.#acknowledge(request, op);
+  }
+
+  /** Both halves of a pair, and now and then another record with them. */
+  async transact(request: Request, { level, data, pair, isWide }: Extract<Action, { do: 'transact' }>): Promise<void> {
+    const { turn, process, access, node } = request;
+    const writes = halvesOf(pair).map(([half, entityId]): Write => {
+      return { entityType: PAIR, entityId, kind: 'put', data: { ...data, half } };
+    });
+    if (isWide) writes.push({ ...entityOf(access), kind: 'put', data });
+    if (level === 'eventual') {
+      const written = await process.access.transact(writes, turn.token, access.waitMs);
+      for (const [index, { changeId }] of written.entries()) {
+        this.#acknowledge(
+          request,
+          this.#opOf(request, changeId, this.#checks.rows.stampOf(node, changeId) ?? '', named(writes[index])),
+        );
+      }
+      return;
+    }
+    const counterBefore = entry(process.replica.vectorClock(), node.nodeId);
+    const answer = process.access.transactStrong(writes, turn.token, access.waitMs);
+    const counter = entry(process.replica.vectorClock(), node.nodeId);
+    const isUnderWay = counter > counterBefore && !process.life.isOver;
+    const ops = isUnderWay
+      ? writes.map((write, index) =>
+          this.#opOf(request, `${node.nodeId}:${counterBefore + 1 + index}`, undefined, write),
+        )
+      : [];
+    await answer;
+    for (const op of ops) this.#acknowledge(request, op);
   }
 
   /** Only one of all that try makes it. */

@@ -1,4 +1,4 @@
-import { type Step, writeScript } from './actions.ts';
+import { type Step, withTransactions, writeScript } from './actions.ts';
 import { checkAgreement, holdUp, unrest } from './checkers/agreement.ts';
 import { chooseOptions, FAULTS, type Options, withoutFault } from './options.ts';
 import { perform } from './perform.ts';
@@ -23,10 +23,14 @@ export interface Outcome {
   readonly counts: ReadonlyMap<string, number>;
 }
 
-export function planFor(seed: number, steps: number): Plan {
+/** @param transacts whether there are transactions in it; if it isn't said, in half of the runs. */
+export function planFor(seed: number, steps: number, transacts?: boolean): Plan {
   const options = chooseOptions(new Random(seed, Stream.options));
   const script = writeScript(new Random(seed, Stream.script), options, SPACES, steps);
-  return { seed, options, script };
+  const random = new Random(seed, Stream.transactions);
+  const isChosen = random.chance(0.5);
+  if (!(transacts ?? isChosen)) return { seed, options, script };
+  return { seed, options, script: withTransactions(random, script, options, SPACES) };
 }
 
 /** The same plan with all nodes directly below the cloud, nodes that sync when the script says so, and a cloud that doesn't fail. */

@@ -68,6 +68,8 @@ const MUST_HAPPEN = [
   ...['coalesced', 'cancelled', 'renumbered', 'row used again', 'dead change sent again', 'dead change discarded'].map(
     (one) => `outcome: ${one}`,
   ),
+  ...['eventual', 'strong'].map((level) => `action: ${level} transaction`),
+  'outcome: transaction refused',
   'outcome: woke by itself',
   'fault: cloud is lost',
   ...['open', 'resolved'].map((status) => `outcome: ${status} conflict decided`),

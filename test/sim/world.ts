@@ -127,6 +127,6 @@ export class World {
 }
 
 /** What the numbers of a seed are for. */
-export const Stream = { options: 1, script: 2, world: 3, step: 4 } as const;
+export const Stream = { options: 1, script: 2, world: 3, step: 4, transactions: 5 } as const;
 
 const CLOCK_ERROR_MS = 90_000;

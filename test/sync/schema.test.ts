@@ -36,7 +36,7 @@ describe('a record is checked at the edge, before it is acknowledged', () => {
     expect(failureOf(patched).code).toBe('invalid_data');
     expect(failureOf(() => write({ kind: 'merge-patch', patch: { n: [] } })).code).toBe('invalid_data');
     const strong = { kind: 'put', data: {}, entityType: TYPE, entityId: entityId('x') } as const;
-    expect(failureOf(() => replica.beginStrong(strong, {})).code).toBe('invalid_data');
+    expect(failureOf(() => replica.beginStrong([strong], {})).code).toBe('invalid_data');
     expect([...replica.queued()].map(({ change }) => change.data)).toEqual([{ n: 1 }]);
     write({ kind: 'delete' });
   });

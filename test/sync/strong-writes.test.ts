@@ -267,7 +267,7 @@ test('[I11] of strong writes that got no answer a batch tells as many as one may
   const a = new Node(world, 'a');
   const write = { entityType: TYPE, entityId: entityId('x'), kind: 'put', data: {} } as const;
   for (let index = 0; index < LIMITS.intervals + 50; index += 1) {
-    a.replica.endStrong(a.replica.beginStrong(write, {}));
+    a.replica.endStrong(a.replica.beginStrong([write], {}));
     // So no two counters without a change are in a row.
     a.put('y', { index });
   }

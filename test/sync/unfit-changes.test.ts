@@ -182,7 +182,7 @@ describe('a write that could not be taken in is refused where it is made', () =>
       details: expect.objectContaining({ issues: [expect.anything()] }),
     });
     expect(() => a.replica.write(write, {})).toThrow(refused);
-    expect(() => a.replica.beginStrong(write, {})).toThrow(refused);
+    expect(() => a.replica.beginStrong([write], {})).toThrow(refused);
     expect(a.replica.queueStats().total).toBe(1);
     world.sequencer.commit((commit) => writeAtCloud(commit, { ...entity, kind: 'put', data: {} }));
     expect(() => world.sequencer.commit((commit) => writeAtCloud(commit, write))).toThrow(refused);

@@ -5,6 +5,7 @@ import type { Space } from '../space.ts';
 import { Decisions } from './decisions.ts';
 import { checkCloudIsolation, checkNodeIsolation } from './isolation.ts';
 import { Ledger } from './ledger.ts';
+import { checkPairsAt, checkPairsInCloud } from './pairs.ts';
 import { Prefixes } from './prefix.ts';
 import { Registers } from './registers.ts';
 import { Rows } from './rows.ts';
@@ -52,6 +53,7 @@ export class Checks {
       checkNodeIsolation(space, node);
       this.ledger.check(node);
       this.#prefixes.checkNode(node);
+      checkPairsAt(node, space);
     }
     const { history, d1 } = space;
     const isChanged = history.head !== this.#head || d1.position.seq !== this.#projected;
@@ -59,6 +61,7 @@ export class Checks {
     this.#head = history.head;
     this.#projected = d1.position.seq;
     checkCloudIsolation(space);
+    checkPairsInCloud(space);
     this.#prefixes.checkD1();
     this.tallies.check((key) => history.at(key, history.head)?.data ?? undefined);
   }

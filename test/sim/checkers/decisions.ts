@@ -68,6 +68,7 @@ export class Decisions {
     const what = `${entityKey(change)} ${change.operation} on ${JSON.stringify(change.base)}`;
     trace.note(`${name} ${change.id} ${what}: ${result.status} ${result.seq ?? ''}`);
     trace.count(`outcome: ${result.status}`);
+    if (result.code === 'transaction_refused') trace.count('outcome: transaction refused');
     switch (result.status) {
       case 'needs-full':
       case 'conflict':
@@ -201,12 +202,26 @@ export class Decisions {
     const isOfOtherRecord = (queued === undefined ? cause.key : entityKey(queued)) !== key;
     if (cause.nodeId !== op.nodeId || !isOfOtherRecord) return undefined;
     if (this.#hasFailed(cause)) return 'where it failed';
-    if (batch.some(isStrong) || this.#space().ops.hasStrongUnderWay(op)) return 'by what somebody waits for';
-    // With it goes what was written to the same entity before it.
-    if ([...batch, ...waiting].some((other) => entityKey(other) === key && presses(other))) return 'by what presses';
+    // With it goes what was written to the same entity before it, and what takes effect with that.
+    const keys = keysWith(key, [...batch, ...waiting]);
+    const hasStrong = [...keys].some((each) => this.#space().ops.hasStrongUnderWay({ ...op, key: each }));
+    if (batch.some(isStrong) || hasStrong) return 'by what somebody waits for';
+    if ([...batch, ...waiting].some((other) => keys.has(entityKey(other)) && presses(other))) return 'by what presses';
     if (this.#hasJumped(op.nodeId)) return 'by age';
     return op.absorbed.size > 0 ? 'by what went into an earlier one' : undefined;
   }
+}
+
+/** An entity, with those that are written in one transaction with it, and so on. */
+function keysWith(key: EntityKey, changes: readonly Change[]): ReadonlySet<EntityKey> {
+  const keys = new Set([key]);
+  for (const each of keys) {
+    for (const { transaction } of changes.filter((change) => entityKey(change) === each)) {
+      if (transaction === undefined) continue;
+      for (const other of changes) if (other.transaction === transaction) keys.add(entityKey(other));
+    }
+  }
+  return keys;
 }
 
 function isStrong({ consistency }: Change): boolean {

@@ -2,6 +2,7 @@ import { PRIORITIES } from '../../../src/core/change.ts';
 import { OfflineQueue } from '../../../src/sync/offline-queue.ts';
 import type { QueuedChange } from '../../../src/sync/ports.ts';
 import { QueueSlots } from '../../../src/sync/queue-slots.ts';
+import { Replica } from '../../../src/sync/replica.ts';
 import type { Plant } from '../world.ts';
 
 /** Queues that mistake what they have. Each is in place from the call on until its answer is called. */
@@ -18,6 +19,13 @@ export const goingIntoWhatHasLeft: EngineBug = replacing(OfflineQueue.prototype,
 export const reusingSlotsEarly: EngineBug = replacing(QueueSlots.prototype, ({ take }) => ({
   take(settledUpTo) {
     return take.call(this, settledUpTo + MANY);
+  },
+}));
+
+/** A transaction is as many writes. */
+export const writingOneByOne: EngineBug = replacing(Replica.prototype, () => ({
+  transact(writes, after) {
+    return writes.map((write) => this.write(write, after));
   },
 }));
 
