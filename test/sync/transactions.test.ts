@@ -99,7 +99,7 @@ describe('a transaction', () => {
     expect(world.sequencer.meta.conflicts).toBe(0);
   });
 
-  test('[I8] is discarded whole', async () => {
+  test('[I8] [S34] is discarded whole', async () => {
     const { world, a } = await began();
     world.refuse = ({ data }) => data?.['n'] === 13;
     a.replica.transact(moved(3), {});
@@ -110,7 +110,7 @@ describe('a transaction', () => {
     expect([a.replica.queueStats().total, a.put('z', {})]).toEqual([0, 'a:5']);
   });
 
-  test('[I8] goes in one batch, however few changes that may have, with what it depends on before it', async () => {
+  test('[I8] [S34] goes in one batch, however few changes that may have, with what it depends on before it', async () => {
     const { a, b } = await began();
     a.write('y', { kind: 'patch', operations: [{ op: 'increment', path: 'n', value: 5 }] });
     a.put('other', { n: 1 });
