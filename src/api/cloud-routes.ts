@@ -1,7 +1,10 @@
 import { type Context, Hono } from 'hono';
 import { type EntityVersion, writtenBy } from '../core/entity.ts';
-import { entityKey } from '../core/ids.ts';
-import { fromResult, SyncError } from '../protocol/errors.ts';
+import { CLOUD, entityKey } from '../core/ids.ts';
+import { policyFor } from '../core/policy.ts';
+import { entry } from '../core/vector-clock.ts';
+import { policies } from '../policies.ts';
+import { fromResult, SyncError, tooFew } from '../protocol/errors.ts';
 import type { WriteContent } from '../sync/write.ts';
 import { readObject } from './body.ts';
 import { cloudHere } from './cloud-here.ts';
@@ -15,9 +18,10 @@ import {
   entityOf,
   entityTypeOf,
   limitOf,
+  onceOf,
   preconditionOf,
   queryOf,
-  refuseQuorum,
+  quorumOf,
   waitMsOf,
 } from './request-headers.ts';
 import { withToken } from './with-token.ts';
@@ -32,9 +36,13 @@ export const cloudRoutes = new Hono<ApiEnv>()
   .get('/data/:type/:id', async (c) => {
     const address = entityOf(c.req.param('type'), c.req.param('id'));
     requireRead(c.var.grant, address.entityType);
-    refuseQuorum(c);
-    const { entity, seen, covered } = await cloud(c).read(entityKey(address), await afterOf(c), waitMsOf(c));
+    const key = entityKey(address);
+    const quorum = quorumOf(c, 'X-Read-Quorum') ?? policyFor(policies, address.entityType).readQuorum ?? 1;
+    const { entity, seen, covered } = await cloud(c).read(key, await afterOf(c), waitMsOf(c));
+    // What the cloud has decided is newer than what nodes hold; only that so many answer is asked for.
+    const answered = quorum > 1 ? await cloud(c).versions(key, quorum, waitMsOf(c)) : [entity];
     return await withToken(c, seen, () => {
+      if (answered.length < quorum) throw tooFew(quorum, answered.length, 'too few replicas answered');
       if (!covered) {
         const detail = 'what the token has seen has not arrived in the cloud';
         throw new SyncError('causality_timeout', detail, { retryAfterMs: 1_000 });
@@ -93,11 +101,14 @@ export const cloudRoutes = new Hono<ApiEnv>()
 async function write(c: C, content: WriteContent): Promise<Response> {
   const entity = entityOf(c.req.param('type') ?? '', c.req.param('id') ?? '');
   requireWrite(c.var.grant, entity.entityType);
-  refuseQuorum(c);
-  const after = await afterOf(c);
-  const { result, seen } = await cloud(c).write({ ...entity, ...content, ...preconditionOf(c) }, after);
-  return await withToken(c, seen, () => {
+  const demanded = { ...entity, ...content, ...preconditionOf(c) };
+  const quorum = quorumOf(c, 'X-Write-Quorum') ?? policyFor(policies, entity.entityType).writeQuorum ?? 1;
+  const { result, seen } = await cloud(c).write(demanded, await afterOf(c), onceOf(c, demanded));
+  return await withToken(c, seen, async () => {
     const written = fromResult(result);
+    const at = { epoch: seen.epoch, cursor: entry(seen.clock, CLOUD) };
+    const others = quorum > 1 ? await cloud(c).holders(at, quorum - 1, waitMsOf(c)) : 0;
+    if (others + 1 < quorum) throw tooFew(quorum, others + 1, 'the write is durable in the cloud');
     const body = writtenBody(entity, { ...written, synced: true }, seen.clock);
     return c.json(body, written.created ? 201 : 200, { ETag: `"${written.version}"` });
   });

@@ -22,10 +22,12 @@ import {
   limitOf,
   listAfterOf,
   nodeOf,
+  onceOf,
   preconditionOf,
   priorityOf,
+  quorumOf,
   readDemandOf,
-  refuseQuorum,
+  sessionOf,
   waitMsOf,
 } from './request-headers.ts';
 import { withToken } from './with-token.ts';
@@ -43,10 +45,11 @@ export const edgeRoutes = new Hono<ApiEnv>()
   .get('/:node/data/:type/:id', async (c) => {
     const entity = entityOf(c.req.param('type'), c.req.param('id'));
     requireRead(c.var.grant, entity.entityType);
-    refuseQuorum(c);
     const demand = await readDemandOf(c, entity.entityType);
     const { ifNoneMatch } = preconditionOf(c);
-    const answer = await stub(c, allowedNode(c)).read(entity, demand, hintsOf(c));
+    const quorum = quorumOf(c, 'X-Read-Quorum') ?? policyFor(policies, entity.entityType).readQuorum;
+    const options = { quorum, session: sessionOf(c) };
+    const answer = await stub(c, allowedNode(c)).read(entity, demand, hintsOf(c), options);
     return await withToken(c, answer.context, () => {
       const { record, ...served } = fromResult(answer.result);
       if (record === null) throw new SyncError('not_found', `there is no ${entity.entityType}/${entity.entityId}`);
@@ -63,9 +66,11 @@ export const edgeRoutes = new Hono<ApiEnv>()
   .get('/:node/data/:type', async (c) => {
     const entityType = entityTypeOf(c.req.param('type'));
     requireRead(c.var.grant, entityType);
-    refuseQuorum(c);
+    if ((quorumOf(c, 'X-Read-Quorum') ?? 1) > 1) throw new SyncError('bad_request', 'a list is of one replica');
     const demand = await readDemandOf(c, entityType);
-    const answer = await stub(c, allowedNode(c)).list(entityType, listAfterOf(c), limitOf(c), demand, hintsOf(c));
+    const [after, limit] = [listAfterOf(c), limitOf(c)];
+    const options = { session: sessionOf(c) };
+    const answer = await stub(c, allowedNode(c)).list(entityType, after, limit, demand, hintsOf(c), options);
     return await withToken(c, answer.context, () => {
       const { items, next, ...served } = fromResult(answer.result);
       return c.json({
@@ -136,15 +141,20 @@ export function writtenBody(
 async function write(c: C, content: WriteContent): Promise<Response> {
   const entity = entityOf(c.req.param('type') ?? '', c.req.param('id') ?? '');
   requireWrite(c.var.grant, entity.entityType);
-  refuseQuorum(c);
-  const level = levelOf(c, policyFor(policies, entity.entityType));
+  const policy = policyFor(policies, entity.entityType);
+  const level = levelOf(c, policy);
   const demanded: Write = { ...entity, ...content, ...preconditionOf(c), priority: priorityOf(c) };
+  const options = {
+    once: onceOf(c, { ...entity, ...content, ...preconditionOf(c) }),
+    quorum: quorumOf(c, 'X-Write-Quorum') ?? policy.writeQuorum,
+    session: sessionOf(c),
+  };
   const node = stub(c, allowedNode(c));
   const after = await afterOf(c);
   const answer =
     level === 'strong'
-      ? await node.writeStrong(demanded, after, waitMsOf(c), hintsOf(c))
-      : await node.write(demanded, after, waitMsOf(c), hintsOf(c));
+      ? await node.writeStrong(demanded, after, waitMsOf(c), hintsOf(c), options)
+      : await node.write(demanded, after, waitMsOf(c), hintsOf(c), options);
   return await withToken(c, answer.context, () => {
     const written = fromResult(answer.result);
     const body = writtenBody(entity, written, answer.vectorClock);

@@ -1,4 +1,5 @@
 import type { Context } from 'hono';
+import { checksum } from '../core/canonical.ts';
 import type { CausalContext } from '../core/causal-context.ts';
 import type { Priority } from '../core/change.ts';
 import { type ConsistencyLevel, type ReadDemand, toConsistencyLevel } from '../core/consistency.ts';
@@ -10,6 +11,7 @@ import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { priority } from '../protocol/messages.ts';
 import { EFFECTIVE_TYPES, type NetworkReport } from '../sync/plan.ts';
+import type { Once } from '../sync/write.ts';
 import { verifyToken } from './causal-token.ts';
 import type { ApiEnv } from './env.ts';
 
@@ -124,12 +126,33 @@ export function hintsOf(c: Context<ApiEnv>): NetworkReport | undefined {
   return Object.keys(hints).length === 0 ? undefined : hints;
 }
 
-/** One replica holds every write and answers every read; more can't be asked for here. */
-export function refuseQuorum(c: Context<ApiEnv>): void {
-  for (const name of ['X-Write-Quorum', 'X-Read-Quorum']) {
-    const text = c.req.header(name);
-    if (text !== undefined && text !== '1') throw new SyncError('bad_request', `${name} can only be 1 here`);
+/** How many replicas have to hold a write, or answer a read; undefined: it isn't said. */
+export function quorumOf(c: Context<ApiEnv>, name: 'X-Write-Quorum' | 'X-Read-Quorum'): number | undefined {
+  const quorum = numberHeader(c, name, LIMITS.quorum);
+  if (quorum === 0) throw new SyncError('bad_request', `${name} is a number from 1 to ${LIMITS.quorum}`);
+  return quorum;
+}
+
+/** The caller's session, by a name that is its own. */
+export function sessionOf(c: Context<ApiEnv>): string | undefined {
+  return ownName(c, 'X-Session-Id', LIMITS.sessionNameChars);
+}
+
+/** By what a write is known again. @param asked all that tells it from another one. */
+export function onceOf(c: Context<ApiEnv>, asked: unknown): Once | undefined {
+  const key = ownName(c, 'Idempotency-Key', LIMITS.idempotencyKeyChars);
+  return key === undefined ? undefined : { key, hash: checksum(asked) };
+}
+
+/** What a caller calls something of its own, as nobody else can: of texts as long as one likes a short one. */
+function ownName(c: Context<ApiEnv>, header: string, maxChars: number): string | undefined {
+  const text = c.req.header(header);
+  if (text === undefined) return undefined;
+  if (text.length > maxChars || !/^[\x21-\x7e]+$/.test(text)) {
+    throw new SyncError('bad_request', `${header} is up to ${maxChars} visible characters of ASCII`);
   }
+  const { role, sub = null, node = null } = c.var.grant;
+  return checksum([role, sub, node, text]);
 }
 
 /**

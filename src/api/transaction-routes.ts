@@ -10,7 +10,18 @@ import { readMessage } from './body.ts';
 import { writtenBody } from './edge-routes.ts';
 import type { ApiEnv } from './env.ts';
 import { requireNode, requireWrite } from './grant.ts';
-import { afterOf, entityOf, hintsOf, levelOf, nodeOf, priorityOf, refuseQuorum, waitMsOf } from './request-headers.ts';
+import {
+  afterOf,
+  entityOf,
+  hintsOf,
+  levelOf,
+  nodeOf,
+  onceOf,
+  priorityOf,
+  quorumOf,
+  sessionOf,
+  waitMsOf,
+} from './request-headers.ts';
 import { withToken } from './with-token.ts';
 
 type C = Context<ApiEnv>;
@@ -19,7 +30,6 @@ type C = Context<ApiEnv>;
 export const transactionRoutes = new Hono<ApiEnv>().post('/:node/transactions', async (c) => {
   const node = nodeOf(c, c.req.param('node'));
   requireNode(c.var.grant, node);
-  refuseQuorum(c);
   const { changes } = await readMessage(c, transactionBody);
   const priority = priorityOf(c);
   const writes = changes.map((change): Write => {
@@ -28,7 +38,14 @@ export const transactionRoutes = new Hono<ApiEnv>().post('/:node/transactions', 
     return { ...entity, ...contentOf(change), priority };
   });
   const stub = c.env.EDGE.getByName(`${c.var.grant.space}/${node}`);
-  const answer = await stub.transact(writes, isStrong(c, writes), await afterOf(c), waitMsOf(c), hintsOf(c));
+  const quorums = writes.map(({ entityType }) => policyFor(policies, entityType).writeQuorum ?? 1);
+  const options = {
+    once: onceOf(c, changes),
+    quorum: quorumOf(c, 'X-Write-Quorum') ?? Math.max(...quorums),
+    session: sessionOf(c),
+  };
+  const after = await afterOf(c);
+  const answer = await stub.transact(writes, isStrong(c, writes), after, waitMsOf(c), hintsOf(c), options);
   return await withToken(c, answer.context, () => {
     const written = fromResult(answer.result);
     const { vectorClock } = answer;

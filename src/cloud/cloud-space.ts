@@ -29,16 +29,19 @@ import type { ConflictFilter, ConflictRecord } from '../sync/ports.ts';
 import { Projection } from '../sync/projection.ts';
 import { type Caller, Responder } from '../sync/responder.ts';
 import { Sequencer } from '../sync/sequencer.ts';
-import type { Write, Written } from '../sync/write.ts';
+import type { SessionGrant } from '../sync/sessions.ts';
+import type { Once, Write, Written } from '../sync/write.ts';
 import { PokeSockets } from '../transport/poke-sockets.ts';
-import type { PokeTarget, RpcCaller, SyncRpc } from '../transport/rpc.ts';
+import type { HistoryPlace, NodeRpc, RpcCaller, Seen as SeenRecord, SpaceRpc } from '../transport/rpc.ts';
 import { answerClose } from '../transport/sockets.ts';
 import { type News, PokeBoard, type PokeStore } from './poke-board.ts';
+import { askNodes } from './quorum.ts';
+import { SessionHomes } from './session-homes.ts';
 
 /** What the cloud object of a space needs of its deployment. */
 export interface CloudEnv {
   readonly DB: D1Database;
-  readonly EDGE: { getByName(name: string): PokeTarget };
+  readonly EDGE: { getByName(name: string): NodeRpc };
 }
 
 /** A page of an export. */
@@ -69,12 +72,16 @@ export interface ProjectionLag {
  * The primary database of one space: a Durable Object whose SQLite is the truth. It sequences what comes in, feeds all
  * who read, and keeps D1 up. This class is glue; what happens is in `src/sync`.
  */
-export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
+export class CloudSpace extends DurableObject<CloudEnv> implements SpaceRpc {
   readonly #store: SqlCloudStore;
   readonly #sequencer: Sequencer;
   readonly #responder: Responder;
   readonly #projection: Projection;
   readonly #pokes: PokeBoard;
+  readonly #homes: SessionHomes;
+  readonly #node: (nodeId: NodeId) => NodeRpc;
+  /** Of this deployment, in the order in which they came last. */
+  readonly #edges: Set<NodeId>;
   readonly #live: PokeSockets;
   readonly #alarm: Alarm;
   #projectionFailures = 0;
@@ -95,9 +102,16 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
     });
     this.#responder = new Responder({ ...parts, sequencer: this.#sequencer });
     this.#projection = new Projection(this.#store, this.#sequencer, d1Projection(env.DB, space), clock);
-    const poke = (nodeId: NodeId, { head, source }: News) =>
-      env.EDGE.getByName(`${space}/${nodeId}`).poke(head, source);
-    this.#pokes = new PokeBoard(poke, pokeStore(ctx), clock);
+    this.#node = (nodeId) => env.EDGE.getByName(`${space}/${nodeId}`);
+    this.#pokes = new PokeBoard(
+      (id, { head, source }: News) => this.#node(id).poke(head, source),
+      pokeStore(ctx),
+      clock,
+    );
+    this.#homes = new SessionHomes(this.#sequencer.memos, clock, (id, name, turn) =>
+      this.#node(id).leaveSession(name, turn),
+    );
+    this.#edges = new Set(namesIn(ctx.storage.kv, EDGE_PREFIX));
     this.#live = new PokeSockets(ctx, clock, 0);
     this.#alarm = new Alarm(ctx.storage);
     void ctx.blockConcurrencyWhile(async () => {
@@ -123,7 +137,10 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
       const incoming = parseWith(batch, parseJson(text));
       const before = this.#sequencer.meta.seq;
       const answered = this.#responder.exchange(sessionId, incoming, caller);
-      if ('isEdge' in caller) this.#pokes.see(caller.nodeId, incoming.live === true);
+      if ('isEdge' in caller) {
+        this.#pokes.see(caller.nodeId, incoming.live === true);
+        this.#noteEdge(caller.nodeId);
+      }
       this.#live.heard(incoming.sourceNodeId);
       this.#spread(before, incoming.sourceNodeId);
       return answered;
@@ -165,9 +182,9 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
     return { entity: this.#store.readEntity(key) ?? null, seen: this.#seenAfter(after), covered };
   }
 
-  async write(write: Write, after: CausalContext = {}): Promise<{ result: Result<Written>; seen: Seen }> {
+  async write(write: Write, after: CausalContext = {}, once?: Once): Promise<{ result: Result<Written>; seen: Seen }> {
     const before = this.#sequencer.meta.seq;
-    const result = await toResult(() => this.#sequencer.commit((commit) => writeAtCloud(commit, write)));
+    const result = await toResult(() => this.#sequencer.commit((commit) => writeAtCloud(commit, write, once)));
     this.#spread(before, undefined);
     return { result, seen: this.#seenAfter(after) };
   }
@@ -199,6 +216,47 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
     );
     this.#spread(before, undefined);
     return { result, seen: this.#seenAfter(after) };
+  }
+
+  // --- sessions and quorums ---
+
+  moveSession(name: string, to: NodeId): Promise<Result<SessionGrant>> {
+    return toResult(() => this.#homes.move(name, to));
+  }
+
+  /** How many nodes hold the history up to a place, as far as `wanted`; the one that asks is not counted. */
+  async holders(at: HistoryPlace, wanted: number, waitMs: number, self?: NodeId | undefined): Promise<number> {
+    const reach = async (id: NodeId) => ((await this.#node(id).reach(at)) ? id : null);
+    return (await askNodes(this.#othersThan(self), reach, wanted, waitMs, clock)).length;
+  }
+
+  /** The cloud's state of a record, and that of nodes: at most `wanted` in all. */
+  async versions(
+    key: EntityKey,
+    wanted: number,
+    waitMs: number,
+    self?: NodeId | undefined,
+  ): Promise<(SeenRecord | null)[]> {
+    const entity = this.#store.readEntity(key);
+    const own = entity === undefined ? null : { ...entity, synced: true };
+    const peek = (id: NodeId) => this.#node(id).peek(key);
+    const others = await askNodes(this.#othersThan(self), peek, wanted - 1, waitMs, clock);
+    return [own, ...others.map(({ seen }) => seen)];
+  }
+
+  /** Nodes that can be asked: those of this deployment, which came last first. */
+  #othersThan(self: NodeId | undefined): NodeId[] {
+    return [...this.#edges]
+      .reverse()
+      .filter((nodeId) => nodeId !== self)
+      .slice(0, LIMITS.quorumNodes);
+  }
+
+  /** Who comes over HTTP isn't there to be asked: an object of its name would be another, empty one. */
+  #noteEdge(nodeId: NodeId): void {
+    if (this.#edges.has(nodeId)) this.#edges.delete(nodeId);
+    else this.ctx.storage.kv.put(EDGE_PREFIX + nodeId, true);
+    this.#edges.add(nodeId);
   }
 
   // --- the projection ---
@@ -269,18 +327,21 @@ const PROJECTION_DELAY_MS = 300;
 /** A row for each node that is live. */
 function pokeStore({ storage: { kv } }: DurableObjectState): PokeStore {
   return {
-    *load() {
-      for (const [key] of kv.list({ prefix: LIVE_PREFIX })) {
-        const nodeId = toNodeId(key.slice(LIVE_PREFIX.length));
-        if (nodeId !== undefined) yield nodeId;
-      }
-    },
+    load: () => namesIn(kv, LIVE_PREFIX),
     save: (nodeId) => kv.put(LIVE_PREFIX + nodeId, true),
     remove: (nodeId) => void kv.delete(LIVE_PREFIX + nodeId),
   };
 }
 
+function* namesIn(kv: SyncKvStorage, prefix: string): Generator<NodeId> {
+  for (const [key] of kv.list({ prefix })) {
+    const nodeId = toNodeId(key.slice(prefix.length));
+    if (nodeId !== undefined) yield nodeId;
+  }
+}
+
 const LIVE_PREFIX = 'live/';
+const EDGE_PREFIX = 'edge/';
 
 /** A message's text, or the failure as data: what RPC carries whole. */
 async function answer(body: () => unknown): Promise<Result<string>> {

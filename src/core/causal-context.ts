@@ -32,3 +32,9 @@ export function isOfOther(context: CausalContext, epoch: string | null | undefin
 export function clockOfAll(contexts: Iterable<CausalContext>, epoch: string | null | undefined): VectorClock {
   return [...contexts].reduce((all, context) => merge(all, clockIn(context, epoch)), EMPTY_CLOCK);
 }
+
+/** What two say that somebody has seen, as it is in a history. */
+export function joined(a: CausalContext, b: CausalContext, epoch: string | null | undefined): CausalContext {
+  const of = epoch ?? a.epoch ?? b.epoch;
+  return { epoch: of, clock: clockOfAll([a, b], of) };
+}

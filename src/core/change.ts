@@ -52,6 +52,8 @@ export interface ChangeHeader extends Precondition {
         readonly metadata?: JsonObject | undefined;
       }
     | undefined;
+  /** Of a strong change: what it did is remembered by the key, and told to another one with it that asks for the same. */
+  readonly once?: { readonly key: string; readonly hash: string } | undefined;
   /** `strong`: somebody waits for it, so it takes effect at the moment the cloud sequences it. */
   readonly consistency?: 'strong' | undefined;
 }

@@ -2,7 +2,15 @@ import { PRIORITIES } from './change.ts';
 import { CONSISTENCY_LEVELS } from './consistency.ts';
 import { toEntityType } from './ids.ts';
 import { isJsonObject, type JsonObject } from './json.ts';
-import { CONFLICT_RULES, CREATE_RULES, DEFAULT_ENTRY, DELETE_RULES, type Policies, type Policy } from './policy.ts';
+import {
+  CONFLICT_RULES,
+  CREATE_RULES,
+  DEFAULT_ENTRY,
+  DELETE_RULES,
+  MAX_QUORUM,
+  type Policies,
+  type Policy,
+} from './policy.ts';
 import { isRecordSchema, type RecordSchema } from './record-schema.ts';
 import type { Resolver } from './resolver.ts';
 
@@ -66,6 +74,8 @@ function complete(entry: string, given: PolicyGiven<unknown>): Policy {
     entry,
     consistency: given.consistency ?? DEFAULTS.consistency,
     maxStalenessMs: given.maxStalenessMs,
+    writeQuorum: given.writeQuorum,
+    readQuorum: given.readQuorum,
     conflict: given.conflict ?? DEFAULTS.conflict,
     custom: given.custom,
     onNode: given.onNode,
@@ -135,12 +145,19 @@ interface FieldRule {
   readonly allows: (value: unknown) => boolean;
 }
 
+const QUORUM: FieldRule = {
+  what: `a number of replicas from 1 to ${MAX_QUORUM}`,
+  allows: (value) => typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= MAX_QUORUM,
+};
+
 const FIELDS: { readonly [Field in keyof Omit<Policy, 'entry'>]-?: FieldRule } = {
   consistency: oneOf(CONSISTENCY_LEVELS),
   maxStalenessMs: {
     what: 'a whole number of milliseconds from 1',
     allows: (value) => typeof value === 'number' && Number.isSafeInteger(value) && value > 0,
   },
+  writeQuorum: QUORUM,
+  readQuorum: QUORUM,
   conflict: oneOf(CONFLICT_RULES),
   custom: {
     what: "a function or 'node'",

@@ -20,6 +20,9 @@ export interface Policy {
   readonly consistency: ConsistencyLevel;
   /** The staleness that an eventual read accepts; undefined: any. */
   readonly maxStalenessMs?: number | undefined;
+  /** How many replicas hold a write before it is answered, and answer a read; undefined: one. */
+  readonly writeQuorum?: number | undefined;
+  readonly readQuorum?: number | undefined;
   /** Both sides updated. */
   readonly conflict: ConflictRule;
   /** With `conflict: 'custom'`: who decides, a function in the cloud or the node that pushed. */
@@ -36,6 +39,9 @@ export interface Policy {
   /** A Standard Schema of the record (zod makes them); synchronous ones only. */
   readonly schema?: RecordSchema | undefined;
 }
+
+/** Replicas that a policy or a request may ask for. */
+export const MAX_QUORUM = 16;
 
 /** No entity type can be called so. */
 export const DEFAULT_ENTRY = '(default)';

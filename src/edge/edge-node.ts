@@ -1,8 +1,16 @@
 import { DurableObject } from 'cloudflare:workers';
-import type { CausalContext } from '../core/causal-context.ts';
+import { type CausalContext, joined } from '../core/causal-context.ts';
 import type { ReadDemand } from '../core/consistency.ts';
 import { digestTotal } from '../core/digest.ts';
-import { type EntityId, type EntityType, entityKey, type NodeId, toNodeId, toSpaceId } from '../core/ids.ts';
+import {
+  type EntityId,
+  type EntityKey,
+  type EntityType,
+  entityKey,
+  type NodeId,
+  toNodeId,
+  toSpaceId,
+} from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import { policyFor, policyWarnings } from '../core/policy.ts';
 import type { VectorClock } from '../core/vector-clock.ts';
@@ -18,6 +26,7 @@ import { Access } from '../sync/access.ts';
 import { LastCaller } from '../sync/last-caller.ts';
 import { Link } from '../sync/link.ts';
 import { MeasuredUpstream } from '../sync/measured-upstream.ts';
+import { Memos } from '../sync/memos.ts';
 import { NodeResolver } from '../sync/node-resolver.ts';
 import type { QueueStatus } from '../sync/offline-queue.ts';
 import { leastAtOnce, type NetworkReport, type Plan, planFor, reportOf } from '../sync/plan.ts';
@@ -25,13 +34,14 @@ import { Relay } from '../sync/relay.ts';
 import { Replica } from '../sync/replica.ts';
 import type { Caller } from '../sync/responder.ts';
 import { nodeOfSession } from '../sync/session-id.ts';
+import { Sessions } from '../sync/sessions.ts';
 import type { SyncSummary } from '../sync/tally.ts';
 import { wakeAtMs } from '../sync/waking.ts';
-import type { Write } from '../sync/write.ts';
+import type { Once, Write } from '../sync/write.ts';
 import type { LiveSocket } from '../transport/live-socket.ts';
 import { isForPokes, liveGrantOf } from '../transport/live-upgrade.ts';
 import { PokeSockets } from '../transport/poke-sockets.ts';
-import type { PokeTarget, SyncRpc } from '../transport/rpc.ts';
+import type { HistoryPlace, NodeRpc, Seen, SyncRpc } from '../transport/rpc.ts';
 import { answerClose } from '../transport/sockets.ts';
 import {
   type EdgeList,
@@ -43,7 +53,8 @@ import {
   recordOf,
 } from './answers.ts';
 import { LiveFeed } from './live-feed.ts';
-import { carrierFor, pokesFor, type UpstreamEnv, upstreamFor } from './upstream.ts';
+import { Quorum } from './quorum.ts';
+import { carrierFor, pokesFor, spaceOfNode, type UpstreamEnv, upstreamFor } from './upstream.ts';
 
 export type EdgeEnv = UpstreamEnv;
 
@@ -56,6 +67,26 @@ export interface EdgeAnswer<T> {
   readonly context: CausalContext;
 }
 
+/** What a caller asks for beside the level. */
+export interface ReadOptions {
+  /** The caller's session, where it has no token. */
+  readonly session?: string | undefined;
+  /** How many replicas have to answer. */
+  readonly quorum?: number | undefined;
+}
+
+export interface WriteDemand extends ReadOptions {
+  /** By what the write is known when it is repeated. */
+  readonly once?: Once | undefined;
+}
+
+interface EdgeCaller {
+  readonly after: CausalContext;
+  readonly waitMs: number;
+  readonly hints: NetworkReport | undefined;
+  readonly session: string | undefined;
+}
+
 /** What a caller says of the link. */
 export interface NetworkChange extends NetworkReport {
   readonly online?: boolean | undefined;
@@ -65,11 +96,13 @@ export interface NetworkChange extends NetworkReport {
  * An edge node: a Durable Object with a replica, which takes reads and writes at once, and a link to the cloud. This
  * class is glue; what happens is in `src/sync`.
  */
-export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, SyncRpc {
+export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc {
   readonly #replica: Replica;
   readonly #upstream: MeasuredUpstream;
   readonly #link: Link;
   readonly #access: Access;
+  readonly #sessions: Sessions;
+  readonly #quorum: Quorum;
   readonly #live: LiveFeed;
   /** To a cloud elsewhere; undefined: the cloud of this deployment pokes by itself. */
   readonly #pokes: LiveSocket | undefined;
@@ -85,8 +118,9 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
     const [space, nodeId] = identityOf(ctx);
     this.#network = ctx.storage.kv.get<NetworkChange>(NETWORK_KEY) ?? {};
     this.#live = new LiveFeed(ctx, clock, () => this.#status());
+    const store = new SqlReplicaStore(durableObjectSqlite(ctx.storage));
     this.#replica = new Replica({
-      store: new SqlReplicaStore(durableObjectSqlite(ctx.storage)),
+      store,
       nodeId,
       policies,
       clock,
@@ -115,6 +149,15 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
       onEnd: () => this.#schedule(),
     });
     this.#access = new Access(this.#replica, this.#link, clock);
+    const others = spaceOfNode(env, space, nodeId);
+    this.#quorum = new Quorum(this.#replica, this.#link, clock, others);
+    this.#sessions = new Sessions({
+      replica: this.#replica,
+      memos: new Memos(store, clock),
+      clock,
+      adopt: others?.move,
+      isOnline: () => this.#link.online,
+    });
     this.#pokes = pokesFor(env, space, nodeId, {
       // What came while nobody listened was not told.
       onOpen: () => this.#syncSoon(),
@@ -153,10 +196,17 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
 
   // --- data ---
 
-  write(write: Write, after: CausalContext, waitMs: number, hints?: NetworkReport): Promise<EdgeAnswer<EdgeWritten>> {
-    return this.#answer(after, hints, async () => {
-      const written = await this.#access.write(write, after, waitMs);
-      return { ...written, synced: false };
+  write(
+    write: Write,
+    after: CausalContext,
+    waitMs: number,
+    hints?: NetworkReport,
+    { once, quorum = 1, session }: WriteDemand = {},
+  ): Promise<EdgeAnswer<EdgeWritten>> {
+    return this.#answer({ after, waitMs, hints, session }, async (seen) => {
+      const written = await this.#access.write(write, seen, waitMs, once);
+      await this.#quorum.hold([written], quorum, waitMs);
+      return { ...written, synced: quorum > 1 };
     });
   }
 
@@ -165,9 +215,11 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
     after: CausalContext,
     waitMs: number,
     hints?: NetworkReport,
+    { once, quorum = 1, session }: WriteDemand = {},
   ): Promise<EdgeAnswer<EdgeWritten>> {
-    return this.#answer(after, hints, async () => {
-      const written = await this.#access.writeStrong(write, after, waitMs);
+    return this.#answer({ after, waitMs, hints, session }, async (seen) => {
+      const written = await this.#access.writeStrong(write, seen, waitMs, once);
+      await this.#quorum.hold([written], quorum, waitMs);
       return { ...written, synced: true };
     });
   }
@@ -179,12 +231,14 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
     after: CausalContext,
     waitMs: number,
     hints?: NetworkReport,
+    { once, quorum = 1, session }: WriteDemand = {},
   ): Promise<EdgeAnswer<readonly EdgeWritten[]>> {
-    return this.#answer(after, hints, async () => {
+    return this.#answer({ after, waitMs, hints, session }, async (seen) => {
       const written = isStrong
-        ? await this.#access.transactStrong(writes, after, waitMs)
-        : await this.#access.transact(writes, after, waitMs);
-      return written.map((each) => ({ ...each, synced: isStrong }));
+        ? await this.#access.transactStrong(writes, seen, waitMs, once)
+        : await this.#access.transact(writes, seen, waitMs, once);
+      await this.#quorum.hold(written, quorum, waitMs);
+      return written.map((each) => ({ ...each, synced: isStrong || quorum > 1 }));
     });
   }
 
@@ -192,11 +246,15 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
     entity: { entityType: EntityType; entityId: EntityId },
     demand: ReadDemand,
     hints?: NetworkReport,
+    { quorum = 1, session }: ReadOptions = {},
   ): Promise<EdgeAnswer<EdgeRead>> {
-    return this.#answer(demand.after, hints, async () => {
-      const served = await this.#access.satisfy(demand);
-      const view = this.#replica.read(entityKey(entity));
-      return { ...served, record: view === undefined ? null : recordOf(entity.entityId, view) };
+    return this.#answer({ ...demand, hints, session }, async (after) => {
+      const served = await this.#access.satisfy({ ...demand, after });
+      const key = entityKey(entity);
+      const view =
+        quorum > 1 ? await this.#quorum.newest(key, quorum, demand.waitMs) : (this.#replica.read(key) ?? null);
+      if (view === null || view.data === null) return { ...served, record: null };
+      return { ...served, record: recordOf(entity.entityId, { ...view, data: view.data }) };
     });
   }
 
@@ -206,9 +264,10 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
     limit: number,
     demand: ReadDemand,
     hints?: NetworkReport,
+    { session }: ReadOptions = {},
   ): Promise<EdgeAnswer<EdgeList>> {
-    return this.#answer(demand.after, hints, async () => {
-      const served = await this.#access.satisfy(demand);
+    return this.#answer({ ...demand, hints, session }, async (seen) => {
+      const served = await this.#access.satisfy({ ...demand, after: seen });
       const { items, next } = this.#replica.list(type, after, limit);
       return { ...served, items: items.map((item) => recordOf(item.entityId, item)), next: next ?? null };
     });
@@ -305,6 +364,24 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
     this.ctx.waitUntil(this.#link.hear(head));
   }
 
+  // --- what the cloud asks ---
+
+  /** @see NodeRpc. A node that is cut off from the cloud answers nothing. */
+  async leaveSession(name: string, turn: number): Promise<CausalContext | null> {
+    return this.#link.online ? this.#sessions.leave(name, turn) : null;
+  }
+
+  async reach({ epoch, cursor }: HistoryPlace): Promise<boolean> {
+    if (!this.#link.online) return false;
+    const isThere = () => this.#replica.meta.epoch === epoch && this.#replica.meta.cursor >= cursor;
+    if (!isThere()) await this.#link.sync();
+    return isThere();
+  }
+
+  async peek(key: EntityKey): Promise<{ seen: Seen | null } | null> {
+    return this.#link.online ? { seen: this.#replica.read(key) ?? null } : null;
+  }
+
   // --- live sockets ---
 
   /** Opens a live socket; the API has checked who is there. */
@@ -352,13 +429,17 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
     else this.#schedule();
   }
 
-  async #answer<T>(
-    after: CausalContext,
-    hints: NetworkReport | undefined,
-    body: () => Promise<T>,
-  ): Promise<EdgeAnswer<T>> {
-    this.#use(hints);
-    const result = await toResult(body);
+  /** @param body is given what the caller has seen: what it shows, and what its session has seen elsewhere. */
+  async #answer<T>(caller: EdgeCaller, body: (after: CausalContext) => Promise<T>): Promise<EdgeAnswer<T>> {
+    this.#use(caller.hints);
+    let { after } = caller;
+    const result = await toResult(async () => {
+      if (caller.session !== undefined) {
+        const seen = await this.#sessions.enter(caller.session, caller.waitMs);
+        after = joined(after, seen, this.#replica.meta.epoch);
+      }
+      return await body(after);
+    });
     this.#sendOrSchedule();
     return {
       result,

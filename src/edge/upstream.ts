@@ -2,16 +2,18 @@ import { decode, sign } from 'hono/jwt';
 import type { NodeId, SpaceId } from '../core/ids.ts';
 import { clock } from '../platform/clock.ts';
 import { entropy } from '../platform/entropy.ts';
-import { SyncError } from '../protocol/errors.ts';
+import { fromResult, SyncError } from '../protocol/errors.ts';
 import type { Upstream } from '../sync/ports.ts';
 import type { Carrier } from '../sync/relay.ts';
 import type { Caller } from '../sync/responder.ts';
+import type { SessionGrant } from '../sync/sessions.ts';
 import { httpCarrier, httpUpstream } from '../transport/http.ts';
 import { LiveSocket, type LiveSocketOptions } from '../transport/live-socket.ts';
-import { rpcCarrier, rpcUpstream, type SyncRpc } from '../transport/rpc.ts';
+import { rpcCarrier, rpcUpstream, type SpaceRpc } from '../transport/rpc.ts';
+import type { Others } from './quorum.ts';
 
 export interface UpstreamEnv {
-  readonly CLOUD: { getByName(name: string): SyncRpc };
+  readonly CLOUD: { getByName(name: string): SpaceRpc };
   readonly CAUSEWAY_SECRET?: string;
   /** Set: the cloud is elsewhere, `https://host/v1`. */
   readonly CLOUD_URL?: string;
@@ -24,6 +26,31 @@ export function upstreamFor(env: UpstreamEnv, space: SpaceId, nodeId: NodeId): U
   const url = urlOf(env);
   if (url === undefined) return rpcUpstream(() => env.CLOUD.getByName(space), nodeId, clock);
   return httpUpstream({ url, token: () => tokenFor(env, space, nodeId), clock });
+}
+
+/** What else the cloud of the same deployment can be asked; undefined: it is elsewhere. */
+export function spaceOfNode(env: UpstreamEnv, space: SpaceId, self: NodeId): (Others & Movers) | undefined {
+  if (urlOf(env) !== undefined) return undefined;
+  const cloud = () => env.CLOUD.getByName(space);
+  return {
+    move: async (name) => fromResult(await answered(cloud().moveSession(name, self))),
+    holders: (at, wanted, waitMs) => answered(cloud().holders(at, wanted, waitMs, self)),
+    versions: (key, wanted, waitMs) => answered(cloud().versions(key, wanted, waitMs, self)),
+  };
+}
+
+/** Moves sessions to this node. */
+interface Movers {
+  move(name: string): Promise<SessionGrant>;
+}
+
+/** An object that was reset, or is swamped, is one that can't be reached. */
+async function answered<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    throw new SyncError('cloud_unavailable', `the cloud did not answer: ${String(error)}`);
+  }
 }
 
 /** The same way, for what the node carries for those below. */

@@ -24,6 +24,7 @@ export const ERRORS = {
   unsupported_encoding: { status: 415, title: 'The content type or encoding is not supported', retry: 'never' },
   invalid_data: { status: 422, title: "The record does not fit its type's schema", retry: 'never' },
   invalid_operation: { status: 422, title: 'The operation does not fit the record', retry: 'never' },
+  idempotency_key_reused: { status: 422, title: 'This Idempotency-Key stands for another write', retry: 'never' },
   transaction_refused: { status: 422, title: 'Another change of the transaction was refused', retry: 'never' },
   too_deep: { status: 422, title: 'The record is nested too deeply', retry: 'never' },
   protocol_unsupported: { status: 426, title: 'This protocol version is not spoken here', retry: 'never' },
@@ -49,6 +50,8 @@ export interface ErrorDetails {
   readonly retryAfterMs?: number | undefined;
   readonly issues?: readonly { readonly path: string; readonly message: string }[] | undefined;
   readonly current?: string | undefined;
+  /** How many replicas have answered. */
+  readonly have?: number | undefined;
   /** Of several writes, which one. */
   readonly index?: number | undefined;
   readonly supported?: readonly number[] | undefined;
@@ -88,4 +91,12 @@ export async function toResult<T>(body: () => T | Promise<T>): Promise<Result<T>
 export function fromResult<T>(result: Result<T>): T {
   if (result.ok) return result.value;
   throw new SyncError(result.code, result.detail, result.details);
+}
+
+/** Too few replicas. @param where what is known of the rest. */
+export function tooFew(wanted: number, have: number, where: string): SyncError {
+  return new SyncError('quorum_timeout', `${where}; ${have} of ${wanted} replicas have answered`, {
+    retryAfterMs: 1_000,
+    have,
+  });
 }

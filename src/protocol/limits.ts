@@ -2,6 +2,7 @@ import { MAX_NODE_RESOLUTIONS } from '../core/conflict.ts';
 import { MAX_DEPTH, MAX_OPERATIONS } from '../core/delta.ts';
 import { MAX_NAME_CHARS } from '../core/ids.ts';
 import { MAX_MARKS } from '../core/marks.ts';
+import { MAX_QUORUM } from '../core/policy.ts';
 import { MAX_ISSUE_CHARS, MAX_ISSUES } from '../core/record-schema.ts';
 import { MAX_METADATA_CHARS } from '../core/resolver.ts';
 
@@ -38,6 +39,17 @@ export const LIMITS = {
   changeBytes: 768 * 1024,
   /** Changes in one batch that the cloud takes; nodes send fewer by their plan. */
   batchChanges: 500,
+  /** What is remembered for who asks again: answers to idempotent writes, and sessions. `http.md`, section 2. */
+  memoMs: 24 * 3600_000,
+  idempotencyKeyChars: 255,
+  sessionNameChars: 255,
+  /** How long a node has to let a session go that is wanted elsewhere. */
+  sessionMoveMs: 5_000,
+  /** Sessions that a node remembers to have let go, in memory. */
+  endedSessions: 1_000,
+  /** Replicas that a read or write may ask for, and nodes that are asked for them at the same time. */
+  quorum: MAX_QUORUM,
+  quorumNodes: 64,
   /** Changes of one transaction, which go in one batch, and all of them as JSON. */
   transactionChanges: 500,
   transactionBytes: 896 * 1024,

@@ -62,6 +62,7 @@ const changeHeader = {
   checksum: z.string().max(128).optional(),
   transaction: z.string().max(128).optional(),
   priority: priority.optional(),
+  once: z.object({ key: text(64), hash: text(64) }).optional(),
   resolves: z
     .object({
       conflictId: text(128),
@@ -214,6 +215,8 @@ export const changeResult = z.object({
   entityId: z.string().optional(),
   /** Of a strong change: whether the entity wasn't there before. */
   created: z.boolean().optional(),
+  /** The change that did this, by the same key. */
+  firstId: z.string().optional(),
   /** The stamp that the cloud gave it, where that isn't the change's own: the node's clock was too far ahead. */
   stamp: stamp.optional(),
 });

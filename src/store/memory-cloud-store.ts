@@ -1,8 +1,8 @@
 import type { EntityVersion } from '../core/entity.ts';
 import { type EntityKey, entityKey, type NodeId } from '../core/ids.ts';
 import type { Refusal } from '../protocol/record.ts';
-import type { CloudMeta, CloudStore, ConflictFilter, ConflictRecord, NodeRecord } from '../sync/ports.ts';
-import { Journal, MemoryTable } from './memory-replica-store.ts';
+import type { CloudMeta, CloudStore, ConflictFilter, ConflictRecord, Memo, NodeRecord } from '../sync/ports.ts';
+import { Journal, MemoryMemos, MemoryTable } from './memory-replica-store.ts';
 
 /** The cloud in memory. */
 export class MemoryCloudStore implements CloudStore {
@@ -14,9 +14,22 @@ export class MemoryCloudStore implements CloudStore {
   readonly #refusals = new MemoryTable<string, Refusal>(this.#journal);
   readonly #conflicts = new MemoryTable<string, ConflictRecord>(this.#journal);
   readonly #conflictFeed = new MemoryTable<number, string>(this.#journal);
+  readonly #memos = new MemoryMemos(this.#journal);
 
   transaction<T>(body: () => T): T {
     return this.#journal.transaction(body);
+  }
+
+  readMemo(key: string): Memo | undefined {
+    return this.#memos.readMemo(key);
+  }
+
+  writeMemo(key: string, memo: Memo): void {
+    this.#memos.writeMemo(key, memo);
+  }
+
+  forgetMemos(beforeMs: number): void {
+    this.#memos.forgetMemos(beforeMs);
   }
 
   readMeta(): CloudMeta | undefined {

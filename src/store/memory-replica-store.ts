@@ -1,7 +1,7 @@
 import { dotOf } from '../core/change.ts';
 import type { EntityVersion } from '../core/entity.ts';
 import { type EntityKey, type EntityType, entityKey } from '../core/ids.ts';
-import type { QueuedChange, ReplicaMeta, ReplicaStore, StagedPage } from '../sync/ports.ts';
+import type { Memo, MemoStore, QueuedChange, ReplicaMeta, ReplicaStore, StagedPage } from '../sync/ports.ts';
 import { refusePromise } from './do-sqlite.ts';
 
 /** A replica in memory. A new `Replica` over the same store is one that was started again. */
@@ -11,6 +11,7 @@ export class MemoryReplicaStore implements ReplicaStore {
   readonly #records = new MemoryTable<EntityKey, EntityVersion>(this.#journal);
   readonly #queue = new MemoryTable<number, QueuedChange>(this.#journal);
   readonly #staged = new MemoryTable<number, StagedPage>(this.#journal);
+  readonly #memos = new MemoryMemos(this.#journal);
 
   transaction<T>(body: () => T): T {
     return this.#journal.transaction(body);
@@ -92,6 +93,38 @@ export class MemoryReplicaStore implements ReplicaStore {
 
   clearStaged(): void {
     for (const index of this.#staged.keys()) this.#staged.delete(index);
+  }
+
+  readMemo(key: string): Memo | undefined {
+    return this.#memos.readMemo(key);
+  }
+
+  writeMemo(key: string, memo: Memo): void {
+    this.#memos.writeMemo(key, memo);
+  }
+
+  forgetMemos(beforeMs: number): void {
+    this.#memos.forgetMemos(beforeMs);
+  }
+}
+
+export class MemoryMemos implements MemoStore {
+  readonly #memos: MemoryTable<string, Memo>;
+
+  constructor(journal: Journal) {
+    this.#memos = new MemoryTable(journal);
+  }
+
+  readMemo(key: string): Memo | undefined {
+    return this.#memos.get(key);
+  }
+
+  writeMemo(key: string, memo: Memo): void {
+    this.#memos.set(key, memo);
+  }
+
+  forgetMemos(beforeMs: number): void {
+    for (const key of this.#memos.keys()) if ((this.#memos.get(key)?.atMs ?? 0) < beforeMs) this.#memos.delete(key);
   }
 }
 

@@ -1,8 +1,9 @@
 import type { EntityVersion } from '../core/entity.ts';
 import { type EntityKey, type NodeId, splitKey } from '../core/ids.ts';
 import type { Refusal } from '../protocol/record.ts';
-import type { CloudMeta, CloudStore, ConflictFilter, ConflictRecord, NodeRecord } from '../sync/ports.ts';
+import type { CloudMeta, CloudStore, ConflictFilter, ConflictRecord, Memo, NodeRecord } from '../sync/ports.ts';
 import { addMarks, ENTITY_COLUMNS, ENTITY_TABLE, entityFromRow, entityToRow, upsertEntity } from './entity-rows.ts';
+import { forgetMemos, MEMO_TABLE, readMemo, writeMemo } from './memo-rows.ts';
 import { applySchema, type SqlDatabase, type SqlValue, textOf } from './sql-database.ts';
 
 /**
@@ -19,6 +20,18 @@ export class SqlCloudStore implements CloudStore {
 
   transaction<T>(body: () => T): T {
     return this.#db.transaction(body);
+  }
+
+  readMemo(key: string): Memo | undefined {
+    return readMemo(this.#db, key);
+  }
+
+  writeMemo(key: string, memo: Memo): void {
+    writeMemo(this.#db, key, memo);
+  }
+
+  forgetMemos(beforeMs: number): void {
+    forgetMemos(this.#db, beforeMs);
   }
 
   readMeta(): CloudMeta | undefined {
@@ -156,4 +169,5 @@ const SCHEMA = [
   `UPDATE meta SET value = json_set(
      value, '$.conflictRevision', (SELECT count(*) FROM conflicts), '$.projected.conflictRevision', 0
    )`,
+  MEMO_TABLE,
 ];

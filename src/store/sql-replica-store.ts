@@ -1,8 +1,9 @@
 import { dotOf } from '../core/change.ts';
 import type { EntityVersion } from '../core/entity.ts';
 import { type EntityId, type EntityKey, type EntityType, entityKey, splitKey } from '../core/ids.ts';
-import type { QueuedChange, ReplicaMeta, ReplicaStore, StagedPage } from '../sync/ports.ts';
+import type { Memo, QueuedChange, ReplicaMeta, ReplicaStore, StagedPage } from '../sync/ports.ts';
 import { addMarks, ENTITY_COLUMNS, ENTITY_TABLE, entityFromRow, entityToRow, upsertEntity } from './entity-rows.ts';
+import { forgetMemos, MEMO_TABLE, readMemo, writeMemo } from './memo-rows.ts';
 import { applySchema, numberOf, type SqlDatabase, textOf } from './sql-database.ts';
 
 /**
@@ -19,6 +20,18 @@ export class SqlReplicaStore implements ReplicaStore {
 
   transaction<T>(body: () => T): T {
     return this.#db.transaction(body);
+  }
+
+  readMemo(key: string): Memo | undefined {
+    return readMemo(this.#db, key);
+  }
+
+  writeMemo(key: string, memo: Memo): void {
+    writeMemo(this.#db, key, memo);
+  }
+
+  forgetMemos(beforeMs: number): void {
+    forgetMemos(this.#db, beforeMs);
   }
 
   readMeta(): ReplicaMeta | undefined {
@@ -133,4 +146,5 @@ const SCHEMA = [
    FROM queue`,
   'DROP TABLE queue',
   "UPDATE meta SET value = json_set(value, '$.settled', json('{\"upTo\":0,\"extra\":[]}'), '$.settledAt', json('[]'))",
+  MEMO_TABLE,
 ];

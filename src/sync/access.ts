@@ -8,7 +8,7 @@ import { cutOff, type Link, type SyncRun } from './link.ts';
 import type { Clock } from './ports.ts';
 import type { Replica } from './replica.ts';
 import { within } from './within.ts';
-import type { Write, Written } from './write.ts';
+import type { Once, Write, Written } from './write.ts';
 
 /** Where what is served now comes from, and how old it may be. */
 export interface Served {
@@ -63,17 +63,26 @@ export class Access {
    * Writes at this replica: acknowledged when it is in the queue. What the writer has seen elsewhere is pulled first,
    * if the cloud can be reached; if not, the change carries it as its base, and the cloud sorts it out.
    */
-  async write(write: Write, after: CausalContext, waitMs: number): Promise<Written> {
+  async write(write: Write, after: CausalContext, waitMs: number, once?: Once): Promise<Written> {
+    const [before] = this.#replica.written(once) ?? [];
+    if (before !== undefined) return before;
     await this.#bring(after, waitMs);
-    const written = this.#replica.write(write, after);
+    const written = this.#replica.write(write, after, once);
     this.#link.noteLocalChange();
     return written;
   }
 
   /** Writes several entities at once, as {@link write} does one. */
-  async transact(writes: readonly Write[], after: CausalContext, waitMs: number): Promise<Written[]> {
+  async transact(
+    writes: readonly Write[],
+    after: CausalContext,
+    waitMs: number,
+    once?: Once,
+  ): Promise<readonly Written[]> {
+    const before = this.#replica.written(once);
+    if (before !== undefined) return before;
     await this.#bring(after, waitMs);
-    const written = this.#replica.transact(writes, after);
+    const written = this.#replica.transact(writes, after, once);
     this.#link.noteLocalChange();
     return written;
   }
@@ -88,23 +97,33 @@ export class Access {
    * @throws SyncError `cloud_unavailable`: it did not happen; `outcome_unknown`: it may have happened, and if it has
    *   not by now, it never will. Or as a local write does. Nothing stays in the queue.
    */
-  async writeStrong(write: Write, after: CausalContext, waitMs: number): Promise<StrongWritten> {
-    const [written] = await this.transactStrong([write], after, waitMs);
+  async writeStrong(write: Write, after: CausalContext, waitMs: number, once?: Once): Promise<StrongWritten> {
+    const [written] = await this.transactStrong([write], after, waitMs, once);
     assert(written !== undefined, 'a write has an answer');
     return written;
   }
 
   /** Writes several entities at once, as {@link writeStrong} does one. */
-  async transactStrong(writes: readonly Write[], after: CausalContext, waitMs: number): Promise<StrongWritten[]> {
+  async transactStrong(
+    writes: readonly Write[],
+    after: CausalContext,
+    waitMs: number,
+    once?: Once,
+  ): Promise<StrongWritten[]> {
     if (!this.#link.online) throw cutOff();
     // Only the cloud knows where the counters of a node go on that lost its storage.
     if (this.#replica.meta.epoch === null) {
       const deadlineMs = this.#clock.nowMs() + waitMs;
       const run = await this.#within(waitMs, this.#link.sync());
       if (this.#replica.meta.epoch === null) throw unavailable(run);
-      return await this.transactStrong(writes, after, Math.max(0, Math.min(waitMs, deadlineMs - this.#clock.nowMs())));
+      return await this.transactStrong(
+        writes,
+        after,
+        Math.max(0, Math.min(waitMs, deadlineMs - this.#clock.nowMs())),
+        once,
+      );
     }
-    const changes = this.#replica.beginStrong(writes, after);
+    const changes = this.#replica.beginStrong(writes, after, once);
     try {
       const run = await this.#within(waitMs, this.#link.sync({ strong: changes }));
       const results = changes.flatMap(({ id }) => run?.results.get(id) ?? []);
@@ -182,7 +201,7 @@ export class Access {
       throw outcomeUnknown('the write came too late, and was not done');
     }
     return {
-      changeId: result.id,
+      changeId: result.firstId ?? result.id,
       version: result.version ?? result.id,
       created: result.created ?? false,
       data: result.data ?? null,

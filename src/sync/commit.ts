@@ -9,6 +9,7 @@ import { type Effect, versionAfter } from '../core/version.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import type { ChangeResult } from '../protocol/messages.ts';
 import type { Refusal } from '../protocol/record.ts';
+import type { Memos } from './memos.ts';
 import { freshNode } from './node-record.ts';
 import type { CloudMeta, CloudStore, ConflictRecord, NodeRecord } from './ports.ts';
 
@@ -37,6 +38,7 @@ interface CommitState {
 /** One transaction on the history of a space: what is there, with what this transaction did to it. */
 export class Commit {
   readonly nowMs: number;
+  readonly memos: Memos;
   readonly #store: CloudStore;
   readonly #policies: Policies;
   readonly #before: CloudMeta;
@@ -44,8 +46,9 @@ export class Commit {
   #state: CommitState;
   #newest: EntityVersion | undefined;
 
-  constructor(store: CloudStore, policies: Policies, meta: CloudMeta, nowMs: number) {
+  constructor(store: CloudStore, memos: Memos, policies: Policies, meta: CloudMeta, nowMs: number) {
     this.nowMs = nowMs;
+    this.memos = memos;
     this.#store = store;
     this.#policies = policies;
     this.#before = meta;

@@ -24,6 +24,7 @@ import { firstIssue } from '../protocol/parse.ts';
 import { contentProblem, type Refusal, recordProblem } from '../protocol/record.ts';
 import type { Commit } from './commit.ts';
 import { answeredByNode, answeredConflict, askedOf, recordConflict, usable } from './conflict-record.ts';
+import { KEY_REUSED } from './memos.ts';
 import { isForked, renamedTo, withChange, withRename, withVoid } from './node-record.ts';
 import type { NodeRecord } from './ports.ts';
 
@@ -224,10 +225,22 @@ class Judge {
     if (isKnown || 'code' in change) this.made = undefined;
     if (isKnown) return this.#known(id, node, 'code' in change ? undefined : change);
     if ('code' in change) return this.#refuse(envelope, change);
-    const result = this.#judge(change);
+    const replayed = this.#replayed(change, envelope);
+    if (replayed !== undefined) return replayed;
+    const result = remembered(this.#commit, change, this.#judge(change));
     if (isDelta(change)) this.#noteMade(result);
     if (isFinal(result)) this.#commit.keepNode(withChange(this.#commit.node(nodeId), change));
     return result;
+  }
+
+  /** What a strong change did that came before by the same key; it may have been another node's. */
+  #replayed({ id, consistency, once }: Change, envelope: Envelope): ChangeResult | undefined {
+    const memo = consistency === 'strong' && once ? this.#commit.memos.get('result', once.key) : undefined;
+    if (memo === undefined) return undefined;
+    if (memo.hash !== once?.hash) return this.#refuse(envelope, KEY_REUSED);
+    const { counter } = dotOf(envelope);
+    this.#commit.keepNode(withVoid(this.#commit.node(envelope.nodeId), [counter, counter]));
+    return { ...memo.result, id, firstId: memo.result.id };
   }
 
   #refuse(envelope: Envelope, refusal: Refusal): ChangeResult {
@@ -355,6 +368,13 @@ function isComplete(members: readonly Envelope[]): boolean {
   const name = members[0]?.['transaction'];
   const size = typeof name === 'string' ? transactionSize(name) : undefined;
   return size === undefined || size === members.length;
+}
+
+/** What a change did that somebody waits for is told again to who repeats it by its key. */
+export function remembered(commit: Commit, { consistency, once }: Change, result: ChangeResult): ChangeResult {
+  if (consistency !== 'strong' || once === undefined || !isFinal(result) || result.status === 'rejected') return result;
+  commit.memos.put(once.key, { kind: 'result', atMs: commit.nowMs, hash: once.hash, result });
+  return result;
 }
 
 /** Of a change, or of what may not be one: the node and the entity. */

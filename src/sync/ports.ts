@@ -1,3 +1,4 @@
+import type { CausalContext } from '../core/causal-context.ts';
 import type { Change } from '../core/change.ts';
 import type { Resolution } from '../core/conflict.ts';
 import type { Digest } from '../core/digest.ts';
@@ -11,12 +12,14 @@ import type { ErrorCode } from '../protocol/errors.ts';
 import type {
   Batch,
   BatchAnswer,
+  ChangeResult,
   ConnectAnswer,
   ConnectRequest,
   HandshakeAnswer,
   HandshakeRequest,
 } from '../protocol/messages.ts';
 import type { Refusal } from '../protocol/record.ts';
+import type { Written } from './write.ts';
 
 /** What the engine is given. It never reads time, randomness, storage or network by itself. */
 
@@ -48,8 +51,33 @@ export interface Transactional {
   transaction<T>(body: () => T): T;
 }
 
+/**
+ * What is remembered for a day, for who may ask again: what an idempotent write did, at the node that took it or in the
+ * cloud, and where a session is.
+ */
+export type Memo = { readonly atMs: number } & (
+  | { readonly kind: 'written'; readonly hash: string; readonly written: readonly Written[] }
+  | { readonly kind: 'result'; readonly hash: string; readonly result: ChangeResult }
+  | {
+      readonly kind: 'session';
+      /** The node that it is at; null: at another one than this. */
+      readonly home: NodeId | null;
+      /** What it had seen before it came there. */
+      readonly after: CausalContext;
+      /** At the cloud: how often it has moved, and 1. */
+      readonly turn?: number | undefined;
+    }
+);
+
+export interface MemoStore {
+  readMemo(key: string): Memo | undefined;
+  writeMemo(key: string, memo: Memo): void;
+  /** Those that were written before. */
+  forgetMemos(beforeMs: number): void;
+}
+
 /** A replica's storage: what the cloud confirmed, what it hasn't yet, and the rest in one row. */
-export interface ReplicaStore extends Transactional {
+export interface ReplicaStore extends Transactional, MemoStore {
   readMeta(): ReplicaMeta | undefined;
   writeMeta(meta: ReplicaMeta): void;
 
@@ -152,7 +180,7 @@ export interface StagedPage {
 }
 
 /** The cloud's storage. */
-export interface CloudStore extends Transactional {
+export interface CloudStore extends Transactional, MemoStore {
   readMeta(): CloudMeta | undefined;
   writeMeta(meta: CloudMeta): void;
 

@@ -20,6 +20,7 @@ import { LIMITS } from '../protocol/limits.ts';
 import type { Batch, BatchAnswer, HandshakeAnswer, HandshakeRequest } from '../protocol/messages.ts';
 import { checkContent, checkRecord, utf8Bytes } from '../protocol/record.ts';
 import { localContent } from './local-content.ts';
+import { KEY_REUSED, Memos } from './memos.ts';
 import { keysOutside, mergePages } from './merge-pages.ts';
 import { OfflineQueue, type QueueStats, type QueueStatus } from './offline-queue.ts';
 import type { Clock, QueuedChange, ReplicaMeta, ReplicaStore, Session, StagedPage } from './ports.ts';
@@ -40,7 +41,7 @@ import { predictedVersion } from './replica-version.ts';
 import { settle } from './settle.ts';
 import { strongContent } from './strong-content.ts';
 import { VisibleChanges, type Watcher } from './visible-changes.ts';
-import type { Write, WriteOptions, Written } from './write.ts';
+import type { Once, Write, WriteOptions, Written } from './write.ts';
 
 export interface ReplicaOptions {
   readonly store: ReplicaStore;
@@ -94,6 +95,7 @@ export class Replica {
   readonly #policies: Policies;
   readonly #clock: Clock;
   readonly #visible: VisibleChanges;
+  readonly #memos: Memos;
   #slots: QueueSlots;
   #queue: OfflineQueue;
   #meta: ReplicaMeta;
@@ -123,6 +125,7 @@ export class Replica {
     this.#store = options.store;
     this.#policies = options.policies;
     this.#clock = options.clock;
+    this.#memos = new Memos(options.store, options.clock);
     this.#meta = options.store.readMeta() ?? freshMeta(options.nodeId, options.entityTypes);
     assert(this.#meta.nodeId === options.nodeId, 'a store belongs to one node');
     this.#refilter(options.entityTypes);
@@ -224,6 +227,20 @@ export class Replica {
     return this.#queue.msUntilReady(this.nowMs());
   }
 
+  /** Whether a change waits for the cloud, by itself or in a later one. */
+  isQueued(changeId: string): boolean {
+    const { counter } = dotOf({ id: changeId });
+    return [...this.#queue.all()].some(({ change, since, error }) => {
+      const own = dotOf(change).counter;
+      return error === null && (since ?? own) <= counter && counter <= own;
+    });
+  }
+
+  /** Why a change is dead; undefined: it isn't. */
+  deathOf(changeId: string): QueuedChange['error'] | undefined {
+    return this.#queue.get(changeId)?.error ?? undefined;
+  }
+
   /** As {@link OfflineQueue.list}, each with its status. */
   listQueue(status: QueueStatus | undefined, after: number, limit: number) {
     const { items, next } = this.#queue.list(status, after, limit);
@@ -270,10 +287,11 @@ export class Replica {
    * Writes locally: durable in the queue, visible at once, not yet known to the cloud.
    *
    * @param after what the writer has seen beside what this replica shows.
+   * @param once remembers what the write did, for {@link written}.
    * @throws SyncError `not_found`, `precondition_failed`, `invalid_operation`, `invalid_data`, `too_large`,
    *   `too_deep`, `queue_full`. Nothing has changed then.
    */
-  write(write: Write, after: CausalContext): Written {
+  write(write: Write, after: CausalContext, once?: Once): Written {
     checkContent(write, LIMITS.changeDepth);
     this.#presume(after);
     const key = entityKey(write);
@@ -287,9 +305,24 @@ export class Replica {
     const content = localContent(write, before?.data, this.#policy(write), isMadeHere || isCovered);
     const change = this.#make(write, content, seen, this.#counter + 1);
     this.#visible.note(key, write.kind === 'delete' ? change.id : undefined);
-    this.#enqueue(change, write);
+    const data = content.data ?? null;
+    const written = { changeId: change.id, version: change.id, created: before === undefined, data };
+    this.#enqueue(change, write, () => this.#remember([written], once));
     this.#visible.tell();
-    return { changeId: change.id, version: change.id, created: before === undefined, data: content.data ?? null };
+    return written;
+  }
+
+  /** What an earlier write did by the same key; undefined: there was none. @throws SyncError `idempotency_key_reused` */
+  written(once: Once | undefined): readonly Written[] | undefined {
+    const memo = once && this.#memos.get('written', once.key);
+    if (once === undefined || memo === undefined) return undefined;
+    if (memo.hash !== once.hash) throw new SyncError(KEY_REUSED.code, KEY_REUSED.detail);
+    return memo.written;
+  }
+
+  #remember(written: readonly Written[], once: Once | undefined): void {
+    if (once !== undefined)
+      this.#memos.put(once.key, { kind: 'written', atMs: this.nowMs(), hash: once.hash, written });
   }
 
   /**
@@ -297,7 +330,7 @@ export class Replica {
    *
    * @throws SyncError as {@link write}, with the place of the write at fault; `too_large` where they don't fit in one batch.
    */
-  transact(writes: readonly Write[], after: CausalContext): Written[] {
+  transact(writes: readonly Write[], after: CausalContext, once?: Once): Written[] {
     this.#presume(after);
     const isCovered = this.covers(after);
     /** What the writes before have made. */
@@ -322,12 +355,13 @@ export class Replica {
         written: { changeId: change.id, version: change.id, created: before === undefined, data },
       });
     }
-    this.#enqueueTogether(asTransaction(written.map(({ change }) => change)));
-    return written.map((each) => each.written);
+    const all = written.map((each) => each.written);
+    this.#enqueueTogether(asTransaction(written.map(({ change }) => change)), () => this.#remember(all, once));
+    return all;
   }
 
   /** Makes changes durable, each in a row of its own, in one go. */
-  #enqueueTogether(changes: readonly Change[]): void {
+  #enqueueTogether(changes: readonly Change[], also: () => void): void {
     for (const change of changes)
       this.#visible.note(entityKey(change), change.operation === 'delete' ? change.id : undefined);
     this.#checkRoom(checkSize(changes));
@@ -338,6 +372,7 @@ export class Replica {
     }));
     this.#store.transaction(() => {
       for (const row of rows) this.#store.writeQueued(row);
+      also();
     });
     for (const row of rows) {
       this.#took(row.change);
@@ -357,7 +392,7 @@ export class Replica {
    * Makes changes that somebody waits for, and that take effect together. They are not queued, and not visible before the
    * cloud has them. Until {@link endStrong} their counters are neither sent as void nor used again.
    */
-  beginStrong(writes: readonly Write[], after: CausalContext): Change[] {
+  beginStrong(writes: readonly Write[], after: CausalContext, once?: Once): Change[] {
     const nowMs = this.nowMs();
     const changes = asTransaction(
       writes.map((write, index): Change => {
@@ -367,7 +402,8 @@ export class Replica {
         const content = strongContent(write, before !== undefined);
         const { ifMatch, ifNoneMatch } = write;
         const change = this.#make(write, content, after, this.#counter + 1 + index, nowMs);
-        return { ...change, consistency: 'strong', ifMatch, ifNoneMatch };
+        const own = once && writes.length > 1 ? { ...once, key: `${once.key}.${index}` } : once;
+        return { ...change, consistency: 'strong', ifMatch, ifNoneMatch, once: own };
       }),
     );
     checkSize(changes);
@@ -859,14 +895,18 @@ export class Replica {
 
   // --- the queue's rows ---
 
-  /** Makes a change durable: in a row of its own, or in that of one which it goes into. */
-  #enqueue(change: Change, { coalesce: isWanted = true }: WriteOptions): void {
+  /**
+   * Makes a change durable: in a row of its own, or in that of one which it goes into.
+   *
+   * @param also is part of the same transaction.
+   */
+  #enqueue(change: Change, { coalesce: isWanted = true }: WriteOptions, also: () => void): void {
     const policy = this.#policy(change);
     const last = isWanted && policy.coalesce ? this.#queue.lastFresh(entityKey(change)) : undefined;
     const earlier = last !== undefined && this.#hasSeenMore(change, last.change) ? undefined : last;
     const both = earlier && coalesce(earlier.change, change, policy.conflict === 'merge');
     if (earlier !== undefined && both === 'nothing') {
-      this.#cancel(earlier, change);
+      this.#cancel(earlier, change, also);
       return;
     }
 
@@ -878,7 +918,10 @@ export class Replica {
     this.#checkRoom(bytes - (replaced?.bytes ?? 0));
     const since = replaced && (replaced.since ?? dotOf(replaced.change).counter);
     const queued: QueuedChange = replaced ? { ...replaced, change: next, since, bytes } : this.#newRow(next, bytes);
-    this.#store.transaction(() => this.#store.writeQueued(queued));
+    this.#store.transaction(() => {
+      this.#store.writeQueued(queued);
+      also();
+    });
     this.#took(change);
     this.#queue.add(queued, replaced);
   }
@@ -892,11 +935,12 @@ export class Replica {
   }
 
   /** Made and deleted again: neither will be sent. */
-  #cancel(made: QueuedChange, deletion: Change): void {
+  #cancel(made: QueuedChange, deletion: Change, also: () => void): void {
     this.#store.transaction(() => {
       this.#store.removeQueued(made.slot);
       // Their counters are in no row any more, and must not be used again.
       this.#saveMeta({ counter: dotOf(deletion).counter });
+      also();
     });
     this.#took(deletion);
     this.#queue.remove(made.change.id);

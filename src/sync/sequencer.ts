@@ -4,6 +4,7 @@ import type { Policies } from '../core/policy.ts';
 import type { VectorClock } from '../core/vector-clock.ts';
 import { type AwaitedResolution, type ChangeFailure, Commit } from './commit.ts';
 import { hasAll } from './coverage.ts';
+import { Memos } from './memos.ts';
 import type { Clock, CloudMeta, CloudStore, Entropy } from './ports.ts';
 
 export interface SequencerOptions {
@@ -27,12 +28,14 @@ export class Sequencer {
   readonly #clock: Clock;
   readonly #onAwaited: SequencerOptions['onAwaited'];
   readonly #onFailure: SequencerOptions['onFailure'];
+  readonly memos: Memos;
   #meta: CloudMeta;
 
   constructor(options: SequencerOptions) {
     this.#store = options.store;
     this.#policies = options.policies;
     this.#clock = options.clock;
+    this.memos = new Memos(options.store, options.clock);
     this.#onAwaited = options.onAwaited;
     this.#onFailure = options.onFailure;
     this.#meta = options.store.readMeta() ?? freshMeta(options.entropy);
@@ -50,7 +53,7 @@ export class Sequencer {
   /** Runs `body` with the power to change the history; all of it happens, or nothing. */
   commit<T>(body: (commit: Commit) => T): T {
     const { result, meta, awaited, failures } = this.#store.transaction(() => {
-      const commit = new Commit(this.#store, this.#policies, this.#meta, this.#clock.nowMs());
+      const commit = new Commit(this.#store, this.memos, this.#policies, this.#meta, this.#clock.nowMs());
       const result = body(commit);
       const meta = commit.finish();
       if (meta !== this.#meta || this.#store.readMeta() === undefined) this.#store.writeMeta(meta);

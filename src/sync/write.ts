@@ -19,6 +19,13 @@ export interface WriteOptions extends Precondition {
   readonly coalesce?: boolean | undefined;
 }
 
+/** How a write is known again that its caller repeats. Shape: texts of 32 hex digits. */
+export interface Once {
+  readonly key: string;
+  /** Of what is asked for: under one key it has to be the same. */
+  readonly hash: string;
+}
+
 /** What a write did. */
 export interface Written {
   readonly changeId: string;

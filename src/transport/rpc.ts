@@ -1,5 +1,8 @@
 import type * as z from 'zod';
-import type { NodeId } from '../core/ids.ts';
+import type { CausalContext } from '../core/causal-context.ts';
+import type { Stamp } from '../core/hlc.ts';
+import type { EntityKey, NodeId } from '../core/ids.ts';
+import type { JsonObject } from '../core/json.ts';
 import { fromResult, type Result, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { batchAnswer, connectAnswer, handshakeAnswer } from '../protocol/messages.ts';
@@ -8,6 +11,7 @@ import { utf8Bytes } from '../protocol/record.ts';
 import type { Clock, Metered, Upstream } from '../sync/ports.ts';
 import type { Carrier } from '../sync/relay.ts';
 import type { Caller } from '../sync/responder.ts';
+import type { SessionGrant } from '../sync/sessions.ts';
 import { within } from '../sync/within.ts';
 
 /** Who calls over RPC: an edge node of the same deployment, which can be poked in turn. */
@@ -22,6 +26,39 @@ export interface SyncRpc {
   syncHandshake(sessionId: string, request: string, caller: Caller): Promise<Result<string>>;
   syncExchange(sessionId: string, batch: string, caller: Caller | RpcCaller): Promise<Result<string>>;
   syncDisconnect(sessionId: string, caller: Caller): Promise<Result<string>>;
+}
+
+/** What a node can ask of the cloud of its deployment beside the sync protocol. */
+export interface SpaceRpc extends SyncRpc {
+  /** Moves a session to a node. */
+  moveSession(name: string, to: NodeId): Promise<Result<SessionGrant>>;
+  holders(at: HistoryPlace, wanted: number, waitMs: number, self?: NodeId | undefined): Promise<number>;
+  versions(key: EntityKey, wanted: number, waitMs: number, self?: NodeId | undefined): Promise<(Seen | null)[]>;
+}
+
+/** A place in a history. */
+export interface HistoryPlace {
+  readonly epoch: string | null;
+  readonly cursor: number;
+}
+
+/** One replica's state of one record. */
+export interface Seen {
+  /** Null: it is deleted. */
+  readonly data: JsonObject | null;
+  readonly version: string;
+  readonly stamp: Stamp;
+  /** Whether the cloud has it. */
+  readonly synced: boolean;
+}
+
+/** An edge node, as the cloud of its deployment sees it. */
+export interface NodeRpc extends PokeTarget {
+  /** The session goes on elsewhere. Answers what it has seen here; null: the node is cut off. */
+  leaveSession(name: string, turn: number): Promise<CausalContext | null>;
+  /** Whether the node holds the history up to there, or gets it now. */
+  reach(at: HistoryPlace): Promise<boolean>;
+  peek(key: EntityKey): Promise<{ readonly seen: Seen | null } | null>;
 }
 
 /** An edge node, as the cloud sees it. */

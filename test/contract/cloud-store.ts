@@ -5,6 +5,7 @@ import { type EntityKey, entityKey } from '../../src/core/ids.ts';
 import { LIMITS } from '../../src/protocol/limits.ts';
 import type { Refusal } from '../../src/protocol/record.ts';
 import type { CloudMeta, CloudStore, ConflictFilter, ConflictRecord, NodeRecord } from '../../src/sync/ports.ts';
+import { memoRules } from './memos.ts';
 import {
   anyAfter,
   anyData,
@@ -35,6 +36,8 @@ export function cloudStoreContract(name: string, withStore: WithStore<CloudStore
   };
 
   describe(`${name} as a cloud store`, () => {
+    memoRules(rule);
+
     rule('a fresh store is empty', ({ store }) => {
       expect(viewOf(store)).toEqual(EMPTY_VIEW);
       expect(store.readEntity(keyOf('task', 'a'))).toBeUndefined();

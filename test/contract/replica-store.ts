@@ -16,6 +16,7 @@ import {
 import type { JsonObject, JsonValue } from '../../src/core/json.ts';
 import { LIMITS } from '../../src/protocol/limits.ts';
 import type { QueuedChange, ReplicaMeta, ReplicaStore, StagedPage, Transactional } from '../../src/sync/ports.ts';
+import { memoRules } from './memos.ts';
 
 /** `reopen` ends the store that is open, and opens another one over what it left. */
 export interface Opened<Store> {
@@ -35,6 +36,8 @@ export function replicaStoreContract(name: string, withStore: WithStore<ReplicaS
   };
 
   describe(`${name} as a replica store`, () => {
+    memoRules(rule);
+
     rule('a fresh store is empty', ({ store }) => {
       expect(viewOf(store)).toEqual(EMPTY_VIEW);
     });

@@ -35,7 +35,7 @@ cloudStoreContract('SQLite of a Durable Object', (check) => {
 test('a Durable Object that was made before conflicts had a feed is brought up, with all that it held', () => {
   return runInDurableObject(env.CLOUD.getByName(`contract-${crypto.randomUUID()}`), (_, { storage }) => {
     const db = durableObjectSqlite(storage);
-    for (const table of ['schema_steps', 'meta', 'entities', 'nodes', 'refusals', 'conflicts']) {
+    for (const table of ['schema_steps', 'meta', 'entities', 'nodes', 'refusals', 'conflicts', 'memos']) {
       db.all(`DROP TABLE ${table}`);
     }
     checkSchemaUpgrade(db);

@@ -1,0 +1,70 @@
+import type { CausalContext } from '../core/causal-context.ts';
+import type { NodeId } from '../core/ids.ts';
+import { SyncError } from '../protocol/errors.ts';
+import { LIMITS } from '../protocol/limits.ts';
+import type { Memos } from '../sync/memos.ts';
+import type { Clock } from '../sync/ports.ts';
+import type { SessionGrant } from '../sync/sessions.ts';
+import { within } from '../sync/within.ts';
+
+/** Knows at which node each session is, and moves it: to one node at a time. */
+export class SessionHomes {
+  readonly #memos: Memos;
+  readonly #clock: Clock;
+  readonly #leave: (home: NodeId, name: string, turn: number) => Promise<CausalContext | null>;
+  /** Moves under way. */
+  readonly #moving = new Map<string, Promise<unknown>>();
+
+  /** @param leave asks the node where a session is to let it go; answers what it has seen there. */
+  constructor(
+    memos: Memos,
+    clock: Clock,
+    leave: (home: NodeId, name: string, turn: number) => Promise<CausalContext | null>,
+  ) {
+    this.#memos = memos;
+    this.#clock = clock;
+    this.#leave = leave;
+  }
+
+  /** @throws SyncError `causality_timeout`: the node where it is doesn't answer. */
+  async move(name: string, to: NodeId): Promise<SessionGrant> {
+    const before = this.#moving.get(name);
+    const move = (before ?? Promise.resolve()).then(
+      () => this.#move(name, to),
+      () => this.#move(name, to),
+    );
+    this.#moving.set(name, move);
+    try {
+      return await move;
+    } finally {
+      if (this.#moving.get(name) === move) this.#moving.delete(name);
+    }
+  }
+
+  async #move(name: string, to: NodeId): Promise<SessionGrant> {
+    const memo = this.#memos.get('session', name);
+    const turn = memo?.turn ?? 1;
+    if (memo === undefined || memo.home === null || memo.home === to)
+      return this.#keep(name, to, memo?.after ?? {}, turn);
+    const { home } = memo;
+    const seen = await within(this.#clock, LIMITS.sessionMoveMs, this.#ask(home, name, turn));
+    if (seen) return this.#keep(name, to, seen, turn + 1);
+    throw new SyncError('causality_timeout', `the session is at the node ${home}, which does not answer`, {
+      retryAfterMs: 1_000,
+    });
+  }
+
+  async #ask(home: NodeId, name: string, turn: number): Promise<CausalContext | null> {
+    try {
+      return await this.#leave(home, name, turn);
+    } catch {
+      // An object that was reset in between, or is cut off. Whoever wants the session asks again.
+      return null;
+    }
+  }
+
+  #keep(name: string, home: NodeId, after: CausalContext, turn: number): SessionGrant {
+    this.#memos.put(name, { kind: 'session', atMs: this.#clock.nowMs(), home, after, turn });
+    return { after, turn };
+  }
+}

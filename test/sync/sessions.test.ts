@@ -1,0 +1,102 @@
+import { expect, test } from 'vitest';
+import { SessionHomes } from '../../src/cloud/session-homes.ts';
+import { LIMITS } from '../../src/protocol/limits.ts';
+import { Memos } from '../../src/sync/memos.ts';
+import { Sessions } from '../../src/sync/sessions.ts';
+import { Node, World } from './world.ts';
+
+/** Nodes whose sessions a cloud moves. */
+function began() {
+  const world = new World();
+  const nodes = ['a', 'b'].map((name) => new Node(world, name));
+  const gates = { leave: async () => undefined as unknown };
+  const homes = new SessionHomes(new Memos(world.cloudStore, world.clock), world.clock, async (home, name, turn) => {
+    await gates.leave();
+    return sessions.find(({ node }) => node.nodeId === home)?.sessions.leave(name, turn) ?? null;
+  });
+  let moves = 0;
+  const answered = { adopt: async () => undefined as unknown };
+  const sessions = nodes.map((node) => ({
+    node,
+    sessions: new Sessions({
+      replica: node.replica,
+      memos: new Memos(node.store, world.clock),
+      clock: world.clock,
+      isOnline: () => node.link.online,
+      adopt: async (name) => {
+        moves += 1;
+        const grant = await homes.move(name, node.nodeId);
+        await answered.adopt();
+        return grant;
+      },
+    }),
+  }));
+  const [a, b] = sessions;
+  if (a === undefined || b === undefined) throw new Error('there are two');
+  return { world, a, b, gates, answered, moves: () => moves };
+}
+
+test('[S38] a session that is called away while it is on its way is not taken to be there', async () => {
+  const { a, b, answered, moves } = began();
+  await b.sessions.enter('s', 1_000);
+  let arrive: () => void = () => undefined;
+  const underWay = new Promise<void>((left) => {
+    answered.adopt = () => {
+      answered.adopt = async () => undefined;
+      left();
+      return new Promise<void>((resolve) => {
+        arrive = resolve;
+      });
+    };
+  });
+  const late = a.sessions.enter('s', 1_000);
+  await underWay;
+  await b.sessions.enter('s', 1_000);
+  arrive();
+  await late;
+  const before = moves();
+  await a.sessions.enter('s', 1_000);
+  expect(moves()).toBe(before + 1);
+});
+
+test('[S38] a session that is wanted by two at once goes to one after the other', async () => {
+  const { a, b } = began();
+  a.node.put('x', { n: 1 });
+  await a.sessions.enter('s', 1_000);
+  const [there, back] = await Promise.all([b.sessions.enter('s', 1_000), a.sessions.enter('s', 1_000)]);
+  // The second asks the first, which has not got there yet what it brought.
+  expect([there, back]).toMatchObject([{ clock: { a: 1 } }, {}]);
+  expect(await b.sessions.enter('s', 1_000)).toMatchObject({ clock: { a: 1 } });
+});
+
+test('[S38] a node that fails to let a session go keeps it; one that is not used for a day is forgotten', async () => {
+  const { world, a, b, gates, moves } = began();
+  await a.sessions.enter('s', 1_000);
+  gates.leave = async () => {
+    throw new Error('it was reset');
+  };
+  await expect(b.sessions.enter('s', 1_000)).rejects.toMatchObject({ code: 'causality_timeout' });
+  await a.sessions.enter('s', 1_000);
+  expect(moves()).toBe(2);
+  // The cloud hears now and then that it is used.
+  world.nowMs += LIMITS.memoMs * 0.6;
+  await a.sessions.enter('s', 1_000);
+  expect(moves()).toBe(3);
+  world.nowMs += LIMITS.memoMs * 0.6;
+  await expect(b.sessions.enter('s', 1_000)).rejects.toMatchObject({ code: 'causality_timeout' });
+  world.nowMs += LIMITS.memoMs;
+  expect(await b.sessions.enter('s', 1_000)).toEqual({});
+});
+
+test('[S38] [I6] out of reach of the cloud a session begins where it is asked for, and goes on where it was', async () => {
+  const { a, b } = began();
+  a.node.link.setOnline(false);
+  expect(await a.sessions.enter('new', 1_000)).toEqual({});
+  a.node.link.setOnline(true);
+  await a.sessions.enter('s', 1_000);
+  await b.sessions.enter('s', 1_000);
+  b.node.link.setOnline(false);
+  expect(await b.sessions.enter('s', 1_000)).toMatchObject({ clock: { cloud: 0 } });
+  a.node.link.setOnline(false);
+  await expect(a.sessions.enter('s', 1_000)).rejects.toMatchObject({ code: 'causality_timeout' });
+});

@@ -1,0 +1,90 @@
+import { afterEach, expect, test, vi } from 'vitest';
+import { EdgeNode } from '../../src/worker.ts';
+import { freshSpace } from './space.ts';
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+async function began() {
+  const space = freshSpace();
+  for (const node of ['a', 'b', 'c']) await space.edge(node).sync();
+  // Nobody hears of anything by himself.
+  vi.spyOn(EdgeNode.prototype, 'poke').mockResolvedValue(undefined);
+  const cut = (node: string, online = false) => space.call('PUT', `edge/${node}/network`, { body: { online } });
+  const put = (path: string, n: number, quorum: number, headers = {}) =>
+    space.call('PUT', path, {
+      body: { n },
+      headers: { 'X-Write-Quorum': `${quorum}`, 'X-Wait-Ms': '1000', ...headers },
+    });
+  const get = (path: string, quorum: number) =>
+    space.call('GET', path, { headers: { 'X-Read-Quorum': `${quorum}`, 'X-Wait-Ms': '1000' } });
+  return { ...space, cut, put, get };
+}
+
+test('[S39] a write is answered when so many replicas hold it, the cloud and its node among them', async () => {
+  const { put, edge } = await began();
+  const cursors = async () =>
+    (await Promise.all(['b', 'c'].map((node) => edge(node).status()))).map(({ cursor }) => cursor);
+  expect(await put('edge/a/data/note/x', 1, 2)).toMatchObject({ status: 201, json: { synced: true } });
+  expect(await cursors()).toEqual([0, 0]);
+  expect((await put('edge/a/data/note/x', 2, 4)).status).toBe(200);
+  expect(await cursors()).toEqual([2, 2]);
+  expect((await put('edge/a/data/note/x', 3, 3, { 'X-Consistency': 'strong' })).status).toBe(200);
+  expect((await cursors()).filter((cursor) => cursor === 3).length).toBeGreaterThan(0);
+  expect((await put('data/note/x', 4, 4)).status).toBe(200);
+  expect(await cursors()).toEqual([4, 4]);
+});
+
+test('[I1] [S39] where too few hold it, the answer says where it is durable and how many have it', async () => {
+  const { put, cut, call } = await began();
+  await cut('c');
+  const few = await put('edge/a/data/note/x', 1, 4);
+  expect(few).toMatchObject({ status: 504, code: 'quorum_timeout', json: { have: 3, retryAfterMs: 1_000 } });
+  expect(few.json['detail']).toMatch(/durable in the cloud/);
+  expect((await call('GET', 'data/note/x')).json['data']).toEqual({ n: 1 });
+  expect(await put('data/note/x', 2, 5)).toMatchObject({ code: 'quorum_timeout', json: { have: 3 } });
+  await cut('a');
+  const here = await put('edge/a/data/note/x', 3, 2);
+  expect(here).toMatchObject({ code: 'quorum_timeout', json: { have: 1 } });
+  expect(here.json['detail']).toMatch(/durable at this node/);
+  await cut('a', true);
+  await call('POST', 'edge/a/sync');
+  expect((await call('GET', 'data/note/x')).json['data']).toEqual({ n: 3 });
+});
+
+test('[S39] a read asks so many replicas, and answers with the newest', async () => {
+  const { get, put, cut } = await began();
+  await put('edge/a/data/note/x', 1, 4);
+  await cut('b');
+  await put('edge/b/data/note/x', 2, 1);
+  expect((await get('edge/a/data/note/x', 3)).json['data']).toEqual({ n: 1 });
+  // Node b can't be asked: there are three others.
+  expect(await get('edge/a/data/note/x', 4)).toMatchObject({ status: 504, code: 'quorum_timeout', json: { have: 3 } });
+  vi.spyOn(EdgeNode.prototype, 'reach').mockResolvedValue(false);
+  await put('data/note/x', 3, 1);
+  expect((await get('edge/a/data/note/x', 1)).json['data']).toEqual({ n: 1 });
+  expect((await get('edge/a/data/note/x', 2)).json['data']).toEqual({ n: 3 });
+  expect((await get('data/note/x', 3)).json['data']).toEqual({ n: 3 });
+  expect(await get('data/note/x', 4)).toMatchObject({ code: 'quorum_timeout' });
+  await cut('a');
+  expect(await get('edge/a/data/note/x', 2)).toMatchObject({ code: 'quorum_timeout', json: { have: 1 } });
+});
+
+test('[S39] who is deleted in the cloud is not read from a replica that has not heard of it', async () => {
+  const { get, put, call } = await began();
+  await put('edge/a/data/note/x', 1, 4);
+  await call('DELETE', 'data/note/x');
+  expect((await get('edge/a/data/note/x', 1)).json['data']).toEqual({ n: 1 });
+  expect((await get('edge/a/data/note/x', 2)).code).toBe('not_found');
+});
+
+test('[S39] nobody is asked who comes from elsewhere: an object of its name would be empty', async () => {
+  const { call, put } = await began();
+  await call('POST', 'sync/connect', { body: { nodeId: 'phone', protocol: 1 } });
+  expect(await put('edge/a/data/note/x', 1, 5)).toMatchObject({ code: 'quorum_timeout', json: { have: 4 } });
+  for (const quorum of ['0', '17', 'x', '1.5']) {
+    const answer = await call('GET', 'edge/a/data/note/x', { headers: { 'X-Read-Quorum': quorum } });
+    expect(answer, quorum).toMatchObject({ status: 400, code: 'bad_request' });
+  }
+});

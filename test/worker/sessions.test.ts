@@ -1,0 +1,96 @@
+import { evictDurableObject, runInDurableObject } from 'cloudflare:test';
+import { afterEach, expect, test, vi } from 'vitest';
+import { EdgeNode } from '../../src/worker.ts';
+import { freshSpace } from './space.ts';
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+function began() {
+  const space = freshSpace();
+  const headers = (name: string) => ({ 'X-Session-Id': name, 'X-Consistency': 'session' });
+  return {
+    ...space,
+    put: (node: string, n: number, name = 's', claims = {}) =>
+      space.call('PUT', `edge/${node}/data/note/x`, { body: { n }, headers: headers(name), claims }),
+    get: async (node: string, name = 's', claims = {}) => {
+      const answer = await space.call('GET', `edge/${node}/data/note/x`, {
+        headers: { ...headers(name), 'X-Wait-Ms': '400' },
+        claims,
+      });
+      return answer.status === 200 ? answer.json['data'] : answer.code;
+    },
+  };
+}
+
+test('[I6] [S38] a session goes on at another node: it sees there what it wrote and read, without a token', async () => {
+  const { put, get, edge } = began();
+  for (const node of ['a', 'b', 'c']) await edge(node).sync();
+  for (const [round, [from, to]] of [
+    ['a', 'b'],
+    ['b', 'c'],
+    ['c', 'a'],
+  ].entries()) {
+    await put(from ?? '', round);
+    expect(await get(to ?? '')).toEqual({ n: round });
+  }
+});
+
+test('[I6] [S38] what a session read at one node it reads at the next, too', async () => {
+  const { get, edge, call } = began();
+  for (const node of ['a', 'b']) await edge(node).sync();
+  vi.spyOn(EdgeNode.prototype, 'poke').mockResolvedValue(undefined);
+  await call('PUT', 'data/note/x', { body: { n: 1 } });
+  await edge('a').sync();
+  expect(await get('a')).toEqual({ n: 1 });
+  expect(await get('b', 'other')).toBe('not_found');
+  expect(await get('b')).toEqual({ n: 1 });
+});
+
+test('[I6] [S38] a session whose node does not answer is not served from less than it has seen', async () => {
+  const { put, get, call } = began();
+  await put('a', 1);
+  await call('PUT', 'edge/a/network', { body: { online: false } });
+  await put('a', 2);
+  expect(await get('b')).toBe('causality_timeout');
+  expect(await get('a')).toEqual({ n: 2 });
+  await call('PUT', 'edge/a/network', { body: { online: true } });
+  expect(await get('b')).toEqual({ n: 2 });
+  // Where it has gone on, and the cloud can't be asked, the former node doesn't know what it saw.
+  await call('PUT', 'edge/a/network', { body: { online: false } });
+  expect(await get('a')).toBe('causality_timeout');
+});
+
+test('[S38] a session at its node costs neither a call nor a row', async () => {
+  const { get, put, edgeObject, cloudObject, edge } = began();
+  await edge('a').sync();
+  await put('a', 1);
+  await edge('a').sync();
+  const calls = vi.spyOn(EdgeNode.prototype, 'leaveSession');
+  const rows = () =>
+    runInDurableObject(edgeObject('a'), (_, { storage }) => {
+      return [...storage.sql.exec('SELECT value FROM memos')];
+    });
+  const before = await rows();
+  expect(before).toHaveLength(1);
+  for (let time = 0; time < 5; time += 1) expect(await get('a')).toEqual({ n: 1 });
+  await evictDurableObject(edgeObject('a'));
+  await evictDurableObject(cloudObject());
+  expect(await get('a')).toEqual({ n: 1 });
+  expect(await rows()).toEqual(before);
+  expect(calls).not.toHaveBeenCalled();
+});
+
+test('[I9] [S38] a session is its caller’s own, and its name has a bound', async () => {
+  const { put, get, call, edge } = began();
+  for (const node of ['a', 'b']) await edge(node).sync();
+  vi.spyOn(EdgeNode.prototype, 'poke').mockResolvedValue(undefined);
+  await put('a', 1, 's', { sub: 'ann' });
+  expect(await get('b', 's', { sub: 'bob' })).toBe('not_found');
+  expect(await get('b', 's', { sub: 'ann' })).toEqual({ n: 1 });
+  for (const name of ['x y', 'x'.repeat(256)]) {
+    const answer = await call('GET', 'edge/a/data/note/x', { headers: { 'X-Session-Id': name } });
+    expect(answer).toMatchObject({ status: 400, code: 'bad_request' });
+  }
+});
