@@ -208,9 +208,16 @@ export class Replica {
     return this.#queue.all();
   }
 
-  /** Whether there is something to send, of at least the given priority or old enough. */
+  /** Whether there is something to send: of at least the given priority or old enough; or to tell. */
   hasUnsent(least: Priority): boolean {
-    return this.#queue.hasUnsent(least, this.nowMs()) || this.#voids().length > 0;
+    const hasNews = this.#queue.dead !== (this.#meta.deadTold ?? 0);
+    return hasNews || this.#queue.hasUnsent(least, this.nowMs()) || this.#voids().length > 0;
+  }
+
+  /** What the cloud is told of this replica beside a batch. */
+  condition() {
+    const { digestMismatches } = this.#meta;
+    return { ...this.#queue.backlog(this.nowMs()), dead: this.#queue.dead, digestMismatches };
   }
 
   /** Whether anything written here waits for the cloud's last word. */
@@ -486,7 +493,13 @@ export class Replica {
         counter: this.#counter,
         ...(former > 0 ? { ownFrom: former + 1 } : {}),
         ...(isOtherHistory
-          ? { cursor: 0, received: EMPTY_DOT_SET, settled: { upTo: former, extra: [] }, settledAt: [] }
+          ? {
+              cursor: 0,
+              received: EMPTY_DOT_SET,
+              settled: { upTo: former, extra: [] },
+              settledAt: [],
+              deadTold: undefined,
+            }
           : {}),
       });
       if (isUnexpected) this.#giveBack();
@@ -651,10 +664,12 @@ export class Replica {
         asOfMs: isPartial ? 0 : askedAtMs,
         lastSyncMs: this.nowMs(),
         digestMismatches: this.#meta.digestMismatches + (digestMismatch ? 1 : 0),
+        deadTold: last.batch.report?.dead,
       };
       const isNews = merged.downloaded + merged.answered.length > 0 || meta.cursor !== this.#meta.cursor;
       const isWhole = this.#meta.asOfMs > 0 && !isPartial && !merged.isNarrowed;
-      if (isNews || digestMismatch || !isWhole || this.#stagedPages > 0) this.#store.writeMeta(meta);
+      const isTold = meta.deadTold !== this.#meta.deadTold;
+      if (isNews || isTold || digestMismatch || !isWhole || this.#stagedPages > 0) this.#store.writeMeta(meta);
       if (this.#stagedPages > 0) this.#store.clearStaged();
       return { ...merged, ...settled, readsAgain: digestMismatch || isPartial, meta };
     });
