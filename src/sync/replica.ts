@@ -493,13 +493,7 @@ export class Replica {
         counter: this.#counter,
         ...(former > 0 ? { ownFrom: former + 1 } : {}),
         ...(isOtherHistory
-          ? {
-              cursor: 0,
-              received: EMPTY_DOT_SET,
-              settled: { upTo: former, extra: [] },
-              settledAt: [],
-              deadTold: undefined,
-            }
+          ? { cursor: 0, received: EMPTY_DOT_SET, settled: { upTo: former, extra: [] }, settledAt: [] }
           : {}),
       });
       if (isUnexpected) this.#giveBack();

@@ -240,8 +240,8 @@ const OTHER_RECORDS = new Error('the deltas make other records here');
 const SEEN_ROW_MS = 60_000;
 
 function isWorthARow(next: NodeRecord, stored: NodeRecord): boolean {
-  // It is told once: of what is dead, people have to hear.
-  if (next.report?.dead !== stored.report?.dead) return true;
+  // Of what is dead people have to hear; and a node that never comes again had what it got at its first time.
+  if (next.report?.dead !== stored.report?.dead || (stored.cursor === 0 && next.cursor > 0)) return true;
   return next.lastSeenAtMs - stored.lastSeenAtMs >= SEEN_ROW_MS;
 }
 

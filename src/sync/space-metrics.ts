@@ -78,7 +78,7 @@ export class SpaceMetrics {
       this.#exchangeTime,
     );
     yield histogram('strong_write_duration_seconds', 'The same of those that bring a strong write.', this.#strongTime);
-    yield gauge('d1_lag_seconds', 'For how long D1 has lacked something.', now.d1.lagMs / 1_000);
+    yield gauge('d1_lag_seconds', 'For how long D1 has not had everything, at most.', now.d1.lagMs / 1_000);
     yield gauge('d1_lag_changes', 'How many changes D1 lacks.', now.d1.lag);
     yield counter('rows_written_total', 'Rows that the cloud wrote by SQL, as they are billed.', this.rowsWritten);
     yield gauge('started_seconds', 'When the counters began at 0, seconds since 1970.', this.#startedAtMs / 1_000);

@@ -70,14 +70,29 @@ test('[S34] what waits at a node grows old while nobody hears of it', async () =
 
 test('[S34] a cloud that begins again knows of nodes what stands in their rows', async () => {
   const { world, sync, of, restart } = registered();
-  const a = new Node(world, 'a');
-  world.refuse = () => true;
-  a.put('x', { n: 1 });
+  const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
+  world.refuse = ({ data }) => data?.['bad'] === true;
+  a.put('x', { bad: true });
+  a.put('y', { n: 1 });
   await sync(a);
-  const before = of('a');
-  expect(before).toMatchObject({ dead: 1, lag: 0 });
+  await sync(b);
+  const [ofA, ofB] = [of('a'), of('b')];
+  expect(ofA).toMatchObject({ dead: 1, cursor: 1, lag: 0 });
+  expect(ofB).toMatchObject({ dead: 0, cursor: 1, lag: 0 });
   restart();
-  expect(of('a')).toEqual(before);
+  expect([of('a'), of('b')]).toEqual([ofA, ofB]);
+
+  // One that only reads has a row a minute at most; it has more then than that says.
+  a.put('z', { n: 1 });
+  await sync(a);
+  world.nowMs += 59_999;
+  await sync(b);
+  restart();
+  expect(of('b')).toMatchObject({ cursor: 1, lag: 1 });
+  world.nowMs += 1;
+  await sync(b);
+  restart();
+  expect(of('b')).toMatchObject({ cursor: 2, lag: 0 });
 });
 
 test('[S34] nodes are listed by their ids, in pages, also those that others brought changes of', () => {

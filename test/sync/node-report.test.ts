@@ -94,6 +94,18 @@ describe('how many changes are dead', () => {
     }
   });
 
+  test('[S34] is told once more when it changes while it is told', async () => {
+    const { a, known, told } = await withDeadLetter();
+    const [dead] = a.replica.listQueue('dead', 0, 1).items;
+    a.beforeExchange = async () => {
+      a.beforeExchange = async () => undefined;
+      a.replica.discardDead(String(dead?.change.id));
+    };
+    await a.link.sync();
+    expect(told()).toEqual([undefined, 1, 1, undefined]);
+    expect(known()).toBeUndefined();
+  });
+
   test('[S34] is told to a cloud that begins anew', async () => {
     const { world, a, known } = await withDeadLetter();
     world.loseCloud();

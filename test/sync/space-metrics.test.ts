@@ -121,14 +121,14 @@ describe('of nodes', () => {
 
   test('[I10] [S35] there are series of so many, of those with the most dead changes first, and then of those behind', () => {
     const { text, value, hears } = measured();
-    for (let index = 0; index < LIMITS.metricNodes; index += 1) hears(`n${index}`, {});
+    for (let index = 0; index < LIMITS.metricNodes; index += 1) hears(`n${index}`, {}, 6);
     hears('y-behind', {}, 0);
     hears('z-dead', { dead: 1 });
     const shown = text().match(/^causeway_node_lag\{/gm) ?? [];
     expect(shown).toHaveLength(LIMITS.metricNodes);
     expect(value('causeway_node_lag{node="y-behind"}')).toBe(7);
     expect(value('causeway_node_dead_letters{node="z-dead"}')).toBe(1);
-    expect(value('causeway_nodes{state="idle"}')).toBe(LIMITS.metricNodes + 1);
+    expect(value('causeway_nodes{state="syncing"}')).toBe(LIMITS.metricNodes + 1);
     expect(value('causeway_dead_letters')).toBe(1);
   });
 });
