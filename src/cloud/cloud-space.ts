@@ -143,6 +143,9 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SyncRpc {
       this.#metrics.answered(answered, nodeBefore, this.#registry.heard(incoming, answered));
       if (incoming.changes.some(({ consistency }) => consistency === 'strong')) this.#time('strong write', arrivedAtMs);
       return answered;
+    }).catch((bug: unknown) => {
+      this.#metrics.exchanged('internal');
+      throw bug;
     });
     this.#metrics.exchanged(result.ok ? 'ok' : result.code);
     this.#time('exchange', arrivedAtMs);

@@ -1,6 +1,8 @@
 import { evictDurableObject } from 'cloudflare:test';
 import { afterEach, describe, expect, test, vi } from 'vitest';
+import { Responder } from '../../src/sync/responder.ts';
 import { CloudSpace } from '../../src/worker.ts';
+import { listen } from './live.ts';
 import { freshSpace, stopClock, until } from './space.ts';
 
 afterEach(() => {
@@ -77,6 +79,19 @@ test('[S34] a node that is cut off is not there any more as soon as there is new
   await call('POST', 'edge/a/sync');
   const [a] = await nodesOf(space);
   expect(a).toMatchObject({ online: true, state: 'idle', lag: 0, cursor: 1, lastSeenAt: Date.now(), plan: 'full' });
+});
+
+test('[S34] a node elsewhere is there as long as it listens over a socket, also while the cloud sleeps', async () => {
+  const space = freshSpace();
+  const { pass } = stopClock();
+  const { say } = await farNode(space, 'sync');
+  await say({});
+  pass(100_000);
+  expect(await nodesOf(space)).toMatchObject([{ nodeId: 'far', online: false }]);
+  await listen(space.space, 'sync/live', { claims: { role: 'node', node: 'far' } });
+  expect(await nodesOf(space)).toMatchObject([{ nodeId: 'far', online: true, state: 'idle' }]);
+  await evictDurableObject(space.cloudObject());
+  expect(await nodesOf(space)).toMatchObject([{ nodeId: 'far', online: true, state: 'idle' }]);
 });
 
 test('[S34] a node says what waits at it, and why, also through a relay', async () => {
@@ -191,8 +206,13 @@ describe('metrics', () => {
     const { say } = await farNode(space, 'sync');
     await say({ checksum: 'wrong' });
     await say({ cursor: 99 });
+    vi.spyOn(Responder.prototype, 'exchange').mockImplementation(() => {
+      throw new Error('a bug');
+    });
+    expect((await say({})).status).toBe(500);
     expect(await metric(space, 'causeway_exchanges_total{result="bad_request"}')).toBe(1);
     expect(await metric(space, 'causeway_exchanges_total{result="session_expired"}')).toBe(1);
+    expect(await metric(space, 'causeway_exchanges_total{result="internal"}')).toBe(1);
     expect(await metric(space, 'causeway_exchanges_total{result="ok"}')).toBe(0);
   });
 });
