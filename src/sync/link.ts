@@ -260,7 +260,7 @@ export class Link {
         batch.changes.length === 0;
       // What somebody waits for may have to wait for what goes before it.
       const isHeldBack = batch.changes.length === 0 && culprit === undefined;
-      const isDone = !replica.hasUnsent(this.#least(all)) && (waiting.length === 0 || isHeldBack);
+      const isDone = !replica.hasNews && !replica.hasUnsent(this.#least(all)) && (waiting.length === 0 || isHeldBack);
       if (isDone || !moved) return differs ? 'differs' : 'complete';
       // What came in while the batch was away goes in the next one; a pause lets it come.
       await clock.sleep(0);

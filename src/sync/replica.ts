@@ -208,10 +208,14 @@ export class Replica {
     return this.#queue.all();
   }
 
-  /** Whether there is something to send: of at least the given priority or old enough; or to tell. */
+  /** Whether there is something to send, of at least the given priority or old enough. */
   hasUnsent(least: Priority): boolean {
-    const hasNews = this.#queue.dead !== (this.#meta.deadTold ?? 0);
-    return hasNews || this.#queue.hasUnsent(least, this.nowMs()) || this.#voids().length > 0;
+    return this.#queue.hasUnsent(least, this.nowMs()) || this.#voids().length > 0;
+  }
+
+  /** Whether the cloud doesn't know how many changes are dead here: it is told soon, if need be by an empty batch. */
+  get hasNews(): boolean {
+    return this.#queue.dead !== (this.#meta.deadTold ?? 0);
   }
 
   /** What the cloud is told of this replica beside a batch. */
@@ -225,9 +229,9 @@ export class Replica {
     return this.#queue.isWaiting;
   }
 
-  /** How long until there is, ms; null: nothing waits. */
+  /** How long until there is something to send, or to tell, ms; null: nothing waits. */
   msUntilUnsent(least: Priority): number | null {
-    if (this.hasUnsent(least)) return 0;
+    if (this.hasNews || this.hasUnsent(least)) return 0;
     return this.#queue.msUntilReady(this.nowMs());
   }
 

@@ -12,7 +12,8 @@ export function holdUp({ nodes }: Space): string | undefined {
     if (process === undefined) return `${nodeId} is down`;
     const { dead, total } = process.replica.queueStats();
     if (total > dead) return `${total - dead} changes wait at ${nodeId}`;
-    if (process.replica.hasUnsent('normal')) return `${nodeId} has voids, or of dead changes, to tell`;
+    if (process.replica.hasUnsent('normal')) return `${nodeId} has voids to tell`;
+    if (process.replica.hasNews) return `${nodeId} has dead changes to tell of`;
   }
   return undefined;
 }
