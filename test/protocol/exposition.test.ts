@@ -3,7 +3,7 @@ import { exposition, type Family } from '../../src/protocol/exposition.ts';
 
 const family = (over: Partial<Family>): Family => ({ name: 'x', type: 'gauge', help: 'What.', samples: [], ...over });
 
-test('[S35] metrics are families, each with its help, its type, and a line for each sample', () => {
+test('[S36] metrics are families, each with its help, its type, and a line for each sample', () => {
   const samples = [
     { labels: {}, value: 1.5 },
     { labels: { a: '1', b: '2' }, value: 2, suffix: '_bucket' },
@@ -19,7 +19,7 @@ one_bucket{a="1",b="2"} 2
   expect(exposition([])).toBe('');
 });
 
-test('[S35] a label may be any text: quotes, backslashes and line ends in it end nothing', () => {
+test('[S36] a label may be any text: quotes, backslashes and line ends in it end nothing', () => {
   const hostile = 'a"} 1\nfake{b="\\" \\n é';
   const text = exposition([family({ help: 'a\\b\n"c"', samples: [{ labels: { label: hostile }, value: 0 }] })]);
   expect(text.split('\n')).toEqual([
@@ -30,7 +30,7 @@ test('[S35] a label may be any text: quotes, backslashes and line ends in it end
   ]);
 });
 
-test('[S35] numbers that are none, or beyond all others, have names of their own', () => {
+test('[S36] numbers that are none, or beyond all others, have names of their own', () => {
   const values = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 1e21, -0.5];
   const text = exposition([family({ samples: values.map((value) => ({ labels: {}, value })) })]);
   expect(text.split('\n').slice(2, -1)).toEqual(['x NaN', 'x +Inf', 'x -Inf', 'x 1e+21', 'x -0.5']);

@@ -24,7 +24,7 @@ function registered() {
   return { world, live, sync, of, parts, restart: () => Object.assign(parts, { registry: make() }) };
 }
 
-test('[S34] a node has what its last answer brought, and is behind by what came since', async () => {
+test('[S35] a node has what its last answer brought, and is behind by what came since', async () => {
   const { world, sync, of } = registered();
   const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
   a.put('x', { n: 1 });
@@ -39,7 +39,7 @@ test('[S34] a node has what its last answer brought, and is behind by what came 
   expect(of('b')).toMatchObject({ cursor: 3, lag: 0, online: true, state: 'idle' });
 });
 
-test('[S34] a node is there for a while after it was heard, and as long as it listens and comes for what it is told', async () => {
+test('[S35] a node is there for a while after it was heard, and as long as it listens and comes for what it is told', async () => {
   const { world, live, sync, of } = registered();
   const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
   await sync(a);
@@ -54,7 +54,7 @@ test('[S34] a node is there for a while after it was heard, and as long as it li
   expect(of('a')).toMatchObject({ lag: 1, online: false, state: 'offline' });
 });
 
-test('[S34] what waits at a node grows old while nobody hears of it', async () => {
+test('[S35] what waits at a node grows old while nobody hears of it', async () => {
   const { world, sync, of } = registered();
   const a = new Node(world, 'a');
   for (const id of ['w', 'x', 'y', 'z']) a.put(id, { n: 1 });
@@ -68,7 +68,7 @@ test('[S34] what waits at a node grows old while nobody hears of it', async () =
   expect(of('a').state).toBe('offline');
 });
 
-test('[S34] a cloud that begins again knows of nodes what stands in their rows', async () => {
+test('[S35] a cloud that begins again knows of nodes what stands in their rows', async () => {
   const { world, sync, of, restart } = registered();
   const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
   world.refuse = ({ data }) => data?.['bad'] === true;
@@ -95,7 +95,7 @@ test('[S34] a cloud that begins again knows of nodes what stands in their rows',
   expect(of('b')).toMatchObject({ cursor: 2, lag: 0 });
 });
 
-test('[S34] nodes are listed by their ids, in pages, also those that others brought changes of', () => {
+test('[S35] nodes are listed by their ids, in pages, also those that others brought changes of', () => {
   const { world, parts } = registered();
   const names = ['a', 'b', 'c'];
   for (const name of names) world.responder.connect({ nodeId: nodeId(name), protocol: 1 });
@@ -116,7 +116,7 @@ test('[S34] nodes are listed by their ids, in pages, also those that others brou
   expect(found).toMatchObject({ nodeId: 'below', lastSeenAtMs: null, online: false, state: 'offline' });
 });
 
-test('[I10] [S34] of how many nodes are is kept in memory has a bound, and the others are read again', () => {
+test('[I10] [S35] of how many nodes are is kept in memory has a bound, and the others are read again', () => {
   const { world, parts } = registered();
   const { registry } = parts;
   const read = { pending: 1, report: { dead: 1 } };

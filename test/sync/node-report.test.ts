@@ -7,11 +7,11 @@ import { Node, World } from './world.ts';
 const calm = { byPriority: { critical: 0, high: 0, normal: 0 }, oldestMs: 0, dead: 0, digestMismatches: 0 };
 
 describe('what a node says of itself', () => {
-  test('[S34] is nothing, as long as there is nothing to say', () => {
+  test('[S35] is nothing, as long as there is nothing to say', () => {
     expect(reportOf(calm, 'full', NO_BYTES)).toBeUndefined();
   });
 
-  test('[S34] is what waits, what is dead, what goes over its link and what has gone, and no zeros', () => {
+  test('[S35] is what waits, what is dead, what goes over its link and what has gone, and no zeros', () => {
     const troubled = { byPriority: { critical: 0, high: 2, normal: 1 }, oldestMs: 7.5, dead: 3, digestMismatches: 1 };
     const traffic = { bytesUp: 1, bytesDown: 2, plainBytesUp: 3, plainBytesDown: 4 };
     expect(reportOf(troubled, 'critical', traffic)).toEqual({
@@ -26,7 +26,7 @@ describe('what a node says of itself', () => {
     expect(reportOf({ ...troubled, oldestMs: -5 }, 'full', NO_BYTES)).toMatchObject({ oldestMs: 0 });
   });
 
-  test('[S34] counts what is left behind by a batch, and not what goes with it', async () => {
+  test('[S35] counts what is left behind by a batch, and not what goes with it', async () => {
     const world = new World();
     const a = new Node(world, 'a');
     for (const id of ['v', 'w', 'x', 'y']) a.put(id, { n: 1 });
@@ -49,7 +49,7 @@ describe('how many changes are dead', () => {
     return { world, a, known, told: () => a.exchanges.map(({ batch }) => batch.report?.dead) };
   }
 
-  test('[S34] is told with one exchange more, once, and is in the row of the node', async () => {
+  test('[S35] is told with one exchange more, once, and is in the row of the node', async () => {
     const { a, known, told } = await withDeadLetter();
     expect(told()).toEqual([undefined, 1]);
     expect(known()).toBe(1);
@@ -60,7 +60,7 @@ describe('how many changes are dead', () => {
     expect(told()).toEqual([undefined, 1, 1]);
   });
 
-  test('[S34] is told after a crash before it was, or when that was lost', async () => {
+  test('[S35] is told after a crash before it was, or when that was lost', async () => {
     const world = new World();
     const a = new Node(world, 'a');
     world.refuse = () => true;
@@ -80,7 +80,7 @@ describe('how many changes are dead', () => {
     expect(a.replica.msUntilUnsent('normal')).toBeNull();
   });
 
-  test('[S34] is told when one was discarded, or sent again', async () => {
+  test('[S35] is told when one was discarded, or sent again', async () => {
     for (const mend of ['discard', 'retry'] as const) {
       const { world, a, known } = await withDeadLetter();
       world.refuse = () => false;
@@ -94,7 +94,7 @@ describe('how many changes are dead', () => {
     }
   });
 
-  test('[S34] is told once more when it changes while it is told', async () => {
+  test('[S35] is told once more when it changes while it is told', async () => {
     const { a, known, told } = await withDeadLetter();
     const [dead] = a.replica.listQueue('dead', 0, 1).items;
     a.beforeExchange = async () => {
@@ -106,7 +106,7 @@ describe('how many changes are dead', () => {
     expect(known()).toBeUndefined();
   });
 
-  test('[S34] is told to a cloud that begins anew', async () => {
+  test('[S35] is told to a cloud that begins anew', async () => {
     const { world, a, known } = await withDeadLetter();
     world.loseCloud();
     await a.link.sync();
@@ -125,7 +125,7 @@ describe('a report is no part of what a batch does', () => {
     return { world, say, node: () => world.cloudStore.readNode(new Node(world, 'a').nodeId) };
   }
 
-  test('[S24] [S34] the same batch with another report, or none, gets the same answer', () => {
+  test('[S24] [S35] the same batch with another report, or none, gets the same answer', () => {
     const { say, node } = cloudAndSession();
     for (const content of [written, { ...empty, changes: [] }]) {
       const batchId = JSON.stringify(content).slice(0, 100);
@@ -136,7 +136,7 @@ describe('a report is no part of what a batch does', () => {
     }
   });
 
-  test('[S34] a node that says nothing of itself, or what nobody can read, is served as any other', () => {
+  test('[S35] a node that says nothing of itself, or what nobody can read, is served as any other', () => {
     const { say, node } = cloudAndSession();
     for (const report of [undefined, 'fine', { dead: -1 }, { plan: 'none' }, { bytes: [1] }, { queue: { other: 1 } }]) {
       const answer = say({ ...written, batchId: JSON.stringify(report) ?? 'none', report });
@@ -147,7 +147,7 @@ describe('a report is no part of what a batch does', () => {
     expect(node()?.report).toEqual({ dead: 1 });
   });
 
-  test('[S34] a node that only reads costs a row for what is dead, and for nothing else that it says', () => {
+  test('[S35] a node that only reads costs a row for what is dead, and for nothing else that it says', () => {
     const { say, node } = cloudAndSession();
     const read = (batchId: string, report: object) => say({ ...empty, changes: [], batchId, report });
     read('b1', { queue: { normal: 1 }, oldestMs: 1 });

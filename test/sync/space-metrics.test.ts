@@ -39,7 +39,7 @@ function answered(statuses: readonly BatchAnswer['results'][number]['status'][],
   return { ...rest, results, ...(digest === undefined ? {} : { digest }) };
 }
 
-test('[S35] all of it can be read before anything has happened', () => {
+test('[S36] all of it can be read before anything has happened', () => {
   const { text, value } = measured();
   expect(value('causeway_head')).toBe(7);
   expect(value('causeway_exchanges_total{result="ok"}')).toBe(0);
@@ -56,7 +56,7 @@ test('[S35] all of it can be read before anything has happened', () => {
   expect(new Set(names).size).toBe(names.length);
 });
 
-test('[S35] changes are counted by what they were answered, and exchanges by how they ended', () => {
+test('[S36] changes are counted by what they were answered, and exchanges by how they ended', () => {
   const { metrics, value, hears } = measured();
   const { before, after } = hears('a', {});
   metrics.answered(answered(['applied', 'applied', 'rejected'], 'd'), before, after);
@@ -71,7 +71,7 @@ test('[S35] changes are counted by what they were answered, and exchanges by how
   expect(value('causeway_digests_compared_total')).toBe(1);
 });
 
-test('[S35] of what nodes count the growth is added up, also where a node has begun again', () => {
+test('[S36] of what nodes count the growth is added up, also where a node has begun again', () => {
   const { metrics, value, hears } = measured();
   const says = (name: string, report: NodeReport) => {
     const { before, after } = hears(name, report);
@@ -88,7 +88,7 @@ test('[S35] of what nodes count the growth is added up, also where a node has be
   expect(value('causeway_digests_mismatched_total')).toBe(2);
 });
 
-test('[S35] what takes time is in each bucket that it is not too long for', () => {
+test('[S36] what takes time is in each bucket that it is not too long for', () => {
   const { metrics, value } = measured();
   for (const ms of [0, 5, 7, 300, 60_000, -1]) metrics.took('exchange', ms);
   metrics.took('strong write', 1_000);
@@ -100,7 +100,7 @@ test('[S35] what takes time is in each bucket that it is not too long for', () =
 });
 
 describe('of nodes', () => {
-  test('[S35] there are totals, and a series of each', () => {
+  test('[S36] there are totals, and a series of each', () => {
     const { value, hears } = measured();
     hears('a', { queue: { critical: 1, normal: 2 }, oldestMs: 4_000, dead: 1 }, 5);
     hears('b', { queue: { normal: 1 }, oldestMs: 1_000, dead: 2 });
@@ -119,7 +119,7 @@ describe('of nodes', () => {
     expect(value('causeway_node_queue_oldest_seconds{node="a"}')).toBe(4);
   });
 
-  test('[I10] [S35] there are series of so many, of those with the most dead changes first, and then of those behind', () => {
+  test('[I10] [S36] there are series of so many, of those with the most dead changes first, and then of those behind', () => {
     const { text, value, hears } = measured();
     for (let index = 0; index < LIMITS.metricNodes; index += 1) hears(`n${index}`, {}, 6);
     hears('y-behind', {}, 0);

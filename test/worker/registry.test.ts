@@ -43,7 +43,7 @@ async function farNode({ call }: Space, path: string) {
   return { say };
 }
 
-test('[S34] [S35] a dead letter is seen at the cloud, soon, as long as it is there, and after either side was evicted', async () => {
+test('[S35] [S36] a dead letter is seen at the cloud, soon, as long as it is there, and after either side was evicted', async () => {
   const space = freshSpace();
   const { call } = space;
   spoilOnTheWay();
@@ -64,7 +64,7 @@ test('[S34] [S35] a dead letter is seen at the cloud, soon, as long as it is the
   expect(await metric(space, 'causeway_dead_letters')).toBe(0);
 });
 
-test('[S34] a node that is cut off is not there any more as soon as there is news that it does not come for', async () => {
+test('[S35] a node that is cut off is not there any more as soon as there is news that it does not come for', async () => {
   const space = freshSpace();
   const { call } = space;
   const { pass } = stopClock();
@@ -81,7 +81,7 @@ test('[S34] a node that is cut off is not there any more as soon as there is new
   expect(a).toMatchObject({ online: true, state: 'idle', lag: 0, cursor: 1, lastSeenAt: Date.now(), plan: 'full' });
 });
 
-test('[S34] a node elsewhere is there as long as it listens over a socket, also while the cloud sleeps', async () => {
+test('[S35] a node elsewhere is there as long as it listens over a socket, also while the cloud sleeps', async () => {
   const space = freshSpace();
   const { pass } = stopClock();
   const { say } = await farNode(space, 'sync');
@@ -94,7 +94,7 @@ test('[S34] a node elsewhere is there as long as it listens over a socket, also 
   expect(await nodesOf(space)).toMatchObject([{ nodeId: 'far', online: true, state: 'idle' }]);
 });
 
-test('[S34] a node says what waits at it, and why, also through a relay', async () => {
+test('[S35] a node says what waits at it, and why, also through a relay', async () => {
   for (const path of ['sync', 'edge/between/sync']) {
     const space = freshSpace();
     await space.call('PUT', 'data/note/x', { body: { n: 1 } });
@@ -116,7 +116,7 @@ test('[S34] a node says what waits at it, and why, also through a relay', async 
   }
 });
 
-test('[S34] nodes are listed in pages, by their ids', async () => {
+test('[S35] nodes are listed in pages, by their ids', async () => {
   const space = freshSpace();
   const page = async (query: string) => {
     const { json } = await space.call('GET', `nodes?${query}`);
@@ -134,7 +134,7 @@ test('[S34] nodes are listed in pages, by their ids', async () => {
 });
 
 describe('metrics', () => {
-  test('[S35] are text for Prometheus, of the space of the token', async () => {
+  test('[S36] are text for Prometheus, of the space of the token', async () => {
     const space = freshSpace();
     await space.call('PUT', 'data/note/x', { body: { n: 1 } });
     const { status, headers } = await space.call('GET', 'metrics');
@@ -145,7 +145,7 @@ describe('metrics', () => {
     expect(await metric(freshSpace(), 'causeway_head')).toBe(0);
   });
 
-  test('[S35] count what the cloud does, and begin again at 0 when it was evicted', async () => {
+  test('[S36] count what the cloud does, and begin again at 0 when it was evicted', async () => {
     const space = freshSpace();
     const { call } = space;
     for (const node of ['a', 'b']) {
@@ -186,7 +186,7 @@ describe('metrics', () => {
     expect(await metric(space, 'causeway_head')).toBe(head);
   });
 
-  test('[S35] count what a node has counted, from its first exchange on', async () => {
+  test('[S36] count what a node has counted, from its first exchange on', async () => {
     const space = freshSpace();
     const { say } = await farNode(space, 'sync');
     await say({ void: [[1, 1]], report: { bytes: [10, 20, 30, 40], digestMismatches: 1 } });
@@ -201,7 +201,7 @@ describe('metrics', () => {
     expect(await metric(space, 'causeway_digests_mismatched_total')).toBe(0);
   });
 
-  test('[S35] count exchanges that were refused, by the code', async () => {
+  test('[S36] count exchanges that were refused, by the code', async () => {
     const space = freshSpace();
     const { say } = await farNode(space, 'sync');
     await say({ checksum: 'wrong' });

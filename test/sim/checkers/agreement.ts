@@ -76,11 +76,11 @@ function checkDigest({ nodeId, process }: NodeHost, digest: string): void {
   require(isEqual, 'I3', () => `the digest of ${nodeId} is not the cloud's`);
 }
 
-/** S34: the cloud knows, and has on its disk, how many changes are dead at a node. */
+/** S35: the cloud knows, and has on its disk, how many changes are dead at a node. */
 function checkDeadLetters({ nodeId, process }: NodeHost, cloud: CloudHost): void {
   const dead = process?.replica.queueStats().dead ?? 0;
   const known = cloud.disk.readNode(nodeId)?.report?.dead ?? 0;
-  require(known === dead, 'S34', () => `${dead} changes are dead at ${nodeId}, and the cloud knows of ${known}`);
+  require(known === dead, 'S35', () => `${dead} changes are dead at ${nodeId}, and the cloud knows of ${known}`);
 }
 
 const MANY = 100_000;
