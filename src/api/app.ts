@@ -9,6 +9,7 @@ import type { ApiEnv } from './env.ts';
 import { liveRoutes } from './live-routes.ts';
 import { problemResponse } from './problem.ts';
 import { queueRoutes } from './queue-routes.ts';
+import { registryRoutes } from './registry-routes.ts';
 import { relayRoutes, syncRoutes } from './sync-routes.ts';
 import { transactionRoutes } from './transaction-routes.ts';
 
@@ -36,6 +37,7 @@ export const app = new Hono<ApiEnv>()
   .route('/v1/edge', relayRoutes)
   .route('/v1/sync', syncRoutes)
   .route('/v1/conflicts', conflictRoutes)
+  .route('/v1', registryRoutes)
   .route('/v1', cloudRoutes)
   .notFound(() => problemResponse(new SyncError('not_found', 'there is no such path')))
   .onError((error) => problemResponse(error));

@@ -9,6 +9,7 @@ import { entropy } from '../platform/entropy.ts';
 import { policies } from '../policies.ts';
 import { parseJson } from '../protocol/codec.ts';
 import { type Result, toResult } from '../protocol/errors.ts';
+import { exposition } from '../protocol/exposition.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { batch, connectRequest, handshakeRequest } from '../protocol/messages.ts';
 import { parseWith } from '../protocol/parse.ts';
@@ -25,11 +26,13 @@ import { untilTrue } from '../sync/coverage.ts';
 import { readFeed } from '../sync/feed.ts';
 import { resolveConflict } from '../sync/inbox.ts';
 import { awaitResolution } from '../sync/late-resolution.ts';
+import { type NodePage, NodeRegistry } from '../sync/node-registry.ts';
 import type { ConflictFilter, ConflictRecord } from '../sync/ports.ts';
 import { Projection } from '../sync/projection.ts';
 import { type Caller, Responder } from '../sync/responder.ts';
 import { Sequencer } from '../sync/sequencer.ts';
 import type { SessionGrant } from '../sync/sessions.ts';
+import { SpaceMetrics } from '../sync/space-metrics.ts';
 import type { Once, Write, Written } from '../sync/write.ts';
 import { PokeSockets } from '../transport/poke-sockets.ts';
 import type { HistoryPlace, NodeRpc, RpcCaller, Seen as SeenRecord, SpaceRpc } from '../transport/rpc.ts';
@@ -84,17 +87,20 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SpaceRpc {
   readonly #edges: Set<NodeId>;
   readonly #live: PokeSockets;
   readonly #alarm: Alarm;
+  readonly #registry: NodeRegistry;
+  readonly #metrics = new SpaceMetrics(clock.nowMs());
   #projectionFailures = 0;
 
   constructor(ctx: DurableObjectState, env: CloudEnv) {
     super(ctx, env);
     const space = toSpaceId(ctx.id.name ?? '');
     if (space === undefined) throw new Error('invariant broken: a cloud object is named by its space');
-    this.#store = new SqlCloudStore(durableObjectSqlite(ctx.storage));
+    this.#store = new SqlCloudStore(durableObjectSqlite(ctx.storage, (rows) => this.#metrics.rowsWritten.add(rows)));
     const parts = { store: this.#store, policies, clock, entropy };
     this.#sequencer = new Sequencer({
       ...parts,
       onAwaited: (awaited) => this.#await(awaited),
+      onConflict: (conflict) => this.#metrics.conflict(conflict),
       onFailure: ({ changeId, error }) => {
         const reason = error instanceof Error ? error.stack : String(error);
         console.error(JSON.stringify({ event: 'change_failed', changeId, error: reason }));
@@ -114,6 +120,12 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SpaceRpc {
     this.#edges = new Set(namesIn(ctx.storage.kv, EDGE_PREFIX));
     this.#live = new PokeSockets(ctx, clock, 0);
     this.#alarm = new Alarm(ctx.storage);
+    this.#registry = new NodeRegistry({
+      store: this.#store,
+      clock,
+      head: () => this.#sequencer.meta.seq,
+      isLive: (nodeId) => this.#pokes.has(nodeId) || this.#live.hears(nodeId),
+    });
     void ctx.blockConcurrencyWhile(async () => {
       await this.#alarm.load();
       this.#scheduleProjection(PROJECTION_DELAY_MS);
@@ -132,10 +144,12 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SpaceRpc {
     return answer(() => this.#responder.handshake(sessionId, parseWith(handshakeRequest, parseJson(request)), caller));
   }
 
-  syncExchange(sessionId: string, text: string, caller: Caller | RpcCaller): Promise<Result<string>> {
-    return answer(() => {
+  async syncExchange(sessionId: string, text: string, caller: Caller | RpcCaller): Promise<Result<string>> {
+    const arrivedAtMs = clock.nowMs();
+    const result = await answer(() => {
       const incoming = parseWith(batch, parseJson(text));
       const before = this.#sequencer.meta.seq;
+      const nodeBefore = this.#registry.condition(incoming.sourceNodeId);
       const answered = this.#responder.exchange(sessionId, incoming, caller);
       if ('isEdge' in caller) {
         this.#pokes.see(caller.nodeId, incoming.live === true);
@@ -143,8 +157,16 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SpaceRpc {
       }
       this.#live.heard(incoming.sourceNodeId);
       this.#spread(before, incoming.sourceNodeId);
+      this.#metrics.answered(answered, nodeBefore, this.#registry.heard(incoming, answered));
+      if (incoming.changes.some(({ consistency }) => consistency === 'strong')) this.#time('strong write', arrivedAtMs);
       return answered;
+    }).catch((bug: unknown) => {
+      this.#metrics.exchanged('internal');
+      throw bug;
     });
+    this.#metrics.exchanged(result.ok ? 'ok' : result.code);
+    this.#time('exchange', arrivedAtMs);
+    return result;
   }
 
   syncDisconnect(sessionId: string, caller: Caller): Promise<Result<string>> {
@@ -183,8 +205,10 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SpaceRpc {
   }
 
   async write(write: Write, after: CausalContext = {}, once?: Once): Promise<{ result: Result<Written>; seen: Seen }> {
+    const arrivedAtMs = clock.nowMs();
     const before = this.#sequencer.meta.seq;
     const result = await toResult(() => this.#sequencer.commit((commit) => writeAtCloud(commit, write, once)));
+    this.#time('strong write', arrivedAtMs);
     this.#spread(before, undefined);
     return { result, seen: this.#seenAfter(after) };
   }
@@ -269,6 +293,33 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SpaceRpc {
     // Never projected: behind at least since the last change.
     const lagMs = Math.max(0, nowMs - (projected.atMs || changedAtMs));
     return { seen, asOfMs: projected.atMs, lagMs };
+  }
+
+  // --- how it all is ---
+
+  /** @param only of whose nodes the caller may hear; undefined: of all. */
+  nodes(after: string, limit: number, only: NodeId | undefined): NodePage {
+    if (only === undefined) return this.#registry.list(after, limit);
+    const isThere = only > after && this.#store.readNode(only) !== undefined;
+    return { items: isThere ? [this.#registry.get(only)] : [], next: null };
+  }
+
+  /** As Prometheus reads them. */
+  metrics(): string {
+    const { seq, projected } = this.#sequencer.meta;
+    const families = this.#metrics.families({
+      head: seq,
+      registry: this.#registry,
+      openConflicts: this.#store.countOpenConflicts(),
+      d1: { lagMs: this.lag().lagMs, lag: seq - projected.seq },
+    });
+    return exposition(families);
+  }
+
+  /** Until what is written in this turn is durable: by then the clock, which stands still in a turn, has gone on. */
+  #time(what: 'exchange' | 'strong write', sinceMs: number): void {
+    const durable = this.ctx.storage.sync();
+    this.ctx.waitUntil(durable.then(() => this.#metrics.took(what, clock.nowMs() - sinceMs)));
   }
 
   override async alarm(): Promise<void> {

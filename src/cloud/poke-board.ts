@@ -37,6 +37,10 @@ export class PokeBoard {
     this.#live = new Set(store.load());
   }
 
+  has(nodeId: NodeId): boolean {
+    return this.#live.has(nodeId);
+  }
+
   see(nodeId: NodeId, isLive: boolean): void {
     if (isLive === this.#live.has(nodeId)) return;
     if (isLive) {

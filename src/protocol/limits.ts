@@ -159,6 +159,10 @@ export const LIMITS = {
   /** Statuses on a live socket: some whole syncs at once, and so many a second after that. */
   statusBurst: 32,
   statusesPerSecond: 10,
+  /** Nodes that one answer of the metrics looks at, and of which it is kept in memory how they are: some 5 MB. */
+  registryNodes: 10_000,
+  /** Nodes that have metrics of their own, which a Prometheus keeps for weeks: of a larger space the worst. */
+  metricNodes: 100,
   /** The `sub` of a bearer token, in characters. OpenID Connect Core 1.0, section 2. */
   subjectChars: 255,
   /** A causal token, in characters. */

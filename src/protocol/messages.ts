@@ -153,6 +153,23 @@ export const handshakeAnswer = z.object({
 });
 export type HandshakeAnswer = z.infer<typeof handshakeAnswer>;
 
+/** How a node is. What is left out is none, or the usual. */
+export const nodeReport = z.object({
+  /** How many changes wait at it, the batch's not counted. */
+  queue: z.partialRecord(priority, count).optional(),
+  /** How long the oldest of them has waited. */
+  oldestMs: count.optional(),
+  /** How many are dead. */
+  dead: count.optional(),
+  /** What goes over its link, where that isn't everything. */
+  plan: z.enum(['priority', 'critical']).optional(),
+  /** How often its state was not the cloud's, ever. */
+  digestMismatches: count.optional(),
+  /** Over its link since it was started: up, down, and both before compression. */
+  bytes: z.tuple([count, count, count, count]).optional(),
+});
+export type NodeReport = z.infer<typeof nodeReport>;
+
 export const batch = z.object({
   batchId: text(128),
   sourceNodeId: nodeId,
@@ -176,6 +193,8 @@ export const batch = z.object({
   live: z.boolean().optional(),
   /** How many changes wait at the node, this batch's not counted. */
   pending: count.optional(),
+  /** For people: no part of what the batch does, so one that can't be read is none. */
+  report: nodeReport.optional().catch(undefined),
 });
 /** As it arrives: its changes are looked at one by one. */
 export type IncomingBatch = z.infer<typeof batch>;

@@ -4,19 +4,27 @@ import type { SqlDatabase, SqlRow, SqlValue } from './sql-database.ts';
 /** The part of a Durable Object's storage that is used here. */
 interface DurableStorage {
   readonly sql: {
-    exec(sql: string, ...params: SqlValue[]): { toArray(): Record<string, ArrayBuffer | string | number | null>[] };
+    exec(
+      sql: string,
+      ...params: SqlValue[]
+    ): { toArray(): Record<string, ArrayBuffer | string | number | null>[]; readonly rowsWritten: number };
   };
   transactionSync<T>(body: () => T): T;
 }
 
-/** SQLite of a Durable Object. What a method writes is durable before its answer leaves (the output gate). */
-export function durableObjectSqlite(storage: DurableStorage): SqlDatabase {
+/**
+ * SQLite of a Durable Object. What a method writes is durable before its answer leaves (the output gate).
+ *
+ * @param onWritten told how many rows a statement has written, indexes and all, as they are billed.
+ */
+export function durableObjectSqlite(storage: DurableStorage, onWritten?: (rows: number) => void): SqlDatabase {
   return {
-    all: (sql, ...params) =>
-      storage.sql
-        .exec(sql, ...params)
-        .toArray()
-        .map(checkRow),
+    all: (sql, ...params) => {
+      const cursor = storage.sql.exec(sql, ...params);
+      const rows = cursor.toArray().map(checkRow);
+      if (cursor.rowsWritten > 0) onWritten?.(cursor.rowsWritten);
+      return rows;
+    },
     // Nests by savepoints: an inner transaction that throws takes back itself only.
     transaction: (body) => storage.transactionSync(() => refusePromise(body())),
   };

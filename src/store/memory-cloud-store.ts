@@ -69,9 +69,9 @@ export class MemoryCloudStore implements CloudStore {
     this.#nodes.set(node.nodeId, node);
   }
 
-  listNodes(after: string, limit: number): NodeRecord[] {
+  listNodeIds(after: string, limit: number): NodeId[] {
     const ids = this.#nodes.keys().filter((id) => id > after);
-    return this.#nodes.getAll(ids.sort().slice(0, limit));
+    return ids.sort().slice(0, limit);
   }
 
   readRefusal(changeId: string): Refusal | undefined {
@@ -109,5 +109,8 @@ export class MemoryCloudStore implements CloudStore {
       (status === 'all' || conflict.status === status) &&
       (entityTypes === undefined || entityTypes.includes(conflict.entityType));
     return this.#conflicts.getAll(ids.sort()).filter(isWanted).slice(0, limit);
+  }
+  countOpenConflicts(): number {
+    return this.#conflicts.getAll(this.#conflicts.keys()).filter(({ status }) => status === 'open').length;
   }
 }

@@ -1,10 +1,10 @@
 import type { EntityVersion } from '../core/entity.ts';
-import { type EntityKey, type NodeId, splitKey } from '../core/ids.ts';
+import { type EntityKey, type NodeId, splitKey, toNodeId } from '../core/ids.ts';
 import type { Refusal } from '../protocol/record.ts';
 import type { CloudMeta, CloudStore, ConflictFilter, ConflictRecord, Memo, NodeRecord } from '../sync/ports.ts';
 import { addMarks, ENTITY_COLUMNS, ENTITY_TABLE, entityFromRow, entityToRow, upsertEntity } from './entity-rows.ts';
 import { forgetMemos, MEMO_TABLE, readMemo, writeMemo } from './memo-rows.ts';
-import { applySchema, type SqlDatabase, type SqlValue, textOf } from './sql-database.ts';
+import { applySchema, numberOf, type SqlDatabase, type SqlValue, textOf } from './sql-database.ts';
 
 /**
  * The cloud in SQLite. Rows written: a change 2 (the entity and its place in the feed), an exchange 2 (the node and
@@ -73,8 +73,9 @@ export class SqlCloudStore implements CloudStore {
     );
   }
 
-  listNodes(after: string, limit: number): NodeRecord[] {
-    return this.#listJson('SELECT value FROM nodes WHERE node_id > ? ORDER BY node_id LIMIT ?', after, limit);
+  listNodeIds(after: string, limit: number): NodeId[] {
+    const sql = 'SELECT node_id FROM nodes WHERE node_id > ? ORDER BY node_id LIMIT ?';
+    return this.#db.all(sql, after, limit).flatMap((row) => toNodeId(textOf(row, 'node_id')) ?? []);
   }
 
   readRefusal(changeId: string): Refusal | undefined {
@@ -122,6 +123,11 @@ export class SqlCloudStore implements CloudStore {
       types,
       limit,
     );
+  }
+
+  countOpenConflicts(): number {
+    const [row = {}] = this.#db.all(`SELECT count(*) AS conflicts FROM conflicts ${CONFLICTS_OF.open} TRUE`);
+    return numberOf(row, 'conflicts');
   }
 
   #readJson<T>(sql: string, ...params: SqlValue[]): T | undefined {

@@ -33,6 +33,7 @@ interface CommitState {
   readonly meta: CloudMeta;
   readonly nodes: ReadonlyMap<NodeId, NodeRecord>;
   readonly awaited: readonly AwaitedResolution[];
+  readonly conflicts: readonly ConflictRecord[];
 }
 
 /** One transaction on the history of a space: what is there, with what this transaction did to it. */
@@ -52,7 +53,7 @@ export class Commit {
     this.#store = store;
     this.#policies = policies;
     this.#before = meta;
-    this.#state = { meta, nodes: new Map(), awaited: [] };
+    this.#state = { meta, nodes: new Map(), awaited: [], conflicts: [] };
   }
 
   /** Runs `body`; where it throws, nothing of it has happened, and the transaction can go on. */
@@ -90,6 +91,11 @@ export class Commit {
 
   get awaited(): readonly AwaitedResolution[] {
     return this.#state.awaited;
+  }
+
+  /** That this transaction wrote. */
+  get conflicts(): readonly ConflictRecord[] {
+    return this.#state.conflicts;
   }
 
   policyFor(entityType: string): Policy {
@@ -169,6 +175,7 @@ export class Commit {
     const kept = { ...conflict, revision: conflictRevision };
     this.#store.writeConflict(kept);
     this.#change({ conflictRevision });
+    this.#state = { ...this.#state, conflicts: [...this.#state.conflicts, kept] };
     return kept;
   }
 

@@ -2,11 +2,12 @@ import { type CausalContext, clockOfAll } from '../core/causal-context.ts';
 import type { Change, Priority } from '../core/change.ts';
 import { ERRORS, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
-import { type ChangeResult, isFinal } from '../protocol/messages.ts';
+import { type ChangeResult, isFinal, type NodeReport } from '../protocol/messages.ts';
 import { CAPABILITIES, PROTOCOL_VERSION } from '../protocol/version.ts';
 import { backoffMs } from './backoff.ts';
 import { type LinkEvent, type LinkState, step } from './machine.ts';
 import { type Culprit, Narrowing } from './narrowing.ts';
+import { reportOf } from './node-report.ts';
 import type { NodeResolver } from './node-resolver.ts';
 import { leastOf, type Plan } from './plan.ts';
 import type { Clock, Entropy, Logger, Session, Upstream } from './ports.ts';
@@ -259,7 +260,7 @@ export class Link {
         batch.changes.length === 0;
       // What somebody waits for may have to wait for what goes before it.
       const isHeldBack = batch.changes.length === 0 && culprit === undefined;
-      const isDone = !replica.hasUnsent(this.#least(all)) && (waiting.length === 0 || isHeldBack);
+      const isDone = !replica.hasNews && !replica.hasUnsent(this.#least(all)) && (waiting.length === 0 || isHeldBack);
       if (isDone || !moved) return differs ? 'differs' : 'complete';
       // What came in while the batch was away goes in the next one; a pause lets it come.
       await clock.sleep(0);
@@ -302,6 +303,7 @@ export class Link {
       const batch = {
         ...replica.nextBatch(entropy.id(), bounds, strong),
         ...(this.#options.isLive() ? { live: true } : {}),
+        report: this.#report(),
         ...(requires.length > 0 ? { requires: clockOfAll(requires, replica.meta.epoch) } : {}),
       };
       // Not before: what is under way is then told with the state.
@@ -319,6 +321,10 @@ export class Link {
         replica.saveSession(null);
       }
     }
+  }
+
+  #report(): NodeReport | undefined {
+    return reportOf(this.#options.replica.condition(), this.#options.plan().strategy, this.#traffic);
   }
 
   #least(all: boolean): Priority {

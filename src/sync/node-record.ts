@@ -3,11 +3,14 @@ import { add, EMPTY_DOT_SET } from '../core/dot-set.ts';
 import { CLOUD, type EntityId, type NodeId } from '../core/ids.ts';
 import { entry } from '../core/vector-clock.ts';
 import { LIMITS } from '../protocol/limits.ts';
-import type { BatchAnswer } from '../protocol/messages.ts';
+import type { BatchAnswer, IncomingBatch } from '../protocol/messages.ts';
 import { utf8Bytes } from '../protocol/record.ts';
 import type { NodeRecord, NodeSession, Rename } from './ports.ts';
 
 /** What the cloud remembers of a node: pure steps from one record to the next. */
+
+/** What is known of how it is. */
+export type NodeCondition = Pick<NodeRecord, 'cursor' | 'lastSeenAtMs' | 'pending' | 'report'>;
 
 export function freshNode(nodeId: NodeId): NodeRecord {
   return {
@@ -64,6 +67,15 @@ export function renamedTo({ renames = [] }: NodeRecord, change: Change): EntityI
       rename.counter >= (change.ownFrom ?? 1) &&
       rename.seq > entry(change.base, CLOUD),
   )?.to;
+}
+
+/** After an exchange whose answer went up to `cursor`. */
+export function withExchange<T extends NodeCondition>(
+  node: T,
+  { pending = node.pending, report }: Pick<IncomingBatch, 'pending' | 'report'>,
+  cursor: number,
+): T {
+  return { ...node, cursor, pending, report };
 }
 
 /** With a session more; those of a former life of the node end, so that what it had sent can't arrive any more. */

@@ -21,6 +21,12 @@ export interface QueueStats {
   readonly byPriority: Readonly<Record<Priority, number>>;
 }
 
+export interface Backlog {
+  readonly byPriority: Readonly<Record<Priority, number>>;
+  /** Age of the oldest, ms; 0: nothing waits. */
+  readonly oldestMs: number;
+}
+
 /** What may go with the next batch. */
 export interface SelectBounds {
   readonly maxChanges: number;
@@ -56,6 +62,7 @@ export class OfflineQueue {
   /** Made since the start on what is still confirmed, and never in a batch: nobody else can have seen them. */
   readonly #fresh = new Set<string>();
   #bytes = 0;
+  #dead = 0;
   #nextOrder = 1;
 
   constructor(stored: readonly QueuedChange[]) {
@@ -69,6 +76,10 @@ export class OfflineQueue {
 
   get bytes(): number {
     return this.#bytes;
+  }
+
+  get dead(): number {
+    return this.#dead;
   }
 
   get(id: string): QueuedChange | undefined {
@@ -294,6 +305,20 @@ export class OfflineQueue {
     return { ...counts, total: this.#changes.size, bytes: this.#bytes, oldestMs, byPriority };
   }
 
+  /** What waits beside the batch under way. */
+  backlog(nowMs: number): Backlog {
+    const byPriority = { critical: 0, high: 0, normal: 0 };
+    let oldestMs = 0;
+    for (const priority of PRIORITIES) {
+      for (const queued of this.#waiting[priority].values()) {
+        if (!this.#isUnsent(queued)) continue;
+        byPriority[priority] += 1;
+        oldestMs = Math.max(oldestMs, nowMs - queued.queuedAtMs);
+      }
+    }
+    return { byPriority, oldestMs };
+  }
+
   *#inOrder(bounds: SelectBounds): Generator<QueuedChange> {
     const resting = this.#resting(bounds.nowMs);
     for (const key of bounds.first) {
@@ -361,6 +386,7 @@ export class OfflineQueue {
       [...(this.#byEntity.get(key) ?? []), queued].sort((a, b) => a.order - b.order),
     );
     this.#bytes += queued.bytes;
+    if (queued.error !== null) this.#dead += 1;
     const { transaction } = queued.change;
     if (transaction === undefined) return;
     const members = [...(this.#byTransaction.get(transaction) ?? []), queued].sort((a, b) => a.order - b.order);
@@ -373,6 +399,7 @@ export class OfflineQueue {
     if (siblings.length > 0) this.#byEntity.set(key, siblings);
     else this.#byEntity.delete(key);
     this.#bytes -= queued.bytes;
+    if (queued.error !== null) this.#dead -= 1;
     const { transaction } = queued.change;
     if (transaction === undefined) return;
     const members = (this.#byTransaction.get(transaction) ?? []).filter((other) => other !== queued);

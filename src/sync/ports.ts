@@ -17,6 +17,7 @@ import type {
   ConnectRequest,
   HandshakeAnswer,
   HandshakeRequest,
+  NodeReport,
 } from '../protocol/messages.ts';
 import type { Refusal } from '../protocol/record.ts';
 import type { Written } from './write.ts';
@@ -138,6 +139,8 @@ export interface ReplicaMeta {
   readonly types?: TypeFilter;
   /** How often state and cloud didn't agree at the same cursor, and were mended. */
   readonly digestMismatches: number;
+  /** Of how many dead changes the cloud was last told; undefined: none. */
+  readonly deadTold?: number | undefined;
 }
 
 export interface Session {
@@ -191,7 +194,8 @@ export interface CloudStore extends Transactional, MemoStore {
 
   readNode(nodeId: NodeId): NodeRecord | undefined;
   writeNode(node: NodeRecord): void;
-  listNodes(after: string, limit: number): NodeRecord[];
+  /** In order (code units), behind `after`. */
+  listNodeIds(after: string, limit: number): NodeId[];
 
   /** What was said of a change that was refused, so that it can be said again. */
   readRefusal(changeId: string): Refusal | undefined;
@@ -204,6 +208,7 @@ export interface CloudStore extends Transactional, MemoStore {
   readConflictsAfter(revision: number, limit: number): ConflictRecord[];
   /** In the order of their ids (code units). */
   listConflicts(filter: ConflictFilter): ConflictRecord[];
+  countOpenConflicts(): number;
 }
 
 export interface CloudMeta {
@@ -230,9 +235,12 @@ export interface NodeRecord {
   readonly sessions: readonly NodeSession[];
   /** Newest first. */
   readonly answers: readonly { readonly batchId: string; readonly hash: string; readonly answer: BatchAnswer }[];
+  /** Up to where the last answer went: what it has, unless that was lost. */
   readonly cursor: number;
   readonly lastSeenAtMs: number;
   readonly pending: number;
+  /** How it was at its last exchange; undefined: it had nothing to say. */
+  readonly report?: NodeReport | undefined;
   /** Records that it created and that got another id, newest last. */
   readonly renames?: readonly Rename[] | undefined;
 }

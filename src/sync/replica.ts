@@ -216,14 +216,25 @@ export class Replica {
     return this.#queue.hasUnsent(least, this.nowMs()) || this.#voids().length > 0;
   }
 
+  /** Whether the cloud doesn't know how many changes are dead here: it is told soon, if need be by an empty batch. */
+  get hasNews(): boolean {
+    return this.#queue.dead !== (this.#meta.deadTold ?? 0);
+  }
+
+  /** What the cloud is told of this replica beside a batch. */
+  condition() {
+    const { digestMismatches } = this.#meta;
+    return { ...this.#queue.backlog(this.nowMs()), dead: this.#queue.dead, digestMismatches };
+  }
+
   /** Whether anything written here waits for the cloud's last word. */
   get isWaiting(): boolean {
     return this.#queue.isWaiting;
   }
 
-  /** How long until there is, ms; null: nothing waits. */
+  /** How long until there is something to send, or to tell, ms; null: nothing waits. */
   msUntilUnsent(least: Priority): number | null {
-    if (this.hasUnsent(least)) return 0;
+    if (this.hasNews || this.hasUnsent(least)) return 0;
     return this.#queue.msUntilReady(this.nowMs());
   }
 
@@ -687,10 +698,12 @@ export class Replica {
         asOfMs: isPartial ? 0 : askedAtMs,
         lastSyncMs: this.nowMs(),
         digestMismatches: this.#meta.digestMismatches + (digestMismatch ? 1 : 0),
+        deadTold: last.batch.report?.dead,
       };
       const isNews = merged.downloaded + merged.answered.length > 0 || meta.cursor !== this.#meta.cursor;
       const isWhole = this.#meta.asOfMs > 0 && !isPartial && !merged.isNarrowed;
-      if (isNews || digestMismatch || !isWhole || this.#stagedPages > 0) this.#store.writeMeta(meta);
+      const isTold = meta.deadTold !== this.#meta.deadTold;
+      if (isNews || isTold || digestMismatch || !isWhole || this.#stagedPages > 0) this.#store.writeMeta(meta);
       if (this.#stagedPages > 0) this.#store.clearStaged();
       return { ...merged, ...settled, readsAgain: digestMismatch || isPartial, meta };
     });

@@ -20,7 +20,7 @@ import type { Commit } from './commit.ts';
 import { hasAll } from './coverage.ts';
 import { isEcho, readFeed, toRemoteChange } from './feed.ts';
 import { takeBatch } from './judge.ts';
-import { freshNode, withAnswer, withoutSession, withSession, withVoid } from './node-record.ts';
+import { freshNode, withAnswer, withExchange, withoutSession, withSession, withVoid } from './node-record.ts';
 import type { Clock, CloudStore, Entropy, NodeRecord, NodeSession } from './ports.ts';
 import type { Sequencer } from './sequencer.ts';
 import { nodeOfSession, sessionIdOf } from './session-id.ts';
@@ -186,7 +186,7 @@ export class Responder {
     };
 
     const isReadOnly = batch.changes.length === 0 && batch.void === undefined;
-    const noted = { ...node, cursor: batch.cursor, pending: batch.pending ?? node.pending };
+    const noted = withExchange(node, batch, page.cursor);
     if (!isReadOnly) {
       commit.keepNode(withAnswer(noted, batch.batchId, hash, answer));
     } else {
@@ -240,6 +240,8 @@ const OTHER_RECORDS = new Error('the deltas make other records here');
 const SEEN_ROW_MS = 60_000;
 
 function isWorthARow(next: NodeRecord, stored: NodeRecord): boolean {
+  // Of what is dead people have to hear; and a node that never comes again had what it got at its first time.
+  if (next.report?.dead !== stored.report?.dead || (stored.cursor === 0 && next.cursor > 0)) return true;
   return next.lastSeenAtMs - stored.lastSeenAtMs >= SEEN_ROW_MS;
 }
 

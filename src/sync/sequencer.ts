@@ -5,7 +5,7 @@ import type { VectorClock } from '../core/vector-clock.ts';
 import { type AwaitedResolution, type ChangeFailure, Commit } from './commit.ts';
 import { hasAll } from './coverage.ts';
 import { Memos } from './memos.ts';
-import type { Clock, CloudMeta, CloudStore, Entropy } from './ports.ts';
+import type { Clock, CloudMeta, CloudStore, ConflictRecord, Entropy } from './ports.ts';
 
 export interface SequencerOptions {
   readonly store: CloudStore;
@@ -16,6 +16,8 @@ export interface SequencerOptions {
   readonly onAwaited?: ((awaited: AwaitedResolution) => void) | undefined;
   /** Told, after the commit, of changes that this program failed at. */
   readonly onFailure?: ((failure: ChangeFailure) => void) | undefined;
+  /** Told, after the commit, of conflicts that were met or decided. */
+  readonly onConflict?: ((conflict: ConflictRecord) => void) | undefined;
 }
 
 /**
@@ -28,6 +30,7 @@ export class Sequencer {
   readonly #clock: Clock;
   readonly #onAwaited: SequencerOptions['onAwaited'];
   readonly #onFailure: SequencerOptions['onFailure'];
+  readonly #onConflict: SequencerOptions['onConflict'];
   readonly memos: Memos;
   #meta: CloudMeta;
 
@@ -38,6 +41,7 @@ export class Sequencer {
     this.memos = new Memos(options.store, options.clock);
     this.#onAwaited = options.onAwaited;
     this.#onFailure = options.onFailure;
+    this.#onConflict = options.onConflict;
     this.#meta = options.store.readMeta() ?? freshMeta(options.entropy);
   }
 
@@ -52,16 +56,18 @@ export class Sequencer {
 
   /** Runs `body` with the power to change the history; all of it happens, or nothing. */
   commit<T>(body: (commit: Commit) => T): T {
-    const { result, meta, awaited, failures } = this.#store.transaction(() => {
+    const { result, meta, awaited, failures, conflicts } = this.#store.transaction(() => {
       const commit = new Commit(this.#store, this.memos, this.#policies, this.#meta, this.#clock.nowMs());
       const result = body(commit);
       const meta = commit.finish();
       if (meta !== this.#meta || this.#store.readMeta() === undefined) this.#store.writeMeta(meta);
-      return { result, meta, awaited: commit.awaited, failures: commit.failures };
+      const { awaited, failures, conflicts } = commit;
+      return { result, meta, awaited, failures, conflicts };
     });
     this.#meta = meta;
     for (const one of awaited) this.#onAwaited?.(one);
     for (const one of failures) this.#onFailure?.(one);
+    for (const one of conflicts) this.#onConflict?.(one);
     return result;
   }
 

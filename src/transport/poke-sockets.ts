@@ -41,6 +41,11 @@ export class PokeSockets {
     return this.#sockets.has(socket);
   }
 
+  /** Whether a node listens. */
+  hears(node: NodeId): boolean {
+    return !this.#sockets.of(node).next().done;
+  }
+
   accept(request: Request): Promise<Response> {
     return liveAnswer(() => {
       const { node, expiresAtMs } = liveGrantOf(request);

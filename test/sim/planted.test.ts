@@ -19,6 +19,7 @@ import {
   withFieldsSeenByAll,
   withoutDedupe,
   withoutFieldStamps,
+  withoutReports,
   withoutStamps,
   withoutTombstones,
 } from './planted/stores.ts';
@@ -49,6 +50,7 @@ const PLANTS: readonly (readonly [bug: string, rule: Rule, plant: Plant, seeds?:
   ['a slot used again early', 'I1', { engine: reusingSlotsEarly }],
   ['what presses before earlier changes of its entity', 'I5', { engine: overtakingByPriority }],
   ['a node that sleeps though something waits', 'I11', { engine: forgettingWhatWaits }],
+  ['a cloud that forgets what is dead at a node', 'S35', { cloudStore: withoutReports }],
   ['a void counter that waits', 'I1', { route: declaringAllVoid }],
 ];
 

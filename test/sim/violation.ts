@@ -1,5 +1,5 @@
-/** The invariants of `design.md`, section 10, that the simulation checks; `assert`: one that the engine checks itself. */
-export type Rule = 'I1' | 'I2' | 'I3' | 'I4' | 'I5' | 'I6' | 'I7' | 'I8' | 'I9' | 'I11' | 'I12' | 'assert';
+/** The rules of `docs/SPEC.md` that the simulation checks; `assert`: one that the engine checks itself. */
+export type Rule = 'I1' | 'I2' | 'I3' | 'I4' | 'I5' | 'I6' | 'I7' | 'I8' | 'I9' | 'I11' | 'I12' | 'S35' | 'assert';
 
 /** A rule that didn't hold. */
 export class Violation extends Error {

@@ -81,7 +81,8 @@ describe('a change that the cloud fails at', () => {
     expect(a.list()).toEqual({ y: { n: 1 }, z: { n: 1 } });
     // Its counter is answered for, and it never comes: not even where it is on its way for the second time.
     expect(world.cloudStore.readNode(a.nodeId)?.received).toEqual({ upTo: 3, extra: [] });
-    expect(a.exchanges.map(({ batch }) => batch.changes.length)).toEqual([2, 1, 1, 1, 1]);
+    // The last one tells the cloud that it is dead.
+    expect(a.exchanges.map(({ batch }) => batch.changes.length)).toEqual([2, 1, 1, 1, 1, 0]);
   });
 
   test('[S27] that the cloud takes at a later try is one like any other', async () => {

@@ -72,6 +72,8 @@ describe('where the cloud is elsewhere', () => {
     ['GET', 'conflicts'],
     ['POST', 'conflicts/c1/resolve'],
     ['GET', 'export'],
+    ['GET', 'nodes'],
+    ['GET', 'metrics'],
     ['POST', 'sync/connect'],
     ['POST', 'sync'],
   ])('there is none here: %s %s says where it is', async (method, path) => {
@@ -89,7 +91,7 @@ test('a path that there is not is none for every role, and those of the cloud ar
   for (const claims of [{ role: 'client' }, { role: 'node', node: 'a' }, { role: 'admin' }]) {
     expect(await call('GET', 'nowhere', { claims })).toMatchObject({ status: 404, code: 'not_found' });
     const isAdmin = claims.role === 'admin';
-    for (const path of ['data/note/x', 'data/note', 'conflicts', 'conflicts/c1']) {
+    for (const path of ['data/note/x', 'data/note', 'conflicts', 'conflicts/c1', 'nodes']) {
       expect((await call('GET', path, { claims })).code === 'forbidden', path).toBe(!isAdmin);
     }
     if (!isAdmin) expect((await call('GET', 'export', { claims })).code).toBe('forbidden');

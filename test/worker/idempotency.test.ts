@@ -23,8 +23,8 @@ describe('Idempotency-Key', () => {
       await call('PUT', path, { body: { n: 0 }, headers });
       const first = await call('PATCH', path, { body: add, headers: keyed('k', headers) });
       expect(first).toMatchObject({ status: 200, json: { data: { n: 1 } } });
-      await evictDurableObject(edgeObject('a'));
-      await evictDurableObject(cloudObject());
+      if (path.startsWith('edge')) await evictDurableObject(edgeObject('a'));
+      else await evictDurableObject(cloudObject());
       const again = await call('PATCH', path, { body: add, headers: keyed('k', headers) });
       const { changeId, version, data } = first.json;
       expect(again).toMatchObject({ status: 200, json: { changeId, version, data } });

@@ -49,8 +49,9 @@ async function call(space: string, method: string, path: string, sent: Sent) {
   });
   // Not by `text()`, which warns of an export's lines.
   const text = new TextDecoder().decode(await response.arrayBuffer());
-  const json = text === '' ? {} : (JSON.parse(text) as Record<string, unknown>);
-  return { status: response.status, code: json['code'], json, headers: response.headers };
+  const isJson = text !== '' && !response.headers.get('Content-Type')?.startsWith('text/plain');
+  const json = isJson ? (JSON.parse(text) as Record<string, unknown>) : {};
+  return { status: response.status, code: json['code'], json, text, headers: response.headers };
 }
 
 /** The header that shows at a next request what an answer has shown. */

@@ -13,6 +13,7 @@ export function holdUp({ nodes }: Space): string | undefined {
     const { dead, total } = process.replica.queueStats();
     if (total > dead) return `${total - dead} changes wait at ${nodeId}`;
     if (process.replica.hasUnsent('normal')) return `${nodeId} has voids to tell`;
+    if (process.replica.hasNews) return `${nodeId} has dead changes to tell of`;
   }
   return undefined;
 }
@@ -52,7 +53,10 @@ export function checkAgreement(space: Space): void {
       require(seen === data, 'I3', () => `${node.nodeId} shows ${key} as ${seen}, the cloud has ${data}`);
     }
   }
-  for (const node of nodes) checkDigest(node, digest);
+  for (const node of nodes) {
+    checkDigest(node, digest);
+    checkDeadLetters(node, cloud);
+  }
   const conflicts = cloud.disk.readConflictsAfter(0, MANY);
   for (const conflict of conflicts) {
     const isSame = canonicalText(conflict) === canonicalText(d1.conflicts.get(conflict.id) ?? null);
@@ -70,6 +74,13 @@ function revisionOf(cloud: CloudHost): number {
 function checkDigest({ nodeId, process }: NodeHost, digest: string): void {
   const isEqual = process !== undefined && digestTotal(process.replica.meta.digest) === digest;
   require(isEqual, 'I3', () => `the digest of ${nodeId} is not the cloud's`);
+}
+
+/** S35: the cloud knows, and has on its disk, how many changes are dead at a node. */
+function checkDeadLetters({ nodeId, process }: NodeHost, cloud: CloudHost): void {
+  const dead = process?.replica.queueStats().dead ?? 0;
+  const known = cloud.disk.readNode(nodeId)?.report?.dead ?? 0;
+  require(known === dead, 'S35', () => `${dead} changes are dead at ${nodeId}, and the cloud knows of ${known}`);
 }
 
 const MANY = 100_000;

@@ -21,6 +21,11 @@ export function withoutDedupe(disk: CloudStore): CloudStore {
   });
 }
 
+/** The cloud hears how a node is, and forgets it when it ends. */
+export function withoutReports(disk: CloudStore): CloudStore {
+  return overriding(disk, { writeNode: (node) => disk.writeNode({ ...node, report: undefined }) });
+}
+
 /** Every version looks older than any change: whoever comes last wins. */
 export function withoutStamps(disk: CloudStore): CloudStore {
   return overriding(disk, {
