@@ -53,8 +53,6 @@ export interface Op {
   /** The later write that it went into before it left: what becomes of that becomes of it. */
   into: Op | undefined;
   readonly absorbed: Set<Op>;
-  /** What waited behind it may be in the cloud by now: something overtook it. */
-  mayComeLate: boolean;
   /** It was refused once, and sent again by whoever looks after the node, under another dot. */
   isRetried: boolean;
   /** The only disk that had it was lost. */
@@ -176,6 +174,11 @@ export class Ops {
     }
   }
 
+  /** Whether a write of that name was on a disk that was lost. */
+  hasLost(dot: string): boolean {
+    return [...this.#lost.values()].some((op) => op.dot === dot);
+  }
+
   /** It may have left before, and arrive yet. */
   lose(op: Op): void {
     op.isLost = true;
@@ -205,7 +208,6 @@ export function unknownOp(dot: string, nodeId: string, key: EntityKey): Op {
     formerFates: [],
     into: undefined,
     absorbed: new Set(),
-    mayComeLate: false,
     isRetried: false,
     isLost: false,
     isRenumbered: false,

@@ -31,7 +31,7 @@ export function checkSight(
     ? `${change.id} brought ${entityKey(change)} back, without having seen ${before.version}`
     : `${change.id} replaced ${before.version} unseen, without a record`;
   const all = [...allOf(op)];
-  if (all.some((each) => mayMistake(each, author))) trace.count('outcome: took a write for another of its node');
+  if (all.some((each) => mayMistake(each, author))) trace.count('excused: took a write for another of its node');
   else throw new Violation(rule, detail);
 }
 
