@@ -42,9 +42,9 @@ export interface Op {
   /** What its writer had seen, of the history that there is now. */
   past: Past;
   /** It says all of the record, and so may pass for a successor of what its writer had seen elsewhere. */
-  readonly isWhole: boolean;
-  /** How many clouds had been lost when it was asked for. */
-  readonly generation: number;
+  isWhole: boolean;
+  /** Its node had been in no history when it took it. */
+  isOfNewcomer: boolean;
   /** What of it was at the node that took the write: nobody may see this write without it. */
   readonly causes: Set<Op>;
   fate: Fate | undefined;
@@ -202,7 +202,7 @@ export function unknownOp(dot: string, nodeId: string, key: EntityKey): Op {
     key,
     past: NOTHING,
     isWhole: false,
-    generation: 0,
+    isOfNewcomer: false,
     causes: new Set(),
     fate: undefined,
     formerFates: [],

@@ -7,7 +7,6 @@ import type { ConflictRecord } from '../../../src/sync/ports.ts';
 import { named } from '../names.ts';
 import type { Op } from '../op.ts';
 import type { Space } from '../space.ts';
-import type { Trace } from '../trace.ts';
 import { require, Violation } from '../violation.ts';
 
 /**
@@ -35,7 +34,7 @@ export function checkLosses(
     trace.count(`conflict: ${record.type} ${record.resolution.metadata.strategy}`);
     const before = history.at(entityKey(record), head);
     checkRecord(change, record, before);
-    if (before !== undefined) checkUnseen(op, before, trace);
+    if (before !== undefined) checkUnseen(op, before, { history, trace });
     // It may have been sent before, and then its record has the stamp that it was taken with at that time.
     checkLatest(record, result.stamp ?? record.remote.stamp, before, seq !== undefined);
   } else if (seq === undefined) {
@@ -60,11 +59,12 @@ function checkRecord(change: Change, record: ConflictRecord, before: EntityVersi
 }
 
 /** I6: who writes all of a record has no conflict with what he had seen of it, however much went into one change. */
-function checkUnseen({ dot, stamp, isWhole, past }: Op, before: EntityVersion, trace: Trace): void {
-  if (stamp === undefined || !isWhole || past.cloud < before.seq) return;
+function checkUnseen(op: Op, before: EntityVersion, { history, trace }: Pick<Space, 'history' | 'trace'>): void {
+  if (op.stamp === undefined || !op.isWhole || op.past.cloud < before.seq) return;
   // Of several histories a node that has been in none can tell but one.
-  require(past.lost > 0, 'I6', () => `${dot} is in conflict with ${before.version}, which its writer had seen`);
-  trace.count('excused: had seen several histories');
+  const isExcused = op.isOfNewcomer && history.generation > 0;
+  require(isExcused, 'I6', () => `${op.dot} is in conflict with ${before.version}, which its writer had seen`);
+  trace.count('excused: had been in none of several histories');
 }
 
 function checkLatest(
