@@ -34,9 +34,10 @@ export interface Merged {
 /**
  * Merges an update into a live version that its writer had not seen all of. Pure. Whichever of two updates comes first,
  * the record is the same, and of more where they neither write inside one another, nor both set and add to one path, nor
- * repeat a value of each other in a whole record (which is no write of it: the value's time stays that of the first); but
- * elements that two push stand in the order in which they came, and of a push and a pull of one element the later to
- * come decides. Costs paths of the update times marks of the version.
+ * repeat a value of each other in a whole record (which is no write of it: the value's time stays that of the first), nor
+ * have a delete between them (what was deleted isn't kept: who brings the record back wrote all of it); but elements that
+ * two push stand in the order in which they came, and of a push and a pull of one element the later to come decides. Costs
+ * paths of the update times marks of the version.
  */
 export function mergeUpdate(current: EntityVersion & { readonly data: JsonObject }, incoming: Incoming): Merged {
   const merge = new Merge(current, incoming);

@@ -209,6 +209,16 @@ describe('of two that had not seen each other', () => {
     expect(arrive([one('p', 30, set('a', { x: 0 })), one('q', 20, set('a.y', 8))]).data?.['a']).toEqual({ x: 0 });
   });
 
+  test('[I3] [S10] what was set later inside a field stands where that comes last, and is as late as it was', () => {
+    const within = arrive([one('q', 30, set('a.y', 8)), one('p', 20, set('a', { x: 0 }))]);
+    expect(within.data?.['a']).toEqual({ x: 0, y: 8 });
+    expect(take(within, one('r', 25, set('a.y', 1))).data?.['a']).toEqual({ x: 0, y: 8 });
+    expect(take(within, one('r', 35, set('a.y', 1))).data?.['a']).toEqual({ x: 0, y: 1 });
+    // And the other part of the field is as late as that.
+    expect(take(within, one('r', 15, set('a.x', 1))).data?.['a']).toEqual({ x: 0, y: 8 });
+    expect(take(within, one('r', 25, set('a.x', 1))).data?.['a']).toEqual({ x: 1, y: 8 });
+  });
+
   test('elements of an array by index are the array', () => {
     const edits = [one('p', 30, set('l.0', 9)), one('q', 20, { op: 'push', path: 'l', value: 3 })];
     for (const order of permutations(edits)) expect(arrive(order).data?.['l']).toEqual([9, 2]);

@@ -42,9 +42,9 @@ export interface Op {
   /** What its writer had seen, of the history that there is now. */
   past: Past;
   /** It says all of the record, and so may pass for a successor of what its writer had seen elsewhere. */
-  readonly isWhole: boolean;
-  /** How many clouds had been lost when it was asked for. */
-  readonly generation: number;
+  isWhole: boolean;
+  /** Its node had been in no history when it took it. */
+  isOfNewcomer: boolean;
   /** What of it was at the node that took the write: nobody may see this write without it. */
   readonly causes: Set<Op>;
   fate: Fate | undefined;
@@ -53,8 +53,6 @@ export interface Op {
   /** The later write that it went into before it left: what becomes of that becomes of it. */
   into: Op | undefined;
   readonly absorbed: Set<Op>;
-  /** What waited behind it may be in the cloud by now: something overtook it. */
-  mayComeLate: boolean;
   /** It was refused once, and sent again by whoever looks after the node, under another dot. */
   isRetried: boolean;
   /** The only disk that had it was lost. */
@@ -181,6 +179,11 @@ export class Ops {
     }
   }
 
+  /** Whether a write of that name was on a disk that was lost. */
+  hasLost(dot: string): boolean {
+    return [...this.#lost.values()].some((op) => op.dot === dot);
+  }
+
   /** It may have left before, and arrive yet. */
   lose(op: Op): void {
     op.isLost = true;
@@ -204,13 +207,12 @@ export function unknownOp(dot: string, nodeId: string, key: EntityKey): Op {
     key,
     past: NOTHING,
     isWhole: false,
-    generation: 0,
+    isOfNewcomer: false,
     causes: new Set(),
     fate: undefined,
     formerFates: [],
     into: undefined,
     absorbed: new Set(),
-    mayComeLate: false,
     isRetried: false,
     isLost: false,
     isRenumbered: false,

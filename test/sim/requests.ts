@@ -150,21 +150,18 @@ export class Requests {
 
   #opOf(request: Request, dot: string, stamp: string | undefined, write: Write): Op {
     const { turn, node, process, generation } = request;
+    const op: Op = { ...unknownOp(dot, node.nodeId, entityKey(write)), disk: node.disks, stamp };
+    // First: what the node shows has it.
+    this.#space.ops.add(op);
     const isOfNow = this.#isOfNow(request);
     const past = generation === this.#space.history.generation ? turn.past : afterLoss(turn.past);
     const cloud = isOfNow ? Math.max(past.cloud, process.replica.meta.cursor) : past.cloud;
-    const causes = new Set([...past.ops].filter((cause) => isOfNow && isIncluded(cause, node)));
-    if (causes.size < past.ops.size) this.#space.trace.count('outcome: written before its cause arrived');
-    const op: Op = {
-      ...unknownOp(dot, node.nodeId, entityKey(write)),
-      disk: node.disks,
-      stamp,
-      past: { ...past, cloud },
-      isWhole: isOfNow && (write.kind === 'put' || write.kind === 'delete'),
-      generation,
-      causes,
-    };
-    this.#space.ops.add(op);
+    const causes = [...past.ops].filter((cause) => isOfNow && isIncluded(cause, node));
+    if (causes.length < past.ops.size) this.#space.trace.count('outcome: written before its cause arrived');
+    for (const cause of causes) op.causes.add(cause);
+    op.past = { ...past, cloud };
+    op.isOfNewcomer = process.replica.meta.epoch === null;
+    op.isWhole = isOfNow && (write.kind === 'put' || write.kind === 'delete');
     return op;
   }
 

@@ -41,6 +41,27 @@ test('another seed gives another trace', async () => {
   expect(second.trace).not.toEqual(first.trace);
 });
 
+/**
+ * What a checker lets pass, for a reason that few runs need: a seed for each. Where one has no need of it any more, find
+ * another (`npm run sim` counts what is excused), or take the excuse away: one that nothing needs only hides bugs.
+ */
+const EXCUSED: readonly (readonly [seed: number, excuse: string])[] = [
+  [556, 'had been in none of several histories'],
+  [50_606, 'void by a former life'],
+  [700_906, 'took a write for another of its node'],
+  [900_717, 'given up on a lost disk'],
+  [500_760, 'a repeated value gives way'],
+  [1_500_072, 'resolved by its node, dead, and sent again'],
+  [900_756, 'given back and refused, behind a refused one'],
+];
+
+test.each(EXCUSED)('seed %i needs an excuse: %s', { timeout: 30_000 }, async (seed, excuse) => {
+  const plan = planFor(seed, STEPS);
+  const outcome = await run(plan);
+  expect(outcome.failure && failureLine(plan, outcome)).toBeUndefined();
+  expect(outcome.counts.get(`excused: ${excuse}`)).toBeGreaterThan(0);
+});
+
 /** The probability of a fault that no run may pass by. */
 const LIKELY = 0.1;
 
@@ -71,6 +92,9 @@ const MUST_HAPPEN = [
   ...['eventual', 'strong'].map((level) => `action: ${level} transaction`),
   'outcome: transaction refused',
   'outcome: woke by itself',
+  ...['given back and refused, the cloud failed', 'took a write for another of its node'].map(
+    (one) => `excused: ${one}`,
+  ),
   'fault: cloud is lost',
   ...['open', 'resolved'].map((status) => `outcome: ${status} conflict decided`),
   'outcome: late answer, resolved conflict',

@@ -211,3 +211,23 @@ test('[I6] an eventual read with a token asks the cloud for what that has seen, 
   await b.access.satisfy({ ...demand, after: a.replica.causalContext() });
   expect(b.exchanges).toHaveLength(exchanges + 1);
 });
+
+test('[I6] a token of a strong write is not covered by the node that made it while its page waits for the others', async () => {
+  const { world, a, b } = pair();
+  await a.link.sync();
+  for (const id of ['p', 'q', 'r']) b.put(id, { value: 0 });
+  await b.link.sync();
+  world.pageLimit = 1;
+  const covered: boolean[] = [];
+  a.beforeExchange = async () => {
+    covered.push(a.replica.covers({ clock: { a: 1 } }));
+  };
+  await a.access.writeStrong(put(1), {}, 1_000);
+  const [first, ...others] = a.exchanges.slice(1).map(({ answer }) => answer);
+  expect(first).toMatchObject({ more: true, results: [{ id: 'a:1', status: 'applied' }] });
+  // From the first answer on the cloud has it, and this node doesn't show it before the last.
+  expect(others.length).toBeGreaterThan(1);
+  expect(covered.slice(1)).toEqual(others.map(() => false));
+  expect(a.replica.covers({ clock: { a: 1 } })).toBe(true);
+  expect(a.read('x')).toEqual({ value: 1 });
+});

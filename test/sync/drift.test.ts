@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { parseStamp } from '../../src/core/hlc.ts';
+import { entityKey } from '../../src/core/ids.ts';
 import { LIMITS } from '../../src/protocol/limits.ts';
-import { Node, World } from './world.ts';
+import { entityId, made, Node, TYPE, World } from './world.ts';
 
 test('[S19] a write with a clock that is a year ahead does not win for ever: the cloud puts it at now, and says so', async () => {
   const world = new World();
@@ -48,4 +49,27 @@ test('[S19] what is put at now is not before what its writer had seen, though th
   other.put('x', { by: 'other' });
   for (const node of [other, seer]) await node.link.sync();
   for (const node of [other, seer]) expect(node.list()).toEqual({ x: { by: 'seer', again: true } });
+});
+
+test('[S19] of two that are put at the same now the one that had seen the other is later', async () => {
+  const world = new World({ policy: { coalesce: false } });
+  const fast = new Node(world, 'fast', 365 * 24 * 3600_000);
+  fast.put('x', { n: 1 });
+  fast.put('x', { n: 2 });
+  await fast.link.sync();
+  const [first, second] = fast.exchanges.flatMap(({ answer }) => answer.results).map(({ stamp }) => stamp ?? '');
+  expect(parseStamp(first ?? '')).toMatchObject({ wallMs: world.nowMs, counter: 0 });
+  expect(parseStamp(second ?? '')).toMatchObject({ wallMs: world.nowMs, counter: 1 });
+});
+
+test('[I3] [S19] a node holds its record with the stamp that the cloud put it at', async () => {
+  const world = new World();
+  const fast = new Node(world, 'fast', 365 * 24 * 3600_000);
+  fast.put('x', { by: 'fast' });
+  await fast.link.sync();
+  const key = entityKey({ entityType: TYPE, entityId: entityId('x') });
+  const { stamp } = made(world.cloudStore.readEntity(key));
+  expect(parseStamp(stamp)).toMatchObject({ wallMs: world.nowMs });
+  expect(fast.replica.confirmed(key)?.stamp).toBe(stamp);
+  expect(fast.replica.read(key)?.stamp).toBe(stamp);
 });

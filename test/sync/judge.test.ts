@@ -108,3 +108,22 @@ test('[S18] a record that a former life of the node made, and that got another i
   const again = change(8, { operation: 'create', base: { b: 7 }, ownFrom: 8, data: { life: 2 } });
   expect(send([again], { batchId: 'b2' })).toMatchObject([{ status: 'renamed', entityId: 'x~b:8' }]);
 });
+
+test('[S3] a change that names a conflict of another one is no answer to it', async () => {
+  const { world, a, send } = await session({ conflict: 'custom', custom: 'node' }, ['conflict-resolution']);
+  a.put('x', { n: 2 });
+  await a.link.sync();
+  const [asked] = send([change(1, { data: { n: 3 } })]);
+  const resolves = { conflictId: asked?.conflictId, attempts: 1, reason: 'b says so' };
+  const base = { cloud: 2 };
+  // What it writes is a write as any other, and the conflict waits for the node that was asked.
+  const [other] = send([change(2, { data: { n: 9 }, base, resolves })], { batchId: 'b2' });
+  expect(other).toMatchObject({ status: 'applied', seq: 3 });
+  expect(conflicts(world)).toMatchObject([{ status: 'open', remote: { version: 'b:1' }, local: { data: { n: 2 } } }]);
+  const [answer] = send([change(1, { data: { n: 5 }, base: { cloud: 3 }, resolves })], { batchId: 'b3' });
+  expect(answer).toMatchObject({ status: 'applied', seq: 4 });
+  expect(conflicts(world)).toMatchObject([{ status: 'resolved', resolution: { resolvedData: { n: 5 } } }]);
+  // Of one that is decided neither.
+  const [late] = send([change(3, { data: { n: 7 }, base: { cloud: 4 }, resolves })], { batchId: 'b4' });
+  expect(late).toMatchObject({ status: 'applied', seq: 5 });
+});

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { type Change, dotOf, type Priority } from '../../src/core/change.ts';
 import { type EntityKey, entityKey } from '../../src/core/ids.ts';
 import { LIMITS } from '../../src/protocol/limits.ts';
+import { batch } from '../../src/protocol/messages.ts';
 import { OfflineQueue } from '../../src/sync/offline-queue.ts';
 import type { QueuedChange } from '../../src/sync/ports.ts';
 import { entityId, Node, TYPE, World } from './world.ts';
@@ -278,6 +279,51 @@ describe('what may not go into one another', () => {
     expect(a.replica.queueStats().total).toBe(2);
   });
 
+  test('[I6] nor where what was seen is of a node that the cloud has not heard of yet', () => {
+    const { a } = merging();
+    const write = (n: number, seen: number) => {
+      a.replica.write({ entityType: TYPE, entityId: entityId('x'), kind: 'put', data: { n } }, { clock: { b: seen } });
+    };
+    a.put('x', { n: 1 });
+    write(2, 1);
+    expect(a.replica.queueStats().total).toBe(2);
+    write(3, 1);
+    expect(a.replica.queueStats().total).toBe(2);
+    write(4, 2);
+    const written = [...a.replica.queued()].map(({ change: { base, data } }) => ({ seen: base['b'], data }));
+    expect(written).toEqual([
+      { seen: undefined, data: { n: 1 } },
+      { seen: 1, data: { n: 3 } },
+      { seen: 2, data: { n: 4 } },
+    ]);
+  });
+
+  test('[I12] what was written on a record before all was read again, where it is gone, and what was written after it', async () => {
+    const { world, a, b } = merging();
+    b.put('x', { n: 1 });
+    await b.link.sync();
+    a.entityTypes = [TYPE];
+    a.restart();
+    await a.link.sync();
+    b.write('x', { kind: 'delete' });
+    await b.link.sync();
+    // It asks for more types than it had, and so begins at 0, where what was deleted is left out.
+    a.entityTypes = undefined;
+    a.restart();
+    const { sessionId } = world.responder.connect({ nodeId: a.nodeId, protocol: 1 });
+    const all = a.replica.nextBatch('all', { maxChanges: 9, maxBytes: 1e6, least: 'normal' }, []);
+    a.put('x', { n: 2 });
+    const answer = world.responder.exchange(sessionId, batch.parse(all), { nodeId: a.nodeId, relay: false });
+    expect(answer).toMatchObject({ more: false, changes: [] });
+    a.replica.confirm(all, answer, world.nowMs);
+    expect(all.cursor).toBe(0);
+    a.put('x', { n: 3 });
+    expect([...a.replica.queued()].map(({ change: { operation, data } }) => [operation, data])).toEqual([
+      ['update', { n: 2 }],
+      ['update', { n: 3 }],
+    ]);
+  });
+
   test('[I12] what was written before a record was deleted elsewhere, and what was written after it', async () => {
     const { a, b } = merging();
     await a.link.sync();
@@ -340,6 +386,33 @@ test('[I6] nor before a change that has to be sent once more has been', async ()
   expect(world.cloudStore.readNode(a.nodeId)?.received.upTo).toBe(3);
 });
 
+test('[I5] behind a change that its node has to resolve nothing goes, of other records neither, also between two pages', async () => {
+  const world = new World({ policy: { conflict: 'custom', custom: 'node' } });
+  const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
+  a.put('x', { n: 0 });
+  for (const node of [a, b]) await node.link.sync();
+  b.put('x', { n: 1 });
+  for (const id of ['p', 'q', 'r']) b.put(id, { n: 1 });
+  await b.link.sync();
+  world.pageLimit = 1;
+  a.put('x', { n: 2 });
+  a.resolve = () => ({ winner: 'remote', resolvedData: { n: 2 } });
+  a.beforeExchange = async () => {
+    // The batch with the change is on its way.
+    a.beforeExchange = async () => undefined;
+    a.put('y', { n: 2 });
+  };
+  await a.link.sync();
+  const sent = a.exchanges
+    .slice(1)
+    .map(({ batch: { changes }, answer: { more } }) => [more, changes.map(({ id }) => id)]);
+  expect(sent.slice(0, 2)).toEqual([
+    [true, ['a:2']],
+    [true, []],
+  ]);
+  expect(sent.filter(([, ids]) => JSON.stringify(ids).includes('a:3'))).toEqual([[expect.anything(), ['a:2', 'a:3']]]);
+});
+
 test('[I5] what gets new counters keeps its order', async () => {
   const world = new World();
   const a = new Node(world, 'a');
@@ -370,6 +443,31 @@ describe('what the cloud has', () => {
     a.restart();
     await write(1);
     expect(a.store.lastSlot()).toBeLessThanOrEqual(9);
+  });
+
+  test('[S18] its rows are used again at a node that lost its storage, too, where a change had to be sent twice', async () => {
+    const world = new World({ policy: { conflict: 'merge', coalesce: false } });
+    const a = new Node(world, 'a');
+    a.put('x', { n: 1 });
+    await a.link.sync();
+    a.restartEmpty();
+    world.nowMs += 1;
+    a.put('x', { n: 2 });
+    a.write('x', { kind: 'patch', operations: [{ op: 'set', path: 'm', value: 3 }] });
+    await a.link.sync();
+    const results = a.exchanges.flatMap(({ answer }) => answer.results);
+    expect(results.map(({ id, status }) => `${id} ${status}`).slice(1)).toEqual([
+      'a:3 applied',
+      'a:4 needs-full',
+      'a:4 applied',
+    ]);
+    world.nowMs += 3_600_000;
+    a.put('y', { n: 4 });
+    await a.link.sync();
+    expect(a.store.lastSlot()).toBe(3);
+    world.nowMs += LIMITS.retainSyncedMs;
+    for (const id of ['p', 'q', 'r']) a.put(id, { n: 5 });
+    expect(a.store.lastSlot()).toBe(3);
   });
 
   test('[I1] is given back to a cloud that lost it', async () => {

@@ -19,6 +19,38 @@ describe('a node without its storage', () => {
     expect(a.list()).toEqual({ x: { life: 1 }, y: { life: 1 }, z: { life: 2 } });
     expect(world.cloudStore.readNode(a.nodeId)?.received).toEqual({ upTo: 3, extra: [] });
   });
+
+  /** A node that has asked where its counters go on, and has not got yet what its former life wrote: `x`, as `a:1`. */
+  async function hasAsked() {
+    const world = new World({ policy: { onCreate: 'lww' } });
+    const a = new Node(world, 'a');
+    a.put('x', { life: 1 });
+    await a.link.sync();
+    a.restartEmpty();
+    a.fault = 'request-lost';
+    await a.link.sync();
+    return { world, a };
+  }
+
+  test('[I6] [S18] does not cover what its former life wrote before it has pulled that', async () => {
+    const { a } = await hasAsked();
+    expect(a.replica.meta.counter).toBe(1);
+    expect(a.replica.covers({ clock: { a: 1 } })).toBe(false);
+    await a.link.sync();
+    expect(a.replica.covers({ clock: { a: 1 } })).toBe(true);
+    expect(a.read('x')).toEqual({ life: 1 });
+  });
+
+  test('[I1] [S18] what it writes before it has pulled that is in conflict with it', async () => {
+    const { world, a } = await hasAsked();
+    world.nowMs += 1;
+    expect(a.put('x', { life: 2 })).toBe('a:2');
+    await a.link.sync();
+    expect(a.list()).toEqual({ x: { life: 2 } });
+    expect(world.cloudStore.listConflicts({ status: 'all', after: '', limit: 9 })).toMatchObject([
+      { type: 'create-create', local: { version: 'a:1', data: { life: 1 } }, remote: { version: 'a:2' } },
+    ]);
+  });
 });
 
 test('[I9] [S17] a copy of a node that goes on by itself is told so, and keeps its queue', async () => {

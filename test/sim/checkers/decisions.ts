@@ -59,8 +59,10 @@ export class Decisions {
     const { id, nodeId } = withdrawn.data;
     this.#space().trace.count('outcome: given up');
     const waiting = this.#waitingAt(nodeId).filter((change) => change.id === id);
-    require(waiting.length > 0 || this.#decided.has(id), 'I1', () => `${id} is given up, and was not queued`);
-    return waiting;
+    if (waiting.length > 0 || this.#decided.has(id)) return waiting;
+    require(this.#space().ops.hasLost(id), 'I1', () => `${id} is given up, and was not queued`);
+    this.#space().trace.count('excused: given up on a lost disk');
+    return [];
   }
 
   #take(change: Change, result: ChangeResult, head: number): void {
@@ -101,9 +103,12 @@ export class Decisions {
     const formerFate = op.formerFates.at(-1);
     const wasApplied = formerFate !== undefined && formerFate.status !== 'rejected';
     const isRefused = result.status === 'rejected';
-    const isExcused = ops.isBehindRefused(op) || result.code === 'internal';
-    require(!isRefused || !wasApplied || isExcused, 'I1', () =>
-      `${op.dot} was given back, and refused: ${result.code} ${result.detail}`);
+    if (isRefused && wasApplied) {
+      const excuse = result.code === 'internal' ? 'the cloud failed' : 'behind a refused one';
+      const isExcused = result.code === 'internal' || ops.isBehindRefused(op);
+      require(isExcused, 'I1', () => `${op.dot} was given back, and refused: ${result.code} ${result.detail}`);
+      space.trace.count(`excused: given back and refused, ${excuse}`);
+    }
     const { status, seq } = result;
     ops.decide(op, { status, epoch: cloud.epoch, seq, position: seq ?? head });
     if (result.seq !== undefined) ops.nameVersion(result.version ?? change.id, op);
@@ -132,22 +137,23 @@ export class Decisions {
 
   /** What waits is not void. */
   #checkNotWaiting(nodeId: string, from: number, to: number): void {
-    const { nodes, ops } = this.#space();
+    const { nodes, ops, trace } = this.#space();
     const node = nodes.find((one) => one.nodeId === nodeId);
-    if (node === undefined || node.disks > 0) return;
-    for (const { queued, settledAtMs } of this.#rows.of(node).values()) {
-      const { counter } = dotOf(queued.change);
-      const isVoid = settledAtMs === undefined && from <= counter && counter <= to;
-      require(!isVoid || ops.waiting(queued.change).fate !== undefined, 'I1', () =>
-        `${queued.change.id} waits, and is void`);
+    if (node === undefined) return;
+    for (const change of this.#waitingAt(nodeId)) {
+      const { counter } = dotOf(change);
+      if (counter < from || to < counter || ops.waiting(change).fate !== undefined) continue;
+      // It is of a former life, and this one has not asked yet where its counters go on.
+      const isOfFormerLife = node.disks > 0 && node.disk.readMeta()?.epoch == null;
+      require(isOfFormerLife, 'I1', () => `${change.id} waits, and is void`);
+      trace.count('excused: void by a former life');
     }
   }
 
   /** What a node wrote to one entity takes effect in the order in which it was written. */
   #checkOrder(change: Change, op: Op): void {
-    // A strong write takes its place when it is sequenced; so does what was sent again.
-    const isQueued = op.disk !== undefined && op.stamp !== undefined;
-    if (!isQueued || op.isRenumbered || op.isRetried || op.formerFates.length > 0) return;
+    // A strong write takes its place when it is sequenced.
+    if (op.disk === undefined || op.stamp === undefined) return;
     const place = `${change.nodeId} ${change.entityType}/${change.entityId}`;
     const newest = this.#newest.get(place) ?? 0;
     const { counter } = dotOf(change);
@@ -184,12 +190,10 @@ export class Decisions {
     for (const cause of [...allOf(op)].flatMap(({ causes }) => [...causes])) {
       if (cause.fate !== undefined || cause.isLost) continue;
       for (const each of allOf(op)) each.causes.delete(cause);
-      if (cause.mayComeLate || cause.isRetried) continue;
       const why = this.#whyOvertaken(cause, op, change, batch);
       require(why !== undefined, 'I5', () =>
         `${op.dot} is in the cloud before ${cause.dot}, which its writer had seen`);
       trace.count(`outcome: overtaken ${why}`);
-      cause.mayComeLate = true;
     }
   }
 

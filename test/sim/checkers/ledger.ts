@@ -28,10 +28,13 @@ export class Ledger {
     setOf(this.#open, node).add(op);
   }
 
-  /** The node's disk is gone. */
+  /** The node's disk is gone, and with it what waited there, also what nobody was told of. */
   lostDisk(node: NodeHost): void {
-    for (const op of [...setOf(this.#open, node), ...setOf(this.#closed, node)]) {
-      if (op.fate === undefined) this.#space().ops.lose(op);
+    const { ops } = this.#space();
+    const waiting = [...this.#rows.of(node).values()].filter(({ settledAtMs }) => settledAtMs === undefined);
+    const untold = waiting.map(({ queued }) => ops.waiting(queued.change));
+    for (const op of new Set([...setOf(this.#open, node), ...setOf(this.#closed, node), ...untold])) {
+      if (op.fate === undefined) ops.lose(op);
     }
     this.#open.delete(node);
     this.#closed.delete(node);

@@ -34,8 +34,7 @@ export function checkLosses(
     trace.count(`conflict: ${record.type} ${record.resolution.metadata.strategy}`);
     const before = history.at(entityKey(record), head);
     checkRecord(change, record, before);
-    // Of several histories a node that has been in none can tell but one.
-    if (history.generation === 0) checkUnseen(change, op, before);
+    if (before !== undefined) checkUnseen(op, before, { history, trace });
     // It may have been sent before, and then its record has the stamp that it was taken with at that time.
     checkLatest(record, result.stamp ?? record.remote.stamp, before, seq !== undefined);
   } else if (seq === undefined) {
@@ -60,10 +59,12 @@ function checkRecord(change: Change, record: ConflictRecord, before: EntityVersi
 }
 
 /** I6: who writes all of a record has no conflict with what he had seen of it, however much went into one change. */
-function checkUnseen({ resolves }: Change, op: Op, before: EntityVersion | undefined): void {
-  if (resolves !== undefined || op.stamp === undefined || op.formerFates.length > 0 || before === undefined) return;
-  const isSeen = op.isWhole && op.past.cloud >= before.seq;
-  require(!isSeen, 'I6', () => `${op.dot} is in conflict with ${before.version}, which its writer had seen`);
+function checkUnseen(op: Op, before: EntityVersion, { history, trace }: Pick<Space, 'history' | 'trace'>): void {
+  if (op.stamp === undefined || !op.isWhole || op.past.cloud < before.seq) return;
+  // Of several histories a node that has been in none can tell but one.
+  const isExcused = op.isOfNewcomer && history.generation > 0;
+  require(isExcused, 'I6', () => `${op.dot} is in conflict with ${before.version}, which its writer had seen`);
+  trace.count('excused: had been in none of several histories');
 }
 
 function checkLatest(
