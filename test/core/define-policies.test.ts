@@ -125,7 +125,7 @@ describe('a mistake fails at the start, by a message with the entry and what is 
 
   test('a field that there is not is told, with those that there are', () => {
     const fields =
-      'consistency, maxStalenessMs, conflict, custom, onNode, onDelete, onCreate, priority, coalesce, schema';
+      'consistency, maxStalenessMs, writeQuorum, readQuorum, conflict, custom, onNode, onDelete, onCreate, priority, coalesce, schema';
     expect(problemsOfEntry({ conflit: 'merge' })).toEqual([
       `note: there is no field 'conflit'; the fields are ${fields}`,
     ]);
