@@ -1,6 +1,6 @@
 import { type Context, Hono } from 'hono';
 import { type EntityVersion, writtenBy } from '../core/entity.ts';
-import { CLOUD, entityKey } from '../core/ids.ts';
+import { CLOUD, type EntityType, entityKey } from '../core/ids.ts';
 import { policyFor } from '../core/policy.ts';
 import { entry } from '../core/vector-clock.ts';
 import { policies } from '../policies.ts';
@@ -17,6 +17,7 @@ import {
   afterOf,
   entityOf,
   entityTypeOf,
+  levelOf,
   limitOf,
   onceOf,
   preconditionOf,
@@ -36,6 +37,7 @@ export const cloudRoutes = new Hono<ApiEnv>()
   .get('/data/:type/:id', async (c) => {
     const address = entityOf(c.req.param('type'), c.req.param('id'));
     requireRead(c.var.grant, address.entityType);
+    checkLevel(c, address.entityType);
     const key = entityKey(address);
     const quorum = quorumOf(c, 'X-Read-Quorum') ?? policyFor(policies, address.entityType).readQuorum ?? 1;
     const { entity, seen, covered } = await cloud(c).read(key, await afterOf(c), waitMsOf(c));
@@ -98,9 +100,15 @@ export const cloudRoutes = new Hono<ApiEnv>()
     return c.body(lines, 200, { 'Content-Type': 'application/x-ndjson' });
   });
 
+/** The cloud serves every level as the strong one; what is none is refused. */
+function checkLevel(c: C, entityType: EntityType): void {
+  levelOf(c, policyFor(policies, entityType));
+}
+
 async function write(c: C, content: WriteContent): Promise<Response> {
   const entity = entityOf(c.req.param('type') ?? '', c.req.param('id') ?? '');
   requireWrite(c.var.grant, entity.entityType);
+  checkLevel(c, entity.entityType);
   const demanded = { ...entity, ...content, ...preconditionOf(c) };
   const quorum = quorumOf(c, 'X-Write-Quorum') ?? policyFor(policies, entity.entityType).writeQuorum ?? 1;
   const { result, seen } = await cloud(c).write(demanded, await afterOf(c), onceOf(c, demanded));
@@ -109,7 +117,7 @@ async function write(c: C, content: WriteContent): Promise<Response> {
     const at = { epoch: seen.epoch, cursor: entry(seen.clock, CLOUD) };
     const others = quorum > 1 ? await cloud(c).holders(at, quorum - 1, waitMsOf(c)) : 0;
     if (others + 1 < quorum) throw tooFew(quorum, others + 1, 'the write is durable in the cloud');
-    const body = writtenBody(entity, { ...written, synced: true }, seen.clock);
+    const body = writtenBody(entity, { ...written, synced: true }, seen.clock, 'strong');
     return c.json(body, written.created ? 201 : 200, { ETag: `"${written.version}"` });
   });
 }

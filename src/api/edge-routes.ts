@@ -124,6 +124,7 @@ export function writtenBody(
   entity: { entityType: EntityType; entityId: EntityId },
   written: Omit<EdgeWritten, 'created'>,
   vectorClock: EdgeAnswer<unknown>['vectorClock'],
+  consistency: ConsistencyLevel,
 ) {
   return {
     success: true,
@@ -132,6 +133,7 @@ export function writtenBody(
     version: written.version,
     vectorClock,
     synced: written.synced,
+    consistency,
     changeId: written.changeId,
     data: written.data,
     ...(written.conflictId === undefined ? {} : { conflict: { id: written.conflictId } }),
@@ -157,7 +159,7 @@ async function write(c: C, content: WriteContent): Promise<Response> {
       : await node.write(demanded, after, waitMsOf(c), hintsOf(c), options);
   return await withToken(c, answer.context, () => {
     const written = fromResult(answer.result);
-    const body = writtenBody(entity, written, answer.vectorClock);
+    const body = writtenBody(entity, written, answer.vectorClock, level);
     return c.json(body, written.created ? 201 : 200, { ETag: `"${written.version}"` });
   });
 }

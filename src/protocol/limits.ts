@@ -138,6 +138,8 @@ export const LIMITS = {
   maxRetries: 3,
   /** Pages that one alarm writes to D1; more go to the next one, well within the 15 minutes that an alarm may take. */
   pagesPerAlarm: 50,
+  /** Of them, those that are written in one transaction: more than the largest transaction of a node takes. */
+  pagesTogether: 8,
   /** A key server that takes longer is away. */
   keyServerMs: 5_000,
   /** A node answers a poke at once, before it pulls; one that takes longer is away. */
