@@ -50,6 +50,9 @@ export interface ErrorDetails {
   readonly retryAfterMs?: number | undefined;
   readonly issues?: readonly { readonly path: string; readonly message: string }[] | undefined;
   readonly current?: string | undefined;
+  /** Of an import, what was taken before. */
+  readonly imported?: number | undefined;
+  readonly unchanged?: number | undefined;
   /** How many replicas have answered. */
   readonly have?: number | undefined;
   /** Of several writes, which one. */

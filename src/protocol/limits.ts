@@ -50,6 +50,9 @@ export const LIMITS = {
   /** Replicas that a read or write may ask for, and nodes that are asked for them at the same time. */
   quorum: MAX_QUORUM,
   quorumNodes: 64,
+  /** Records of an import that are written together, and their characters as lines. */
+  importTogether: 200,
+  importChars: 512 * 1024,
   /** Changes of one transaction, which go in one batch, and all of them as JSON. */
   transactionChanges: 500,
   transactionBytes: 896 * 1024,
