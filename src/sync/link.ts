@@ -3,8 +3,10 @@ import type { Change, Priority } from '../core/change.ts';
 import { ERRORS, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { type ChangeResult, isFinal } from '../protocol/messages.ts';
+import { utf8Bytes } from '../protocol/record.ts';
 import { CAPABILITIES, PROTOCOL_VERSION } from '../protocol/version.ts';
 import { backoffMs } from './backoff.ts';
+import { ByteCap } from './byte-cap.ts';
 import { type LinkEvent, type LinkState, step } from './machine.ts';
 import { type Culprit, Narrowing } from './narrowing.ts';
 import type { NodeResolver } from './node-resolver.ts';
@@ -24,7 +26,7 @@ export interface LinkOptions {
   /** Whether somebody uses this node, and so wants to be told of news. */
   readonly isLive: () => boolean;
   /** What goes over the link now, and how much of it at a time. */
-  readonly plan: () => Pick<Plan, 'strategy' | 'batchSize'>;
+  readonly plan: () => Pick<Plan, 'strategy' | 'batchSize' | 'batchBytes'>;
   /** Told of each state that the link goes into. It must not throw. */
   readonly onState?: ((state: LinkState) => void) | undefined;
   /** Told of each exchange that was answered: what waits is other than it was. It must not throw. */
@@ -78,6 +80,7 @@ export class Link {
   #wait: { readonly sinceMs: number; readonly untilMs: number } | null = null;
   #last: SyncSummary | null = null;
   readonly #narrowing = new Narrowing();
+  readonly #byteCap = new ByteCap();
   #traffic = NO_TRAFFIC;
 
   constructor(options: LinkOptions) {
@@ -293,11 +296,12 @@ export class Link {
     for (let renewals = 0; ; renewals += 1) {
       if (!this.#online) throw cutOff();
       const session = await this.#session(tally);
+      const plan = this.#options.plan();
       const bounds = {
         least: this.#least(all),
-        maxChanges: Math.min(this.#options.plan().batchSize, session.maxBatchChanges, this.#narrowing.maxChanges),
+        maxChanges: Math.min(plan.batchSize, session.maxBatchChanges, this.#narrowing.maxChanges),
         // The rest of the batch takes room too.
-        maxBytes: Math.floor(session.maxBatchBytes * 0.9),
+        maxBytes: Math.min(plan.batchBytes, Math.floor(session.maxBatchBytes * 0.9), this.#byteCap.maxBytes),
       };
       const batch = {
         ...replica.nextBatch(entropy.id(), bounds, strong),
@@ -309,10 +313,13 @@ export class Link {
       const sent = new Set(batch.changes.map(({ id }) => id));
       for (const { id } of strong) if (sent.has(id)) tally.unanswered.add(id);
       try {
-        return { batch, answer: tally.metered(await upstream.exchange(session.id, batch)) };
+        const answer = tally.metered(await upstream.exchange(session.id, batch));
+        if (batch.changes.length > 0) this.#byteCap.arrived();
+        return { batch, answer };
       } catch (error) {
         replica.releaseBatch();
         if (isRefusal(error)) tally.unanswered.clear();
+        if (isLost(error) && batch.changes.length > 0) this.#byteCap.lost(utf8Bytes(JSON.stringify(batch)));
         if (this.#narrowing.failed(batch.changes, error)) return undefined;
         const isOver = error instanceof SyncError && ERRORS[error.code].retry === 'session';
         if (!isOver || renewals >= LIMITS.renewalsPerExchange) throw error;
@@ -412,6 +419,11 @@ const REFUSED: readonly LinkEvent[] = [
 /** Whether the cloud itself said no, to all of it. Otherwise nobody knows what it did. */
 function isRefusal(error: unknown): boolean {
   return error instanceof SyncError && error.code !== 'cloud_unavailable' && error.code !== 'internal';
+}
+
+/** Whether no answer came: the batch may have been more than the link carries. */
+function isLost(error: unknown): boolean {
+  return error instanceof SyncError && error.code === 'cloud_unavailable';
 }
 
 /** Whether the cloud can't be reached now. Any other failure is none of the link. */

@@ -60,23 +60,21 @@ async function post(
   if (encoding !== 'identity') headers.set('Content-Encoding', encoding);
   if (sessionId !== undefined) headers.set('X-Session-Id', sessionId);
   const timeout = new AbortController();
-
-  const request = async () => {
-    const { signal } = timeout;
-    const response = await send(`${url}/sync/${path}`, { method: 'POST', headers, body: bytes, signal });
-    const body = new Uint8Array(await response.arrayBuffer());
-    return {
-      response,
-      text: decodeText(body, 'identity', LIMITS.exchangeAnswerBytes),
-      plainBytesDown: body.byteLength,
-    };
-  };
-  const answer = await unreachableAsError(() => within(clock, LIMITS.exchangeTimeoutMs, request()));
-  if (answer === undefined) {
+  const inTime = async <T>(carriedBytes: number, call: () => Promise<T>): Promise<T> => {
+    const waitMs = patienceMs(carriedBytes);
+    const answer = await unreachableAsError(() => within(clock, waitMs, call()));
+    if (answer !== undefined) return answer;
     timeout.abort();
-    throw new SyncError('cloud_unavailable', `no answer within ${LIMITS.exchangeTimeoutMs} ms`);
-  }
-  const { response, text, plainBytesDown } = answer;
+    throw new SyncError('cloud_unavailable', `no answer within ${waitMs} ms`);
+  };
+  const { signal } = timeout;
+  const response = await inTime(bytes.byteLength, () =>
+    send(`${url}/sync/${path}`, { method: 'POST', headers, body: bytes, signal }),
+  );
+  const { text, plainBytesDown } = await inTime(bytesOnWire(response) ?? LIMITS.pageBytes, async () => {
+    const body = new Uint8Array(await response.arrayBuffer());
+    return { text: decodeText(body, 'identity', LIMITS.exchangeAnswerBytes), plainBytesDown: body.byteLength };
+  });
   if (!response.ok) throw toError(response, text);
   const json = tryJson(text);
   // A page of something between here and the cloud, which says nothing of what the cloud did.
@@ -84,6 +82,14 @@ async function post(
   const bytesDown = bytesOnWire(response) ?? plainBytesDown;
   return { text, json, bytesUp: bytes.byteLength, bytesDown, plainBytesUp: plainBytes, plainBytesDown };
 }
+
+/** How long it may take until these bytes have gone over a slow link, and the other side has done its part. */
+function patienceMs(bytes: number): number {
+  return LIMITS.exchangeTimeoutMs + Math.ceil(Math.min(bytes, LIMITS.exchangeAnswerBytes) / SLOWEST_BYTES_PER_MS);
+}
+
+/** 4 KB/s, as GPRS does it. */
+const SLOWEST_BYTES_PER_MS = 4;
 
 /** As it came, before whoever fetched it inflated it; undefined: that isn't told. */
 function bytesOnWire({ headers }: Response): number | undefined {

@@ -31,6 +31,7 @@ import type { AwaitedResolution } from '../../src/sync/commit.ts';
 import { Link } from '../../src/sync/link.ts';
 import type { LinkState } from '../../src/sync/machine.ts';
 import { NodeResolver } from '../../src/sync/node-resolver.ts';
+import type { Plan } from '../../src/sync/plan.ts';
 import type { Clock, Entropy, Metered, Upstream } from '../../src/sync/ports.ts';
 import { Replica } from '../../src/sync/replica.ts';
 import { type Caller, Responder } from '../../src/sync/responder.ts';
@@ -142,6 +143,8 @@ export class Node {
   handshakeFault: Fault = 'none';
   /** Called before each call of this node; what it throws is what the call fails with. */
   beforeCall: (call: Call) => void = () => undefined;
+  /** As {@link beforeCall}, of an exchange. */
+  beforeSend: (batch: Batch) => void = () => undefined;
   /** The only types that it asks for, from its next start. */
   entityTypes: readonly EntityType[] | undefined;
   /** What the token of the node allows. */
@@ -150,6 +153,12 @@ export class Node {
   resolve: Resolver | undefined;
   /** Awaited before each exchange of this node. */
   beforeExchange: () => Promise<void> = async () => undefined;
+  /** By which the node's link goes. */
+  plan: Pick<Plan, 'strategy' | 'batchSize' | 'batchBytes'> = {
+    strategy: 'full',
+    batchSize: 3,
+    batchBytes: LIMITS.batchBytes,
+  };
   /** What was logged: nothing, where nothing is wrong. */
   readonly errors: Record<string, unknown>[] = [];
   /** Of which types visible changes are told. */
@@ -186,7 +195,7 @@ export class Node {
       entropy,
       logger: { error: (event, fields) => this.errors.push({ event, ...fields }) },
       isLive: () => false,
-      plan: () => ({ strategy: 'full', batchSize: 3 }),
+      plan: () => this.plan,
       onState: (state) => this.states.push(state),
     });
     this.access = new Access(this.replica, this.link, clock);
@@ -239,6 +248,7 @@ export class Node {
       exchange: async (sessionId, sent) => {
         await this.beforeExchange();
         this.beforeCall('exchange');
+        this.beforeSend(sent);
         const fault = this.fault;
         this.fault = 'none';
         return faulty(fault, () => {
