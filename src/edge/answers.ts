@@ -10,6 +10,7 @@ import type { NetworkReport, Plan } from '../sync/plan.ts';
 import type { QueuedChange } from '../sync/ports.ts';
 import type { View } from '../sync/replica.ts';
 import type { SyncSummary, Traffic } from '../sync/tally.ts';
+import type { Paused } from '../sync/wait.ts';
 
 /** What an edge node answers, as data that RPC carries whole. */
 
@@ -39,7 +40,7 @@ export interface EdgeStatus {
   readonly nodeId: NodeId;
   readonly state: LinkState;
   readonly online: boolean;
-  readonly paused: 'needs-auth' | null;
+  readonly paused: Paused | null;
   readonly vectorClock: VectorClock;
   readonly cursor: number;
   readonly epoch: string | null;

@@ -16,7 +16,7 @@ import { durableObjectSqlite } from '../store/do-sqlite.ts';
 import { SqlReplicaStore } from '../store/sql-replica-store.ts';
 import { Access } from '../sync/access.ts';
 import { LastCaller } from '../sync/last-caller.ts';
-import { Link } from '../sync/link.ts';
+import { type Demand, Link } from '../sync/link.ts';
 import { MeasuredUpstream } from '../sync/measured-upstream.ts';
 import { NodeResolver } from '../sync/node-resolver.ts';
 import type { QueueStatus } from '../sync/offline-queue.ts';
@@ -117,7 +117,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
     this.#access = new Access(this.#replica, this.#link, clock);
     this.#pokes = pokesFor(env, space, nodeId, {
       // What came while nobody listened was not told.
-      onOpen: () => this.#syncSoon(),
+      onOpen: () => this.#syncSoon('own'),
       onPoke: (head, source) => void this.poke(head, source),
     });
     this.#relay = new Relay({ nodeId, above: carrierFor(env, space), isOnline: () => this.#link.online });
@@ -294,7 +294,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
     this.ctx.storage.kv.put(NETWORK_KEY, this.#network);
     // Whatever is said of the link, it is no longer the one that failed.
     this.#link.setOnline(change.online ?? wasOnline);
-    if (this.#link.online && !wasOnline) this.#syncSoon();
+    if (this.#link.online && !wasOnline) this.#syncSoon('own');
     this.#sendOrSchedule();
   }
 
@@ -367,8 +367,8 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
     };
   }
 
-  #syncSoon(): void {
-    this.ctx.waitUntil(this.#link.sync());
+  #syncSoon(ends: Demand['ends'] = 'none'): void {
+    this.ctx.waitUntil(this.#link.sync({ ends }));
   }
 
   /** What may go at once goes. What comes while a sync is under way goes with that, or is seen to at its end. */

@@ -36,7 +36,10 @@ export const ERRORS = {
   quorum_timeout: { status: 504, title: 'Too few replicas answered in time', retry: 'same' },
   outcome_unknown: { status: 504, title: 'The cloud did not answer in time', retry: 'same' },
   queue_full: { status: 507, title: "The node's queue is full", retry: 'same' },
-} as const satisfies Record<string, { status: number; title: string; retry: 'same' | 'session' | 'auth' | 'never' }>;
+} as const satisfies Record<
+  string,
+  { status: number; title: string; retry: 'same' | 'session' | 'auth' | 'never' }
+>;
 
 export type ErrorCode = keyof typeof ERRORS;
 

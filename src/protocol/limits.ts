@@ -120,8 +120,8 @@ export const LIMITS = {
   backoffMs: 30_000,
   /** The longest time that a busy cloud may ask for; who maintains one for longer is asked again now and then. */
   retryAfterMs: 3600_000,
-  /** The pause after the cloud refused a node's token: nothing but a new one helps, and somebody has to see to that. */
-  authRetryMs: 5 * 60_000,
+  /** The pause after the cloud refused a node's token, or its version: only another one helps, and somebody has to see to that. */
+  pauseMs: 5 * 60_000,
   /** Tries of a change at which the cloud fails, before it is given up. `design.md`, section 6. */
   maxRetries: 3,
   /** Pages that one alarm writes to D1; more go to the next one, well within the 15 minutes that an alarm may take. */

@@ -5,7 +5,6 @@ import { LIMITS } from '../protocol/limits.ts';
 import { type ChangeResult, isFinal } from '../protocol/messages.ts';
 import { utf8Bytes } from '../protocol/record.ts';
 import { CAPABILITIES, PROTOCOL_VERSION } from '../protocol/version.ts';
-import { backoffMs } from './backoff.ts';
 import { ByteCap } from './byte-cap.ts';
 import { type LinkEvent, type LinkState, step } from './machine.ts';
 import { type Culprit, Narrowing } from './narrowing.ts';
@@ -14,6 +13,7 @@ import { leastOf, type Plan } from './plan.ts';
 import type { Clock, Entropy, Logger, Session, Upstream } from './ports.ts';
 import type { Replica } from './replica.ts';
 import { NO_TRAFFIC, type SyncSummary, Tally, type Traffic, trafficOf } from './tally.ts';
+import { isLong, type Paused, pausedBy, type Wait, waitAfter, withoutOwn } from './wait.ts';
 
 export interface LinkOptions {
   readonly replica: Replica;
@@ -53,7 +53,13 @@ export interface Demand {
   readonly requires?: CausalContext | undefined;
   /** Whether all that is queued has to go, whatever the link is like. */
   readonly all?: boolean | undefined;
+  /** Which waits it ends; where it doesn't end the one that there is, it fails at once, as what that is for. Default: `any`. */
+  readonly ends?: Urgency | undefined;
 }
+
+/** Of a sync: `none` = a node's by itself, and for who takes what is there; `own` = for who needs the cloud now; `any` = asked for. */
+type Urgency = (typeof URGENCIES)[number];
+const URGENCIES = ['none', 'own', 'any'] as const;
 
 /**
  * Talks to the tier above: one sync at a time, and what is asked for while one runs goes together into the next.
@@ -72,12 +78,13 @@ export class Link {
         readonly strong: Map<string, Change>;
         readonly requires: CausalContext[];
         all: boolean;
+        ends: Urgency;
         readonly run: Promise<SyncRun>;
       }
     | undefined;
   #failures = 0;
   /** After a failure; null: there was none. */
-  #wait: { readonly sinceMs: number; readonly untilMs: number } | null = null;
+  #wait: Wait | null;
   #last: SyncSummary | null = null;
   readonly #narrowing = new Narrowing();
   readonly #byteCap = new ByteCap();
@@ -85,6 +92,7 @@ export class Link {
 
   constructor(options: LinkOptions) {
     this.#options = options;
+    this.#wait = options.replica.meta.wait ?? null;
   }
 
   get state(): LinkState {
@@ -106,9 +114,8 @@ export class Link {
 
   /** When the wait after a failure ends, ms since 1970; null: there was none, or the clock was put back since then. */
   get nextAttemptAtMs(): number | null {
-    const { sinceMs, untilMs } = this.#wait ?? NO_WAIT;
-    // Nobody can tell how long it has waited by then, and it must not wait for as long as the clock went back.
-    return this.#options.clock.nowMs() < sinceMs ? null : untilMs;
+    const wait = this.#waitNow();
+    return wait === null ? null : Math.max(wait.ownUntilMs, wait.askedUntilMs);
   }
 
   /** Whether a sync is under way, or about to begin. */
@@ -118,20 +125,24 @@ export class Link {
 
   /** Whether a sync may begin that nobody asks for: none is under way, and none has to wait. */
   get isDue(): boolean {
-    return this.#online && !this.isBusy && this.#options.clock.nowMs() >= (this.nextAttemptAtMs ?? 0);
+    return !this.isBusy && this.#mayBegin('none');
   }
 
   /** Why this node asks the cloud no more than now and then, with all that waits kept; null: it doesn't. */
-  get paused(): 'needs-auth' | null {
-    const code = this.#last?.error?.code;
-    return code !== undefined && ERRORS[code].retry === 'auth' ? 'needs-auth' : null;
+  get paused(): Paused | null {
+    return pausedBy(this.#wait?.error);
   }
 
-  /** Cuts the link, or restores it; either ends the wait after a failure. */
+  /** For how long the cloud still wants to be left alone, ms. */
+  get askedMs(): number {
+    return Math.max(0, (this.#waitNow()?.askedUntilMs ?? 0) - this.#options.clock.nowMs());
+  }
+
+  /** Cuts the link, or restores it; either ends the wait after a failure, but for one that the cloud asked for. */
   setOnline(online: boolean): void {
     this.#online = online;
     this.#failures = 0;
-    this.#wait = null;
+    this.#setWait(withoutOwn(this.#wait));
     if (online) return;
     // An idle node finds that out as any other does: when it would connect.
     this.#on('sync_trigger', ...CUT);
@@ -143,7 +154,10 @@ export class Link {
 
   /** Syncs once, beginning after this call, with all others that ask before it begins. Never throws. */
   sync(demand: Demand = {}): Promise<SyncRun> {
+    const { ends = 'any' } = demand;
+    if (!this.isBusy && !this.#mayBegin(ends)) return Promise.resolve(this.#refused());
     const next = this.#next ?? this.#enqueue();
+    if (URGENCIES.indexOf(ends) > URGENCIES.indexOf(next.ends)) next.ends = ends;
     for (const change of demand.strong ?? []) next.strong.set(change.id, change);
     if (demand.requires !== undefined) next.requires.push(demand.requires);
     next.all ||= demand.all === true;
@@ -157,12 +171,12 @@ export class Link {
   async hear(head: number): Promise<void> {
     const { replica } = this.#options;
     if (!this.isBusy) {
-      if (head !== replica.meta.cursor) await this.sync();
+      if (head !== replica.meta.cursor) await this.sync({ ends: 'own' });
       return;
     }
     await this.#running;
     // What has begun since then brings it.
-    if (head > replica.meta.cursor) await (this.isBusy ? this.#running : this.sync());
+    if (head > replica.meta.cursor) await (this.isBusy ? this.#running : this.sync({ ends: 'own' }));
   }
 
   /** Takes changes back that nobody waits for any more. @returns false: too late, they are under way. */
@@ -173,13 +187,48 @@ export class Link {
   #enqueue() {
     const strong = new Map<string, Change>();
     const run = this.#running.then(() => {
-      const { requires = [], all = false } = this.#next ?? {};
+      const { requires = [], all = false, ends = 'none' } = this.#next ?? {};
       this.#next = undefined;
-      return this.#run([...strong.values()], requires, all);
+      // The sync before may have failed.
+      if (this.#mayBegin(ends)) return this.#run([...strong.values()], requires, all);
+      this.#options.onEnd?.();
+      return this.#refused();
     });
     this.#running = run;
-    this.#next = { strong, requires: [], all: false, run };
+    this.#next = { strong, requires: [], all: false, ends: 'none', run };
     return this.#next;
+  }
+
+  /** Whether what there is to wait for is over, or ended. Who is cut off finds that out as any other does. */
+  #mayBegin(ends: Urgency): boolean {
+    if (ends === 'any') return true;
+    const untilMs = ends === 'own' ? this.#waitNow()?.askedUntilMs : this.nextAttemptAtMs;
+    return this.#online && this.#options.clock.nowMs() >= (untilMs ?? 0);
+  }
+
+  /** By a clock that was put back nobody can tell how long it has waited, and it must not wait for as long as that. */
+  #waitNow(): Wait | null {
+    const isOver = this.#wait !== null && this.#options.clock.nowMs() < this.#wait.sinceMs;
+    return isOver ? null : this.#wait;
+  }
+
+  #setWait(wait: Wait | null): void {
+    const { replica } = this.#options;
+    this.#wait = wait;
+    const kept = wait !== null && isLong(wait) ? wait : undefined;
+    if (kept !== replica.meta.wait) replica.saveWait(kept);
+  }
+
+  /** What a sync comes to that may not begin. */
+  #refused(): SyncRun {
+    const tally = new Tally();
+    const { code, detail } = this.#wait?.error ?? {
+      code: 'internal',
+      detail: 'what was read is not what the cloud has',
+    };
+    tally.error = this.#online ? new SyncError(code, detail) : cutOff();
+    const summary = tally.summary(this.#options.replica.pending);
+    return { summary, results: tally.results, unanswered: tally.unanswered };
   }
 
   async #run(strong: readonly Change[], requires: readonly CausalContext[], all: boolean): Promise<SyncRun> {
@@ -195,7 +244,7 @@ export class Link {
         this.#backOff();
       } else {
         this.#failures = 0;
-        this.#wait = null;
+        this.#setWait(null);
       }
       this.#on(tally.conflicts > 0 ? 'conflicts_detected' : 'no_conflicts');
       this.#on('conflicts_resolved');
@@ -373,13 +422,7 @@ export class Link {
   #backOff(error?: SyncError): void {
     const { clock, entropy } = this.#options;
     this.#failures += 1;
-    const isPaused = error !== undefined && ERRORS[error.code].retry === 'auth';
-    const pauseMs = isPaused
-      ? LIMITS.authRetryMs * (1 - entropy.fraction() / 2)
-      : backoffMs(this.#failures, entropy.fraction());
-    const toldMs = Math.min(error?.details.retryAfterMs ?? 0, LIMITS.retryAfterMs);
-    const sinceMs = clock.nowMs();
-    this.#wait = { sinceMs, untilMs: sinceMs + Math.max(Math.floor(pauseMs), toldMs) };
+    this.#setWait(waitAfter(error, this.#failures, clock.nowMs(), entropy.fraction()));
   }
 
   /** A failure without a code is a bug: the sync is tried again all the same, but somebody must look. */
@@ -402,8 +445,6 @@ export class Link {
     if (this.#state !== before) this.#options.onState?.(this.#state);
   }
 }
-
-const NO_WAIT = { sinceMs: 0, untilMs: null };
 
 /** The cloud is out of reach, at whatever point that is found out. */
 const CUT: readonly LinkEvent[] = ['connection_failed', 'connection_lost'];

@@ -17,6 +17,7 @@ import type {
   HandshakeRequest,
 } from '../protocol/messages.ts';
 import type { Refusal } from '../protocol/record.ts';
+import type { Wait } from './wait.ts';
 
 /** What the engine is given. It never reads time, randomness, storage or network by itself. */
 
@@ -104,6 +105,8 @@ export interface ReplicaMeta {
   readonly asOfMs: number;
   readonly lastSyncMs: number;
   readonly session: Session | null;
+  /** A long one, after a failure. */
+  readonly wait?: Wait | undefined;
   /** What this node asks for, in every session. */
   readonly filter?: TypeFilter<EntityType>;
   /** What the confirmed state is of: no more than was asked for, nor than the token allows. */

@@ -40,6 +40,7 @@ import { predictedVersion } from './replica-version.ts';
 import { settle } from './settle.ts';
 import { strongContent } from './strong-content.ts';
 import { VisibleChanges, type Watcher } from './visible-changes.ts';
+import type { Wait } from './wait.ts';
 import type { Write, WriteOptions, Written } from './write.ts';
 
 export interface ReplicaOptions {
@@ -448,6 +449,10 @@ export class Replica {
 
   saveSession(session: Session | null): void {
     this.#saveMeta({ session });
+  }
+
+  saveWait(wait: Wait | undefined): void {
+    this.#saveMeta({ wait });
   }
 
   /** The name of this storage; `fresh` from now on, if it has none yet. */

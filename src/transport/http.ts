@@ -75,7 +75,7 @@ async function post(
     const body = new Uint8Array(await response.arrayBuffer());
     return { text: decodeText(body, 'identity', LIMITS.exchangeAnswerBytes), plainBytesDown: body.byteLength };
   });
-  if (!response.ok) throw toError(response, text);
+  if (!response.ok) throw toError(response, text, clock.nowMs());
   const json = tryJson(text);
   // A page of something between here and the cloud, which says nothing of what the cloud did.
   if (json === undefined) throw new SyncError('cloud_unavailable', 'what answered is not the cloud');
@@ -113,9 +113,9 @@ const problem = z.object({
 });
 
 /** A problem document's failure; what is none came from something between here and the cloud. */
-function toError(response: Response, text: string): SyncError {
+function toError(response: Response, text: string, nowMs: number): SyncError {
   const parsed = problem.safeParse(tryJson(text));
-  const retryAfterMs = Number(response.headers.get('Retry-After') ?? Number.NaN) * 1000;
+  const retryAfterMs = retryAfterOf(response.headers.get('Retry-After') ?? '', nowMs);
   const details: ErrorDetails = Number.isFinite(retryAfterMs) ? { retryAfterMs } : {};
   if (parsed.success && isErrorCode(parsed.data.code)) {
     const { code, detail, ...said } = parsed.data;
@@ -125,6 +125,11 @@ function toError(response: Response, text: string): SyncError {
   if (response.status === 413) return new SyncError('too_large', 'the way to the cloud answered 413', details);
   if (response.status === 429) return new SyncError('rate_limited', 'the cloud answered 429', details);
   return new SyncError('cloud_unavailable', `the cloud answered ${response.status}`, details);
+}
+
+/** Seconds, or a date (RFC 9110, section 10.2.3). @returns ms; NaN: it says nothing. */
+function retryAfterOf(header: string, nowMs: number): number {
+  return /^\d+$/.test(header) ? Number(header) * 1000 : Math.max(0, Date.parse(header) - nowMs);
 }
 
 function tryJson(text: string): unknown {

@@ -5,6 +5,8 @@ import type { Policy } from '../../src/core/policy.ts';
 import { type ErrorCode, SyncError } from '../../src/protocol/errors.ts';
 import { LIMITS } from '../../src/protocol/limits.ts';
 import type { IncomingBatch } from '../../src/protocol/messages.ts';
+import { Access } from '../../src/sync/access.ts';
+import type { Clock } from '../../src/sync/ports.ts';
 import { entityId, Node, TYPE, World } from './world.ts';
 
 const entity = (id: string) => ({ entityType: TYPE, entityId: entityId(id) });
@@ -399,8 +401,8 @@ describe('how long a node waits', () => {
       for (let tries = 0; tries < 5; tries += 1) {
         await a.link.sync();
         expect(a.link.paused).toBe('needs-auth');
-        expect((a.link.nextAttemptAtMs ?? 0) - world.nowMs).toBe((LIMITS.authRetryMs * 3) / 4);
-        world.nowMs += LIMITS.authRetryMs;
+        expect((a.link.nextAttemptAtMs ?? 0) - world.nowMs).toBe((LIMITS.pauseMs * 3) / 4);
+        world.nowMs += LIMITS.pauseMs;
       }
       expect(queue(a)).toEqual([['x', 'pending', 0, undefined]]);
       // It ends by itself once the token is good, or when somebody says that it is.
@@ -412,6 +414,131 @@ describe('how long a node waits', () => {
       expect(a.replica.queueStats().total).toBe(0);
     },
   );
+
+  describe('and whom that keeps from asking', () => {
+    const after = { clock: { other: 1 } };
+    const eventual = { level: 'eventual', after, waitMs: 1_000 } as const;
+    const note = { ...entity('y'), kind: 'put', data: { n: 1 } } as const;
+
+    /** A node that has had everything, and after a sync that failed so; `asked` counts the calls since then. */
+    async function waiting(code: ErrorCode, retryAfterMs?: number) {
+      const { world, a } = failing(code, retryAfterMs);
+      const { beforeCall } = a;
+      a.beforeCall = () => undefined;
+      await a.link.sync();
+      const asked = { calls: 0 };
+      a.beforeCall = (call) => {
+        asked.calls += 1;
+        beforeCall(call);
+      };
+      await a.link.sync();
+      asked.calls = 0;
+      return { world, a, asked };
+    }
+
+    test.each([
+      ['its own', 'cloud_unavailable', undefined],
+      ['the cloud’s', 'overloaded', 600_000],
+    ] as const)('[S23] in %s wait: eventual reads, and writes with a token, take what is here', async (_, code, ms) => {
+      const { a, asked } = await waiting(code, ms);
+      for (let n = 0; n < 10; n += 1) {
+        expect(await a.access.satisfy(eventual)).toMatchObject({ source: 'edge' });
+        await a.access.write(note, after, 1_000);
+        await a.access.transact([note, { ...note, ...entity('z') }], after, 1_000);
+      }
+      expect(asked.calls).toBe(0);
+      expect(a.replica.causalContext(after).clock).toMatchObject({ other: 1 });
+    });
+
+    test('[S23] a causal read waits for the end of the wait, and asks then', async () => {
+      const { world, a, asked } = await waiting('overloaded', 10_000);
+      const askedAtMs: number[] = [];
+      world.responder.exchange = (
+        (exchange) =>
+        (...args) => {
+          askedAtMs.push(world.nowMs);
+          return exchange(...args);
+        }
+      )(world.responder.exchange.bind(world.responder));
+      a.beforeCall = () => undefined;
+      const startMs = world.nowMs;
+      const other = new Node(world, 'other');
+      other.put('x', { of: 'other' });
+      const clock: Clock = {
+        nowMs: () => world.nowMs,
+        // A pause ends by itself; the caller's patience, which is longer, does not.
+        sleep: async (ms, signal) => {
+          if (signal !== undefined)
+            return await new Promise<void>((end) => signal.addEventListener('abort', () => end()));
+          world.nowMs += ms;
+        },
+      };
+      await other.link.sync();
+      askedAtMs.length = 0;
+      const access = new Access(a.replica, a.link, clock);
+      await access.satisfy({ level: 'causal', after: other.replica.causalContext(), waitMs: 30_000 });
+      expect(a.read('x')).toMatchObject({ of: 'other' });
+      expect(asked.calls).toBe(0);
+      expect(askedAtMs).toHaveLength(1);
+      expect((askedAtMs[0] ?? 0) - startMs).toBeGreaterThanOrEqual(10_000);
+      expect((askedAtMs[0] ?? 0) - startMs).toBeLessThan(11_000);
+    });
+
+    test('[S23] who needs the cloud now ends the node’s own wait', async () => {
+      const { a, asked } = await waiting('cloud_unavailable');
+      await expect(a.access.satisfy(read)).rejects.toMatchObject({ code: 'cloud_unavailable' });
+      expect(asked.calls).toBe(1);
+      await expect(a.access.writeStrong(note, {}, 1_000)).rejects.toMatchObject({ code: 'outcome_unknown' });
+      expect(asked.calls).toBe(2);
+      await a.link.hear(99);
+      expect(asked.calls).toBe(3);
+      a.beforeCall = () => undefined;
+      await a.link.hear(99);
+      expect(a.link.nextAttemptAtMs).toBeNull();
+      expect(a.replica.queueStats().total).toBe(0);
+    });
+
+    test('[S23] but not one that the cloud asked for: he is told so at once, and for how long', async () => {
+      const { world, a, asked } = await waiting('overloaded', 90_000);
+      world.nowMs += 10_000;
+      const refusal = { code: 'overloaded', details: { retryAfterMs: 80_000 } };
+      await expect(a.access.satisfy(read)).rejects.toMatchObject(refusal);
+      await expect(a.access.writeStrong(note, {}, 1_000)).rejects.toMatchObject(refusal);
+      await a.link.hear(99);
+      a.link.setOnline(true);
+      expect([a.link.isDue, a.link.nextAttemptAtMs]).toEqual([false, world.nowMs + 80_000]);
+      expect(asked.calls).toBe(0);
+      // Nor does what was asked while the sync was under way that failed.
+      world.nowMs += 80_000;
+      const [first, second] = [a.link.sync({ ends: 'none' }), a.access.satisfy(read).catch((error) => error)];
+      expect((await first).summary.success).toBe(false);
+      expect(await second).toMatchObject({ code: 'overloaded', details: { retryAfterMs: 90_000 } });
+      expect(asked.calls).toBe(1);
+      // A sync that is asked for goes.
+      await a.link.sync();
+      expect(asked.calls).toBe(2);
+    });
+
+    test('[S23] also after a restart, where it is longer than any of the node’s own', async () => {
+      for (const [retryAfterMs, isKept] of [
+        [30_000, false],
+        [90_000, true],
+      ] as const) {
+        const { world, a, asked } = await waiting('overloaded', retryAfterMs);
+        a.restart();
+        expect(a.link.nextAttemptAtMs).toBe(isKept ? world.nowMs + retryAfterMs : null);
+        await expect(a.access.satisfy(read)).rejects.toMatchObject({ code: 'overloaded' });
+        expect(asked.calls).toBe(isKept ? 0 : 1);
+        a.beforeCall = () => undefined;
+        await a.link.sync();
+        a.restart();
+        expect(a.link.nextAttemptAtMs).toBeNull();
+      }
+      const { a } = await waiting('unauthenticated');
+      a.restart();
+      expect([a.link.paused, a.link.isDue]).toEqual(['needs-auth', false]);
+    });
+  });
 
   test('[I3] [S23] before it reads everything once more, where that did not mend the difference', async () => {
     const world = new World();
