@@ -13,7 +13,7 @@ export interface Wait {
 }
 
 /** What a node is paused for: somebody has to see to it. */
-export type Paused = 'needs-auth';
+export type Paused = 'needs-auth' | 'needs-upgrade';
 
 /** @param failures in a row, this one counted. @param fraction uniform in [0, 1). */
 export function waitAfter(error: SyncError | undefined, failures: number, sinceMs: number, fraction: number): Wait {
@@ -34,7 +34,9 @@ export function withoutOwn(wait: Wait | null): Wait | null {
 }
 
 export function pausedBy(error: { readonly code: ErrorCode } | null | undefined): Paused | null {
-  return error && ERRORS[error.code].retry === 'auth' ? 'needs-auth' : null;
+  const retry = error && ERRORS[error.code].retry;
+  if (retry === 'auth') return 'needs-auth';
+  return retry === 'upgrade' ? 'needs-upgrade' : null;
 }
 
 /** Whether it is longer than any of a node's own: it is kept over its end, so that what asked for it is left alone. */

@@ -394,13 +394,17 @@ describe('how long a node waits', () => {
     expect([a.link.isDue, a.link.nextAttemptAtMs]).toEqual([true, null]);
   });
 
-  test.each(['unauthenticated', 'forbidden'] as const)(
-    '[I1] [S23] where its token is refused: minutes, for all to see, with all that waits kept (%s)',
-    async (code) => {
+  test.each([
+    ['unauthenticated', 'needs-auth'],
+    ['forbidden', 'needs-auth'],
+    ['protocol_unsupported', 'needs-upgrade'],
+  ] as const)(
+    '[I1] [S23] where its token is refused, or its version: minutes, for all to see, with all that waits kept (%s)',
+    async (code, paused) => {
       const { world, a } = failing(code);
       for (let tries = 0; tries < 5; tries += 1) {
         await a.link.sync();
-        expect(a.link.paused).toBe('needs-auth');
+        expect(a.link.paused).toBe(paused);
         expect((a.link.nextAttemptAtMs ?? 0) - world.nowMs).toBe((LIMITS.pauseMs * 3) / 4);
         world.nowMs += LIMITS.pauseMs;
       }
@@ -517,6 +521,17 @@ describe('how long a node waits', () => {
       // A sync that is asked for goes.
       await a.link.sync();
       expect(asked.calls).toBe(2);
+    });
+
+    test('[S23] nor is a cloud that speaks another version asked by reads, writes and pokes', async () => {
+      const { a, asked } = await waiting('protocol_unsupported');
+      for (let n = 0; n < 10; n += 1) {
+        await a.access.satisfy(eventual);
+        await a.access.write(note, after, 1_000);
+        await expect(a.access.satisfy(read)).rejects.toMatchObject({ code: 'cloud_unavailable', message: 'not now' });
+        await a.link.hear(99);
+      }
+      expect(asked.calls).toBe(0);
     });
 
     test('[S23] also after a restart, where it is longer than any of the node’s own', async () => {
