@@ -138,7 +138,7 @@ export class Access {
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
       const run = await this.#within(leftMs, this.#link.sync({ requires: after, all: true, ends: 'own' }));
       const isLate = run === undefined && leftMs < waitMs;
-      if (!isLate && run?.summary.success !== true) throw this.#unavailable(run);
+      if (!isLate && run?.isAtHead !== true) throw this.#unavailable(run);
       if (run !== undefined && run.covered !== false) return { source: 'cloud', stalenessMs: 0 };
       await this.#clock.sleep(Math.min(pauseMs, Math.max(0, deadlineMs - this.#clock.nowMs())));
       leftMs = deadlineMs - this.#clock.nowMs();
@@ -158,7 +158,7 @@ export class Access {
       // While the link waits, so does the caller; nothing is sent for that.
       const run = await this.#within(leftMs, this.#link.sync({ requires: after, ends: 'none' }));
       // At the head of a cloud that has it all, the replica has it too.
-      if (run?.summary.success && run.covered) break;
+      if (run?.isAtHead && run.covered) break;
       await this.#clock.sleep(Math.min(pauseMs, Math.max(0, deadlineMs - this.#clock.nowMs())));
     }
     return this.#fromReplica();

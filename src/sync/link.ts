@@ -37,6 +37,8 @@ export interface LinkOptions {
 
 export interface SyncRun {
   readonly summary: SyncSummary;
+  /** Whether the replica is at the head, whatever else failed. */
+  readonly isAtHead: boolean;
   /** By change id, of what was demanded. */
   readonly results: ReadonlyMap<string, ChangeResult>;
   /** Demanded changes that left and were not answered: the cloud may have them, or not. */
@@ -228,7 +230,7 @@ export class Link {
     };
     tally.error = this.#online ? new SyncError(code, detail) : cutOff();
     const summary = tally.summary(this.#options.replica.pending);
-    return { summary, results: tally.results, unanswered: tally.unanswered };
+    return runOf(summary, tally);
   }
 
   async #run(strong: readonly Change[], requires: readonly CausalContext[], all: boolean): Promise<SyncRun> {
@@ -238,17 +240,19 @@ export class Link {
     let ending: readonly LinkEvent[];
     try {
       const end = await this.#exchangeAll(tally, strong, requires, all);
-      const isComplete = end === 'complete' || (end === 'differs' && this.#options.replica.stalenessMs() !== null);
-      if (!isComplete) tally.error = new SyncError('overloaded', 'there is more than one sync takes; the next goes on');
-      if (end === 'differs') {
-        this.#backOff();
+      tally.isAtHead = end !== 'partial' && (end !== 'differs' || this.#options.replica.stalenessMs() !== null);
+      if (!tally.isAtHead)
+        tally.error = new SyncError('overloaded', 'there is more than one sync takes; the next goes on');
+      if (end === 'stalled') tally.error = new SyncError('internal', 'the cloud leaves what was sent without its word');
+      if (end === 'differs' || end === 'stalled') {
+        this.#backOff(tally.error);
       } else {
         this.#failures = 0;
         this.#setWait(null);
       }
       this.#on(tally.conflicts > 0 ? 'conflicts_detected' : 'no_conflicts');
       this.#on('conflicts_resolved');
-      ending = [isComplete ? 'sync_complete' : 'sync_failed'];
+      ending = [tally.error === undefined ? 'sync_complete' : 'sync_failed'];
     } catch (error) {
       this.#options.replica.releaseBatch();
       tally.error = this.#asSyncError(error);
@@ -260,21 +264,22 @@ export class Link {
     // Not before: what came of the sync is told with the state that ends it.
     this.#on(...ending);
     this.#options.onEnd?.();
-    return { summary: this.#last, results: tally.results, unanswered: tally.unanswered, covered: tally.covered };
+    return runOf(this.#last, tally);
   }
 
   /**
    * Exchanges until the head is reached and nothing that can be sent waits.
    *
    * @returns `partial`: that takes more than `LIMITS.exchangesPerSync`; `differs`: the state that was read from the
-   *   beginning isn't what the cloud says it is, and reading it once more right away would not mend that.
+   *   beginning isn't what the cloud says it is, and reading it once more right away would not mend that; `stalled`: the
+   *   cloud took a batch, and all that was in it still waits for the cloud's word.
    */
   async #exchangeAll(
     tally: Tally,
     strong: readonly Change[],
     requires: readonly CausalContext[],
     all: boolean,
-  ): Promise<'complete' | 'partial' | 'differs'> {
+  ): Promise<'complete' | 'partial' | 'differs' | 'stalled'> {
     let waiting = strong;
     let mended = false;
     let differs = false;
@@ -312,7 +317,11 @@ export class Link {
       // What somebody waits for may have to wait for what goes before it.
       const isHeldBack = batch.changes.length === 0 && culprit === undefined;
       const isDone = !replica.hasUnsent(this.#least(all)) && (waiting.length === 0 || isHeldBack);
-      if (isDone || !moved) return differs ? 'differs' : 'complete';
+      if (isDone) return differs ? 'differs' : 'complete';
+      if (!moved) {
+        logger.error('stalled', { node: replica.nodeId, changes: batch.changes.map(({ id }) => id) });
+        return 'stalled';
+      }
       // What came in while the batch was away goes in the next one; a pause lets it come.
       await clock.sleep(0);
     }
@@ -444,6 +453,10 @@ export class Link {
     this.#state = events.reduce(step, before);
     if (this.#state !== before) this.#options.onState?.(this.#state);
   }
+}
+
+function runOf(summary: SyncSummary, { isAtHead, results, unanswered, covered }: Tally): SyncRun {
+  return { summary, isAtHead, results, unanswered, covered };
 }
 
 /** The cloud is out of reach, at whatever point that is found out. */

@@ -29,6 +29,7 @@ export class Tally {
   readonly results = new Map<string, ChangeResult>();
   readonly unanswered = new Set<string>();
   covered: boolean | undefined;
+  isAtHead = false;
   conflicts = 0;
   failed = 0;
   error: SyncError | undefined;

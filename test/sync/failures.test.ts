@@ -596,3 +596,59 @@ test('[S16] [S27] what went into a change that is given up is void with it', asy
   expect(dead && dotOf(dead.change).counter).toBe(2);
   expect(world.cloudStore.readNode(a.nodeId)?.received).toEqual({ upTo: 2, extra: [] });
 });
+
+describe('[I11] [S23] a cloud that never says its last word', () => {
+  /** What a node does by itself in ten minutes. @returns how often it asked. */
+  async function syncs(world: World, a: Node): Promise<number> {
+    const endMs = world.nowMs + 600_000;
+    let count = 0;
+    while (world.nowMs < endMs) {
+      if (a.link.isDue) {
+        await a.link.sync();
+        count += 1;
+      }
+      world.nowMs = Math.max(world.nowMs + 1_000, a.link.nextAttemptAtMs ?? 0);
+    }
+    return count;
+  }
+
+  const stalled = { success: false, pending: 1, error: { code: 'internal', detail: expect.stringContaining('word') } };
+
+  test('on one change is asked less and less often, and others go on', async () => {
+    const world = new World();
+    const a = new Node(world, 'a');
+    const exchange = world.responder.exchange.bind(world.responder);
+    world.responder.exchange = (...args) => {
+      const answer = exchange(...args);
+      return { ...answer, vectorClock: { cloud: 0 }, results: answer.results.filter(({ id }) => id !== 'a:1') };
+    };
+    a.put('x', { n: 1 });
+    a.put('y', { n: 1 });
+    expect((await a.link.sync()).summary).toMatchObject({ ...stalled, uploaded: 1 });
+    expect([a.link.state, a.link.isDue]).toEqual(['idle', false]);
+    // What it has is the cloud's state all the same.
+    expect(await a.access.satisfy(read)).toMatchObject({ source: 'cloud' });
+    expect(a.errors).toContainEqual({ event: 'stalled', node: 'a', changes: ['a:1'] });
+    expect(await syncs(world, a)).toBeLessThan(50);
+    expect(a.replica.queueStats()).toMatchObject({ pending: 1, dead: 0, total: 1 });
+    world.responder.exchange = exchange;
+    expect((await a.link.sync()).summary).toMatchObject({ success: true });
+    expect([a.replica.queueStats().total, a.link.nextAttemptAtMs]).toEqual([0, null]);
+  });
+
+  test('but always wants the whole of one that it has got whole, as well', async () => {
+    const world = new World();
+    const a = new Node(world, 'a');
+    a.put('x', { n: 1 });
+    const exchange = world.responder.exchange.bind(world.responder);
+    world.responder.exchange = (sessionId, batch, caller) => {
+      const answer = exchange(sessionId, { ...batch, changes: [], void: undefined, checksum: undefined }, caller);
+      return { ...answer, results: batch.changes.map(({ id }) => ({ id, status: 'needs-full' as const })) };
+    };
+    expect((await a.link.sync()).summary).toMatchObject(stalled);
+    expect(await syncs(world, a)).toBeLessThan(50);
+    world.responder.exchange = exchange;
+    await a.link.sync();
+    expect(a.replica.queueStats().total).toBe(0);
+  });
+});
