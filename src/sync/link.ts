@@ -27,11 +27,11 @@ export interface LinkOptions {
   readonly isLive: () => boolean;
   /** What goes over the link now, and how much of it at a time. */
   readonly plan: () => Pick<Plan, 'strategy' | 'batchSize' | 'batchBytes'>;
-  /** Told of each state that the link goes into. It must not throw. */
+  /** Told of each state that the link goes into. */
   readonly onState?: ((state: LinkState) => void) | undefined;
-  /** Told of each exchange that was answered: what waits is other than it was. It must not throw. */
+  /** Told of each exchange that was answered: what waits is other than it was. */
   readonly onExchange?: (() => void) | undefined;
-  /** Called after each sync. It must not throw. */
+  /** Called after each sync. */
   readonly onEnd?: (() => void) | undefined;
 }
 
@@ -79,6 +79,8 @@ export class Link {
     | {
         readonly strong: Map<string, Change>;
         readonly requires: CausalContext[];
+        /** Whom their clocks name. */
+        readonly names: Set<string>;
         all: boolean;
         ends: Urgency;
         readonly run: Promise<SyncRun>;
@@ -159,6 +161,10 @@ export class Link {
     const { ends = 'any' } = demand;
     if (!this.isBusy && !this.#mayBegin(ends)) return Promise.resolve(this.#refused());
     const next = this.#next ?? this.#enqueue();
+    const names = new Set([...next.names, ...Object.keys(demand.requires?.clock ?? {})]);
+    // There is no more room in one question.
+    if (names.size > LIMITS.clockEntries && next.names.size > 0) return next.run.then(() => this.sync(demand));
+    for (const name of names) next.names.add(name);
     if (URGENCIES.indexOf(ends) > URGENCIES.indexOf(next.ends)) next.ends = ends;
     for (const change of demand.strong ?? []) next.strong.set(change.id, change);
     if (demand.requires !== undefined) next.requires.push(demand.requires);
@@ -193,11 +199,14 @@ export class Link {
       this.#next = undefined;
       // The sync before may have failed.
       if (this.#mayBegin(ends)) return this.#run([...strong.values()], requires, all);
-      this.#options.onEnd?.();
+      this.#tell(this.#options.onEnd);
       return this.#refused();
     });
-    this.#running = run;
-    this.#next = { strong, requires: [], all: false, ends: 'none', run };
+    // A storage that fails has failed that sync, and not the next one.
+    this.#running = run.catch(() => {
+      this.#isRunning = false;
+    });
+    this.#next = { strong, requires: [], names: new Set(), all: false, ends: 'none', run };
     return this.#next;
   }
 
@@ -263,7 +272,7 @@ export class Link {
     this.#isRunning = false;
     // Not before: what came of the sync is told with the state that ends it.
     this.#on(...ending);
-    this.#options.onEnd?.();
+    this.#tell(this.#options.onEnd);
     return runOf(this.#last, tally);
   }
 
@@ -297,7 +306,7 @@ export class Link {
         waiting = waiting.filter(({ id }) => id !== culprit.changeId);
         this.#blame(culprit, strong, tally);
       }
-      this.#options.onExchange?.();
+      this.#tell(this.#options.onExchange);
       if (answer.more) continue;
       if (confirmation?.readsAgain) {
         if (!mended) {
@@ -440,10 +449,7 @@ export class Link {
       error instanceof SyncError
         ? error
         : new SyncError('internal', error instanceof Error ? error.message : String(error));
-    if (failure.code === 'internal') {
-      const stack = error instanceof Error ? error.stack : String(error);
-      this.#options.logger.error('sync_failed', { node: this.#options.replica.nodeId, error: stack });
-    }
+    if (failure.code === 'internal') this.#logBug('sync_failed', error);
     return failure;
   }
 
@@ -451,7 +457,21 @@ export class Link {
   #on(...events: readonly LinkEvent[]): void {
     const before = this.#state;
     this.#state = events.reduce(step, before);
-    if (this.#state !== before) this.#options.onState?.(this.#state);
+    if (this.#state !== before) this.#tell(this.#options.onState, this.#state);
+  }
+
+  /** What fails in who listens is a bug of theirs, and none of the link. */
+  #tell<T extends readonly unknown[]>(listener: ((...told: T) => void) | undefined, ...told: T): void {
+    try {
+      listener?.(...told);
+    } catch (error) {
+      this.#logBug('listener_failed', error);
+    }
+  }
+
+  #logBug(event: string, error: unknown): void {
+    const { logger, replica } = this.#options;
+    logger.error(event, { node: replica.nodeId, error: error instanceof Error ? error.stack : String(error) });
   }
 }
 

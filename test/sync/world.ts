@@ -168,6 +168,8 @@ export class Node {
   readonly states: LinkState[] = [];
   /** What went to and fro. */
   readonly exchanges: { readonly batch: Batch; readonly answer: BatchAnswer }[] = [];
+  /** Told of what the link tells. */
+  heard: (what: 'state' | 'exchange' | 'end') => void = () => undefined;
   replica!: Replica;
   link!: Link;
   access!: Access;
@@ -196,7 +198,12 @@ export class Node {
       logger: { error: (event, fields) => this.errors.push({ event, ...fields }) },
       isLive: () => false,
       plan: () => this.plan,
-      onState: (state) => this.states.push(state),
+      onState: (state) => {
+        this.states.push(state);
+        this.heard('state');
+      },
+      onExchange: () => this.heard('exchange'),
+      onEnd: () => this.heard('end'),
     });
     this.access = new Access(this.replica, this.link, clock);
   }
