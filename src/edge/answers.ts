@@ -51,7 +51,8 @@ export interface EdgeStatus {
   readonly network: NetworkReport;
   /** What exchanges took on average, and how many calls failed, of late; `rttMs` null: there was none. */
   readonly measured: { readonly rttMs: number | null; readonly failures: number };
-  readonly plan: Plan;
+  /** `compression`: whether what goes up is compressed, where that saves. */
+  readonly plan: Plan & { readonly compression: boolean };
   readonly lastSync: number | null;
   readonly lastSyncResult: SyncSummary | null;
   readonly nextAttemptAt: number | null;

@@ -237,7 +237,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
       stalenessMs: this.#replica.stalenessMs(),
       network: this.#report(),
       measured: { rttMs, failures },
-      plan: this.#plan(),
+      plan: { ...this.#plan(), compression: this.#compresses },
       lastSync: lastSyncMs === 0 ? null : lastSyncMs,
       lastSyncResult: this.#link.lastSummary,
       nextAttemptAt: this.#link.nextAttemptAtMs,
@@ -412,6 +412,12 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
 
   get #isLive(): boolean {
     return this.#caller.isThere || this.#isWatched;
+  }
+
+  /** By RPC nothing is. */
+  get #compresses(): boolean {
+    const { session } = this.#replica.meta;
+    return this.#pokes !== undefined && session?.capabilities?.includes('compression') === true;
   }
 
   #plan(): Plan {

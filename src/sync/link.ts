@@ -4,7 +4,7 @@ import { ERRORS, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { type ChangeResult, isFinal } from '../protocol/messages.ts';
 import { utf8Bytes } from '../protocol/record.ts';
-import { CAPABILITIES, PROTOCOL_VERSION } from '../protocol/version.ts';
+import { CAPABILITIES, PROTOCOL_VERSION, SUPPORTED_PROTOCOLS } from '../protocol/version.ts';
 import { ByteCap } from './byte-cap.ts';
 import { type LinkEvent, type LinkState, step } from './machine.ts';
 import { type Culprit, Narrowing } from './narrowing.ts';
@@ -366,6 +366,7 @@ export class Link {
       const plan = this.#options.plan();
       const bounds = {
         least: this.#least(all),
+        deltas: session.capabilities.includes('delta-sync'),
         maxChanges: Math.min(plan.batchSize, session.maxBatchChanges, this.#narrowing.maxChanges),
         // The rest of the batch takes room too.
         maxBytes: Math.min(plan.batchBytes, Math.floor(session.maxBatchBytes * 0.9), this.#byteCap.maxBytes),
@@ -380,7 +381,9 @@ export class Link {
       const sent = new Set(batch.changes.map(({ id }) => id));
       for (const { id } of strong) if (sent.has(id)) tally.unanswered.add(id);
       try {
-        const answer = tally.metered(await upstream.exchange(session.id, batch));
+        const answer = tally.metered(
+          await upstream.exchange(session.id, batch, session.capabilities.includes('compression')),
+        );
         if (batch.changes.length > 0) this.#byteCap.arrived();
         return { batch, answer };
       } catch (error) {
@@ -403,7 +406,8 @@ export class Link {
   async #session(tally: Tally): Promise<Session> {
     const { replica, upstream, clock, entropy } = this.#options;
     const { session: known, filter } = replica.meta;
-    if (known !== null && known.expiresAtMs > replica.nowMs() + LIMITS.exchangeTimeoutMs) {
+    // One that was made before this was kept is of no use.
+    if (known?.capabilities !== undefined && known.expiresAtMs > replica.nowMs() + LIMITS.exchangeTimeoutMs) {
       this.#on('connected');
       return known;
     }
@@ -416,6 +420,9 @@ export class Link {
         ...(filter === undefined ? {} : { filter: { entityTypes: [...filter] } }),
       }),
     );
+    if (!SUPPORTED_PROTOCOLS.includes(connected.protocol)) {
+      throw new SyncError('protocol_unsupported', `protocol ${connected.protocol} is not spoken here`);
+    }
     this.#on('connected');
     const sentAtMs = clock.nowMs();
     const shaken = tally.metered(await upstream.handshake(connected.sessionId, replica.handshakeRequest()));
@@ -425,6 +432,8 @@ export class Link {
       expiresAtMs: connected.expiresAt,
       maxBatchChanges: connected.limits.maxBatchChanges,
       maxBatchBytes: connected.limits.maxBatchBytes,
+      protocol: connected.protocol,
+      capabilities: CAPABILITIES.filter((capability) => connected.capabilities.includes(capability)),
     };
     replica.saveSession(session);
     return session;

@@ -18,7 +18,6 @@ export interface Plan {
   /** Changes, and bytes before compression; one change goes whatever its size. */
   readonly batchSize: number;
   readonly batchBytes: number;
-  readonly compression: boolean;
   readonly reason: string;
 }
 
@@ -60,11 +59,11 @@ export function planFor(report: NetworkReport, quality: LinkQuality): Plan {
   );
   switch (grade) {
     case 'good':
-      return { strategy: 'full', batchSize: 100, batchBytes: LIMITS.batchBytes, compression: true, reason };
+      return { strategy: 'full', batchSize: 100, batchBytes: LIMITS.batchBytes, reason };
     case 'limited':
-      return { strategy: 'priority', batchSize: 50, batchBytes: LIMITED_BYTES, compression: true, reason };
+      return { strategy: 'priority', batchSize: 50, batchBytes: LIMITED_BYTES, reason };
     case 'poor':
-      return { strategy: 'critical', batchSize: 10, batchBytes: POOR_BYTES, compression: true, reason };
+      return { strategy: 'critical', batchSize: 10, batchBytes: POOR_BYTES, reason };
   }
 }
 

@@ -120,6 +120,9 @@ export interface Session {
   readonly expiresAtMs: number;
   readonly maxBatchChanges: number;
   readonly maxBatchBytes: number;
+  /** What both sides can. */
+  readonly protocol: number;
+  readonly capabilities: readonly string[];
 }
 
 /**
@@ -283,7 +286,8 @@ export interface ConflictFilter {
 export interface Upstream {
   connect(request: ConnectRequest): Promise<Metered<ConnectAnswer>>;
   handshake(sessionId: string, request: HandshakeRequest): Promise<Metered<HandshakeAnswer>>;
-  exchange(sessionId: string, batch: Batch): Promise<Metered<BatchAnswer>>;
+  /** @param compress whether the other side takes what is compressed. */
+  exchange(sessionId: string, batch: Batch, compress: boolean): Promise<Metered<BatchAnswer>>;
 }
 
 /** An answer, and what it and its request took on the wire. */

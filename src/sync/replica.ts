@@ -71,6 +71,8 @@ export interface BatchBounds {
   readonly maxBytes: number;
   /** The least pressing priority that may go. */
   readonly least: Priority;
+  /** False: every change goes with its whole record, if there is one. */
+  readonly deltas?: boolean;
 }
 
 /** What an exchange brought, once it reached the head. */
@@ -531,7 +533,7 @@ export class Replica {
       );
     }
     const voids = this.#voids(new Set(selected)).slice(0, LIMITS.intervals);
-    const changes = selected.map(onWire);
+    const changes = selected.map((queued) => onWire(bounds.deltas === false ? { ...queued, needsFull: true } : queued));
     const batch: Batch = {
       batchId,
       sourceNodeId: this.nodeId,

@@ -20,14 +20,20 @@ export interface HttpUpstreamOptions {
 
 /** A cloud elsewhere, over HTTP. `http.md`, section 5. */
 export function httpUpstream(options: HttpUpstreamOptions): Upstream {
-  const typed = async <T>(path: string, sessionId: string | undefined, message: object, schema: z.ZodType<T>) => {
-    const { json, ...bytes } = await post(options, path, sessionId, JSON.stringify(message));
+  const typed = async <T>(
+    path: string,
+    sessionId: string | undefined,
+    message: object,
+    schema: z.ZodType<T>,
+    compress = false,
+  ) => {
+    const { json, ...bytes } = await post(options, path, sessionId, JSON.stringify(message), compress);
     return { value: parseAnswer(schema, json), ...bytes };
   };
   return {
     connect: (request) => typed('connect', undefined, request, connectAnswer),
     handshake: (sessionId, request) => typed('handshake', sessionId, request, handshakeAnswer),
-    exchange: (sessionId, batch) => typed('exchange', sessionId, batch, batchAnswer),
+    exchange: (sessionId, batch, compress) => typed('exchange', sessionId, batch, batchAnswer, compress),
   };
 }
 
@@ -39,7 +45,8 @@ export interface HttpCarrierOptions extends Omit<HttpUpstreamOptions, 'token'> {
 /** As {@link httpUpstream}, for the nodes below a relay. */
 export function httpCarrier({ tokenFor, ...options }: HttpCarrierOptions): Carrier {
   const carry = async (path: string, sessionId: string | undefined, text: string, caller: Caller): Promise<string> => {
-    return (await post({ ...options, token: () => tokenFor(caller) }, path, sessionId, text)).text;
+    // Whether those below compress is between them and the cloud; on the way from here it takes what is compressed.
+    return (await post({ ...options, token: () => tokenFor(caller) }, path, sessionId, text, true)).text;
   };
   return {
     connect: (request, caller) => carry('connect', undefined, request, caller),
@@ -54,8 +61,9 @@ async function post(
   path: string,
   sessionId: string | undefined,
   message: string,
+  compress: boolean,
 ): Promise<{ text: string; json: unknown } & MessageBytes> {
-  const { bytes, encoding, plainBytes } = encodeText(message);
+  const { bytes, encoding, plainBytes } = encodeText(message, compress ? 'deflate' : undefined);
   const headers = new Headers({ 'Content-Type': 'application/json', Authorization: `Bearer ${await token()}` });
   if (encoding !== 'identity') headers.set('Content-Encoding', encoding);
   if (sessionId !== undefined) headers.set('X-Session-Id', sessionId);

@@ -166,6 +166,8 @@ export class Node {
   /** The visible changes that were told, and the states that the link was said to go through. */
   readonly seen: VisibleChange[] = [];
   readonly states: LinkState[] = [];
+  /** Of each exchange, whether it was to be compressed. */
+  readonly compressed: boolean[] = [];
   /** What went to and fro. */
   readonly exchanges: { readonly batch: Batch; readonly answer: BatchAnswer }[] = [];
   /** Told of what the link tells. */
@@ -252,7 +254,8 @@ export class Node {
           return handshakeAnswer.parse(overTheWire(this.#world.responder.handshake(sessionId, parsed, caller())));
         });
       },
-      exchange: async (sessionId, sent) => {
+      exchange: async (sessionId, sent, compress) => {
+        this.compressed.push(compress);
         await this.beforeExchange();
         this.beforeCall('exchange');
         this.beforeSend(sent);

@@ -90,7 +90,7 @@ test.each([
   if ('details' in wanted) expect(failure).toHaveProperty('details', wanted.details);
 });
 
-test('a request carries the token, the session, and its message, compressed where that saves', async () => {
+test('a request carries the token, the session, and its message, compressed where that saves and is agreed', async () => {
   const answer = {
     batchId: 'b1',
     results: [],
@@ -102,15 +102,17 @@ test('a request carries the token, the session, and its message, compressed wher
   };
   const { upstream, asked } = cloudThat(() => Response.json(answer));
   const batch = { batchId: 'b1', sourceNodeId: CONNECT.nodeId, targetNodeId: 'cloud', cursor: 0, changes: [] } as const;
-  const small = await upstream.exchange('a.session', batch);
+  const small = await upstream.exchange('a.session', batch, true);
   expect(small.value).toEqual(answer);
   expect(small.bytesDown).toBe(JSON.stringify(answer).length);
   const long = { ...batch, checksum: 'x'.repeat(5_000) };
-  const large = await upstream.exchange('a.session', long);
+  const large = await upstream.exchange('a.session', long, true);
   expect(large.bytesUp).toBeLessThan(500);
+  const plain = await upstream.exchange('a.session', long, false);
+  expect(plain.bytesUp).toBe(plain.plainBytesUp);
   expect(large.plainBytesUp).toBe(JSON.stringify(long).length);
 
-  const [first, second] = asked;
+  const [first, second, third] = asked;
   expect(first?.url).toBe('https://cloud.example/v1/sync/exchange');
   expect(first?.method).toBe('POST');
   for (const request of asked) {
@@ -120,6 +122,7 @@ test('a request carries the token, the session, and its message, compressed wher
   expect(first?.headers.get('Content-Encoding')).toBeNull();
   expect(await first?.json()).toEqual(batch);
   expect(second?.headers.get('Content-Encoding')).toBe('deflate');
+  expect(third?.headers.get('Content-Encoding')).toBeNull();
   const bytes = new Uint8Array((await second?.arrayBuffer()) ?? expect.fail());
   expect(JSON.parse(inflateSync(bytes).toString())).toEqual(long);
 });
