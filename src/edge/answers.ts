@@ -47,6 +47,8 @@ export interface EdgeStatus {
   readonly queue: QueueStats;
   readonly asOf: number | null;
   readonly stalenessMs: number | null;
+  /** The only entity types that it asks for; null: all. */
+  readonly filter: readonly EntityType[] | null;
   /** What was said of the link, on purpose and by hints. */
   readonly network: NetworkReport;
   /** What exchanges took on average, and how many calls failed, of late; `rttMs` null: there was none. */

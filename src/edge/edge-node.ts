@@ -90,6 +90,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
       nodeId,
       policies,
       clock,
+      entityTypes: ctx.storage.kv.get<readonly EntityType[]>(FILTER_KEY),
       watcher: this.#live,
     });
     this.#upstream = new MeasuredUpstream(upstreamFor(env, space, nodeId), clock);
@@ -235,6 +236,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
       queue: this.#replica.queueStats(),
       asOf: asOfMs === 0 ? null : asOfMs,
       stalenessMs: this.#replica.stalenessMs(),
+      filter: this.#replica.meta.filter ?? null,
       network: this.#report(),
       measured: { rttMs, failures },
       plan: { ...this.#plan(), compression: this.#compresses },
@@ -296,6 +298,18 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
     this.#link.setOnline(change.online ?? wasOnline);
     if (this.#link.online && !wasOnline) this.#syncSoon('own');
     this.#sendOrSchedule();
+  }
+
+  /** From now on the node asks for these types only; null: for all. */
+  async setFilter(entityTypes: readonly EntityType[] | null): Promise<void> {
+    this.#use();
+    await this.#link.between(() => {
+      if (entityTypes === null) this.ctx.storage.kv.delete(FILTER_KEY);
+      else this.ctx.storage.kv.put(FILTER_KEY, entityTypes);
+      this.#replica.refilter(entityTypes ?? undefined);
+    });
+    this.#syncSoon('own');
+    this.#schedule();
   }
 
   /** The cloud has news. Answers at once; the pull goes on behind. */
@@ -431,6 +445,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
 }
 
 const NETWORK_KEY = 'network';
+const FILTER_KEY = 'filter';
 
 /** An edge object is named `<space>/<node>`. */
 function identityOf(ctx: DurableObjectState) {

@@ -192,6 +192,13 @@ export class Link {
     return changes.every(({ id }) => this.#next?.strong.delete(id) ?? false);
   }
 
+  /** Does what may not happen while a sync is under way, before one begins that is asked for later. */
+  async between(body: () => void): Promise<void> {
+    const done = this.#running.then(body);
+    this.#running = done.catch(() => undefined);
+    await done;
+  }
+
   #enqueue() {
     const strong = new Map<string, Change>();
     const run = this.#running.then(() => {

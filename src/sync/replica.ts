@@ -128,8 +128,6 @@ export class Replica {
     this.#clock = options.clock;
     this.#meta = options.store.readMeta() ?? freshMeta(options.nodeId, options.entityTypes);
     assert(this.#meta.nodeId === options.nodeId, 'a store belongs to one node');
-    this.#refilter(options.entityTypes);
-
     const stored = options.store.readQueue(this.#meta.settled.upTo).filter((queued) => !this.#isSettled(queued));
     this.#queue = new OfflineQueue(stored);
     this.#slots = new QueueSlots(options.store);
@@ -144,6 +142,7 @@ export class Replica {
       if (this.#stagedPages === 0) this.#pullSince = batch.since ?? 0;
       this.#noteStaged(batch, answer);
     }
+    this.refilter(options.entityTypes);
   }
 
   // --- what is known ---
@@ -698,18 +697,30 @@ export class Replica {
     };
   }
 
-  /** What isn't wanted any more goes; what is wanted now, and wasn't, is read from the beginning, with all the rest. */
-  #refilter(filter: TypeFilter<EntityType>): void {
+  /**
+   * What isn't wanted any more goes; what is wanted now, and wasn't, is read from the beginning, with all the rest. Not
+   * while a batch is under way.
+   */
+  refilter(filter: TypeFilter<EntityType>): void {
     const before = this.#meta;
     const isWider = !admitsAll(before.filter, filter);
     if (!isWider && admitsAll(filter, before.filter)) return;
+    const unwanted = [...keysOutside(this.#store, filter)];
+    for (const key of unwanted) this.#visible.note(key);
     this.#store.transaction(() => {
       this.#store.clearStaged();
-      for (const key of keysOutside(this.#store, filter)) this.#store.removeRecord(key);
+      for (const key of unwanted) this.#store.removeRecord(key);
       const types = narrowed<string>(before.types, filter);
       const digest = digestWithin(before.digest, filter);
       this.#saveMeta({ filter, types, digest, session: null, asOfMs: isWider ? 0 : before.asOfMs });
     });
+    this.#stagedPages = 0;
+    this.#snapshotHead = undefined;
+    this.#pullFrom = this.#meta.asOfMs === 0 ? 0 : this.#meta.cursor;
+    this.#pullSince = this.#pullFrom;
+    this.#queue.forgetAnswered();
+    this.#queue.markOvertaken(unwanted);
+    this.#visible.tell();
   }
 
   *#pages(last: StagedPage): Iterable<StagedPage> {

@@ -17,9 +17,11 @@ async function began() {
   return { world, writer, reader };
 }
 
-function refilter(node: Node, types: EntityType[] | undefined): void {
+/** With a restart, as a node begins with another filter; or at once. */
+function refilter(node: Node, types: EntityType[] | undefined, isRestarted = true): void {
   node.entityTypes = types;
-  node.restart();
+  if (isRestarted) node.restart();
+  else node.replica.refilter(types);
 }
 
 function held(node: Node): EntityType[] {
@@ -119,6 +121,17 @@ describe('a node that asks for some types', () => {
   });
 });
 
+test('[S21] [S25] who listens is told of what a node drops, at once, and of what it gets again', async () => {
+  const { reader } = await began();
+  await reader.link.sync();
+  reader.watches = () => true;
+  refilter(reader, [TASK, USER], false);
+  refilter(reader, undefined, false);
+  expect(reader.seen).toEqual([{ entityType: TYPE, entityId: 'x', operation: 'delete', version: null }]);
+  await reader.link.sync();
+  expect(reader.seen.slice(1)).toMatchObject([{ entityType: TYPE, entityId: 'x', operation: 'create' }]);
+});
+
 describe('a node whose token reads some types', () => {
   test('is verified in these, and writes others', async () => {
     const { world, reader } = await began();
@@ -183,7 +196,7 @@ const types = fc.option(fc.subarray(TYPES), { nil: undefined });
 type Step =
   | { do: 'write'; node: number; type: EntityType; entity: number; value: number | null }
   | { do: 'sync'; node: number; fault: Fault }
-  | { do: 'filter'; types: EntityType[] | undefined }
+  | { do: 'filter'; types: EntityType[] | undefined; isRestarted: boolean }
   | { do: 'grant'; types: EntityType[] | undefined };
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
@@ -204,7 +217,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       fault: fc.constantFrom<Fault>('none', 'none', 'request-lost', 'answer-lost', 'duplicated'),
     }),
   },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant('filter'), types }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('filter'), types, isRestarted: fc.boolean() }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('grant'), types }) },
 );
 
@@ -218,7 +231,7 @@ test('[I3] [I4] whatever a node asks for and may read, and when, it ends with ju
         world.pageLimit = limit;
         const [plain, some] = [new Node(world, 'plain'), new Node(world, 'some')];
         for (const one of steps) {
-          if (one.do === 'filter') refilter(some, one.types);
+          if (one.do === 'filter') refilter(some, one.types, one.isRestarted);
           else if (one.do === 'grant') some.grant = { readTypes: one.types };
           else {
             const node = one.node === 0 ? plain : some;
