@@ -26,7 +26,7 @@ import { Replica } from '../sync/replica.ts';
 import type { Caller } from '../sync/responder.ts';
 import { nodeOfSession } from '../sync/session-id.ts';
 import type { SyncSummary } from '../sync/tally.ts';
-import { wakeAtMs } from '../sync/waking.ts';
+import { hasReasonToSync, type Waking, wakeAtMs } from '../sync/waking.ts';
 import type { Write } from '../sync/write.ts';
 import type { LiveSocket } from '../transport/live-socket.ts';
 import { isForPokes, liveGrantOf } from '../transport/live-upgrade.ts';
@@ -362,7 +362,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
   override async alarm(): Promise<void> {
     this.#alarm.rang();
     // `sync` never throws: an alarm that does is tried six times and then forgotten.
-    if (this.#link.isDue) await this.#link.sync();
+    if (this.#link.isDue && hasReasonToSync(this.#waking())) await this.#link.sync({ ends: 'none' });
     else this.#schedule();
   }
 
@@ -395,7 +395,12 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
   #schedule(): void {
     this.#tellStatus();
     void this.#pokes?.keep(this.#link.online && this.#isLive);
-    const wakesAtMs = wakeAtMs({
+    const wakesAtMs = wakeAtMs(this.#waking());
+    if (wakesAtMs !== null) this.#alarm.ringBy(wakesAtMs);
+  }
+
+  #waking(): Waking {
+    return {
       nowMs: clock.nowMs(),
       link: this.#link,
       replica: this.#replica,
@@ -404,8 +409,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements PokeTarget, Sync
       isUsed: this.#caller.isThere,
       isWatched: this.#isWatched,
       hasPokeSocket: this.#pokes !== undefined,
-    });
-    if (wakesAtMs !== null) this.#alarm.ringBy(wakesAtMs);
+    };
   }
 
   #tellStatus(): void {
