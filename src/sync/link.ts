@@ -152,8 +152,11 @@ export class Link {
     this.#on('sync_trigger', ...CUT);
   }
 
+  /** Something was written, which is durable when this turn has ended. */
   noteLocalChange(): void {
-    this.#on('local_change', 'change_queued');
+    if (this.#state !== 'offline') return;
+    this.#on('local_change');
+    void this.#options.clock.sleep(0).then(() => this.#on('change_queued'));
   }
 
   /** Syncs once, beginning after this call, with all others that ask before it begins. Never throws. */
@@ -252,6 +255,7 @@ export class Link {
   async #run(strong: readonly Change[], requires: readonly CausalContext[], all: boolean): Promise<SyncRun> {
     const tally = new Tally();
     this.#isRunning = true;
+    this.#on('change_queued');
     this.#on(this.#state === 'offline' ? 'retry' : 'sync_trigger');
     let ending: readonly LinkEvent[];
     try {

@@ -49,6 +49,50 @@ describe('a node that is cut off', () => {
   });
 });
 
+describe('[S33] a write at a node that has no link', () => {
+  const put = { ...entity, kind: 'put', data: { n: 1 } } as const;
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+  test.each(['cut off', 'out of reach'])('is queued for all to see, once for all of a turn: %s', async (how) => {
+    const { a } = single();
+    if (how === 'cut off') a.link.setOnline(false);
+    else {
+      a.connectFault = 'request-lost';
+      await a.link.sync();
+    }
+    a.states.length = 0;
+    await Promise.all([a.access.write(put, {}, 0), a.access.write({ ...put, entityId: entityId('y') }, {}, 0)]);
+    await turn();
+    expect(a.states).toEqual(['queuing', 'offline']);
+    await a.access.transact([put, put], {}, 0);
+    await turn();
+    expect(a.states.slice(2)).toEqual(['queuing', 'offline']);
+  });
+
+  test('and the sync that begins in the same turn goes through its states', async () => {
+    const { a } = single();
+    a.connectFault = 'request-lost';
+    await a.link.sync();
+    a.states.length = 0;
+    a.replica.write(put, {});
+    a.link.noteLocalChange();
+    await a.link.sync();
+    await turn();
+    const states = ['queuing', 'offline', 'connecting', 'handshake', 'syncing', 'finalizing', 'idle'];
+    expect(a.states).toEqual(states);
+  });
+
+  test('where it is refused, or there is a link, there is nothing to see', async () => {
+    const { a } = single();
+    await a.access.write(put, {}, 0);
+    a.link.setOnline(false);
+    const refused = a.access.write({ ...put, ifMatch: 'b:9' }, {}, 0);
+    await expect(refused).rejects.toMatchObject({ code: 'precondition_failed' });
+    await turn();
+    expect(a.states).toEqual(['offline']);
+  });
+});
+
 describe('[S26] what a poke says', () => {
   async function heardBy(a: Node, heads: readonly number[]): Promise<number> {
     const before = a.exchanges.length;
