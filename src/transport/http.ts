@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { decodeText, encodeText } from '../protocol/codec.ts';
-import { type ErrorDetails, isErrorCode, SyncError } from '../protocol/errors.ts';
+import { type ErrorCode, type ErrorDetails, isErrorCode, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { batchAnswer, connectAnswer, handshakeAnswer } from '../protocol/messages.ts';
 import { parseAnswer } from '../protocol/parse.ts';
@@ -129,11 +129,18 @@ function toError(response: Response, text: string, nowMs: number): SyncError {
     const { code, detail, ...said } = parsed.data;
     return new SyncError(code, detail, { ...details, ...said });
   }
-  // Of something on the way, which lets less pass than the cloud.
-  if (response.status === 413) return new SyncError('too_large', 'the way to the cloud answered 413', details);
-  if (response.status === 429) return new SyncError('rate_limited', 'the cloud answered 429', details);
-  return new SyncError('cloud_unavailable', `the cloud answered ${response.status}`, details);
+  const code = CODES_ON_THE_WAY.get(response.status) ?? 'cloud_unavailable';
+  return new SyncError(code, `the cloud, or what is on the way to it, answered ${response.status}`, details);
 }
+
+/** What means the same, whoever answers it: what lets less pass than the cloud, or asks for another token. */
+const CODES_ON_THE_WAY: ReadonlyMap<number, ErrorCode> = new Map([
+  [401, 'unauthenticated'],
+  [403, 'forbidden'],
+  [413, 'too_large'],
+  [426, 'protocol_unsupported'],
+  [429, 'rate_limited'],
+]);
 
 /** Seconds, or a date (RFC 9110, section 10.2.3). @returns ms; NaN: it says nothing. */
 function retryAfterOf(header: string, nowMs: number): number {
