@@ -708,17 +708,15 @@ export class Replica {
     const unwanted = [...keysOutside(this.#store, filter)];
     for (const key of unwanted) this.#visible.note(key);
     this.#store.transaction(() => {
-      this.#store.clearStaged();
+      this.#beginAnew();
       for (const key of unwanted) this.#store.removeRecord(key);
       const types = narrowed<string>(before.types, filter);
       const digest = digestWithin(before.digest, filter);
       this.#saveMeta({ filter, types, digest, session: null, asOfMs: isWider ? 0 : before.asOfMs });
     });
-    this.#stagedPages = 0;
-    this.#snapshotHead = undefined;
-    this.#pullFrom = this.#meta.asOfMs === 0 ? 0 : this.#meta.cursor;
+    // What has everything of fewer types goes on where it was.
+    if (this.#meta.asOfMs > 0) this.#pullFrom = this.#meta.cursor;
     this.#pullSince = this.#pullFrom;
-    this.#queue.forgetAnswered();
     this.#queue.markOvertaken(unwanted);
     this.#visible.tell();
   }

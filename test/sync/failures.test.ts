@@ -409,6 +409,8 @@ describe('how long a node waits', () => {
         world.nowMs += LIMITS.pauseMs;
       }
       expect(queue(a)).toEqual([['x', 'pending', 0, undefined]]);
+      await a.link.sync();
+      expect(a.link.isDue).toBe(false);
       // It ends by itself once the token is good, or when somebody says that it is.
       a.beforeCall = () => undefined;
       a.link.setOnline(true);
@@ -514,9 +516,15 @@ describe('how long a node waits', () => {
       expect(asked.calls).toBe(0);
       // Nor does what was asked while the sync was under way that failed.
       world.nowMs += 80_000;
-      const [first, second] = [a.link.sync({ ends: 'none' }), a.access.satisfy(read).catch((error) => error)];
-      expect((await first).summary.success).toBe(false);
+      const { beforeCall } = a;
+      let second: Promise<unknown> = Promise.resolve();
+      a.beforeCall = (call) => {
+        second = a.access.satisfy(read).catch((error) => error);
+        beforeCall(call);
+      };
+      expect((await a.link.sync({ ends: 'none' })).summary.success).toBe(false);
       expect(await second).toMatchObject({ code: 'overloaded', details: { retryAfterMs: 90_000 } });
+      a.beforeCall = beforeCall;
       expect(asked.calls).toBe(1);
       // A sync that is asked for goes.
       await a.link.sync();

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { digestOf, digestTotal } from '../../src/core/digest.ts';
 import type { EntityType } from '../../src/core/ids.ts';
+import { SyncError } from '../../src/protocol/errors.ts';
 import { LIMITS } from '../../src/protocol/limits.ts';
 import { entityId, entityType, type Fault, Node, TYPE, World } from './world.ts';
 
@@ -119,6 +120,38 @@ describe('a node that asks for some types', () => {
     expect(world.cloudStore.readAfter(0, 100).map(({ entityType }) => entityType)).toContain(USER);
     expectVerified(world, reader, [TASK]);
   });
+});
+
+test('[I1] [S21] a filter that comes in the middle of a pull: what the pull had brought comes again, and what was answered is sent again', async () => {
+  const { world, reader } = await began();
+  refilter(reader, [TASK, USER], false);
+  reader.put('z', { n: 1 }, TASK);
+  world.pageLimit = 1;
+  let calls = 0;
+  reader.beforeCall = (call) => {
+    calls += call === 'exchange' ? 1 : 0;
+    if (calls === 2) throw new SyncError('cloud_unavailable', 'gone');
+  };
+  await reader.link.sync();
+  reader.beforeCall = () => undefined;
+  expect([reader.replica.isPulling(), reader.replica.queueStats().syncing]).toEqual([true, 1]);
+  refilter(reader, [TASK], false);
+  expect(reader.replica.queueStats()).toMatchObject({ pending: 1, syncing: 0 });
+  await reader.link.sync();
+  expect(held(reader)).toEqual([TASK]);
+  expect(reader.replica.queueStats().total).toBe(0);
+  expectVerified(world, reader, [TASK]);
+});
+
+test('[S11] [S21] what was written on a record that goes, and what is written after that, stay two', async () => {
+  const { reader } = await began();
+  await reader.link.sync();
+  reader.put('x', { n: 1 }, USER);
+  reader.put('x', { n: 1 }, TASK);
+  refilter(reader, [TASK], false);
+  reader.put('x', { n: 2 }, USER);
+  reader.put('x', { n: 2 }, TASK);
+  expect([...reader.replica.queued()].map(({ change }) => change.entityType)).toEqual([USER, USER, TASK]);
 });
 
 test('[S21] [S25] who listens is told of what a node drops, at once, and of what it gets again', async () => {

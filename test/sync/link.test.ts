@@ -70,7 +70,10 @@ describe('[S33] a write at a node that has no link', () => {
   });
 
   test('and the sync that begins in the same turn goes through its states', async () => {
-    const { a } = single();
+    const world = new World();
+    // A pause ends with the turn, and no sooner.
+    Object.assign(world, { sleep: turn });
+    const a = new Node(world, 'a');
     a.connectFault = 'request-lost';
     await a.link.sync();
     a.states.length = 0;
@@ -325,4 +328,31 @@ test('[S32] a change that is sent twice in a sync, since its session ended, coun
     if (call === 'exchange' && exchanges === 3) throw new SyncError('session_expired', 'connect again');
   };
   expect((await a.link.sync()).summary).toMatchObject({ success: true, uploaded: 2 });
+});
+
+test('what may not happen during a sync happens behind the one under way, and before the next', async () => {
+  const { a } = single();
+  const order: string[] = [];
+  let release = (): void => undefined;
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  a.beforeExchange = async () => {
+    order.push('begins');
+    await released;
+  };
+  a.heard = (what) => void (what === 'end' && order.push('ends'));
+  const running = a.link.sync().then(() => a.link.isBusy);
+  const failing = a.link.between(() => {
+    order.push('between');
+    throw new RangeError('it failed');
+  });
+  const next = a.link.sync();
+  release();
+  await expect(failing).rejects.toThrow('it failed');
+  await Promise.all([running, next]);
+  expect(order).toEqual(['begins', 'ends', 'between']);
+  await a.link.between(() => order.push('between'));
+  await a.link.sync();
+  expect(order.slice(3)).toEqual(['between', 'begins', 'ends']);
 });
