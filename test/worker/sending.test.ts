@@ -195,8 +195,9 @@ test('[S29] what is said of the link ends the wait after a failure', async () =>
   stopClock();
   const exchange = vi.spyOn(CloudSpace.prototype, 'syncExchange').mockResolvedValue(AWAY);
   await edge('a').sync();
-  await edge('a').write(note('x'), {}, 0);
   expect(await edge('a').status()).toMatchObject({ state: 'offline', nextAttemptAt: expect.any(Number) });
+  await edge('a').write(note('x'), {}, 0);
+  expect(exchange).toHaveBeenCalledTimes(1);
   exchange.mockRestore();
   await edge('a').setNetwork({ effectiveType: '4g' });
   await arrive(space, 'x');
