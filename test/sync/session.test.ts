@@ -61,7 +61,7 @@ describe('what two sides can', () => {
     return { world, a, b };
   }
 
-  test('[S35] is kept with the session', async () => {
+  test('[S40] is kept with the session', async () => {
     const { a } = await pair();
     a.restart();
     const capabilities = ['delta-sync', 'compression', 'conflict-resolution', 'causal-order'];
@@ -70,7 +70,7 @@ describe('what two sides can', () => {
     expect(less.a.replica.meta.session?.capabilities).toEqual(['causal-order']);
   });
 
-  test('[S35] changes go and come as operations, where both can', async () => {
+  test('[S40] changes go and come as operations, where both can', async () => {
     const { a, b } = await pair();
     a.write('x', increment);
     await a.link.sync();
@@ -83,7 +83,7 @@ describe('what two sides can', () => {
     expect(a.read('x')).toEqual({ n: 3, BIG });
   });
 
-  test('[S35] and whole, where one can not', async () => {
+  test('[S40] and whole, where one can not', async () => {
     const { a, b } = await pair(['compression', 'conflict-resolution', 'causal-order']);
     a.write('x', increment);
     await a.link.sync();
@@ -99,12 +99,12 @@ describe('what two sides can', () => {
   test.each([
     [['delta-sync'], false],
     [['delta-sync', 'compression'], true],
-  ])('[S31] [S35] of %j, batches are compressed: %s', async (capabilities, wanted) => {
+  ])('[S31] [S40] of %j, batches are compressed: %s', async (capabilities, wanted) => {
     const { a } = await pair(capabilities);
     expect(a.compressed).toEqual([wanted]);
   });
 
-  test('[S23] [S35] a cloud that answers with another version than one that is spoken here is no cloud for this node', async () => {
+  test('[S23] [S40] a cloud that answers with another version than one that is spoken here is no cloud for this node', async () => {
     const world = new World();
     const a = new Node(world, 'a');
     const connect = world.responder.connect.bind(world.responder);
@@ -116,7 +116,7 @@ describe('what two sides can', () => {
   });
 });
 
-test('[S35] a batch has no more changes than the cloud takes, whatever the plan', async () => {
+test('[S40] a batch has no more changes than the cloud takes, whatever the plan', async () => {
   const world = new World();
   const a = new Node(world, 'a');
   const connect = world.responder.connect.bind(world.responder);
@@ -129,7 +129,7 @@ test('[S35] a batch has no more changes than the cloud takes, whatever the plan'
   expect(a.exchanges.map(({ batch }) => batch.changes.length)).toEqual([2, 2, 1, 1, 1]);
 });
 
-test('[S35] a session that ends at once again is renewed twice, and then a failure', async () => {
+test('[S40] a session that ends at once again is renewed twice, and then a failure', async () => {
   const world = new World();
   const a = new Node(world, 'a');
   const calls: string[] = [];
@@ -145,7 +145,7 @@ test('[S35] a session that ends at once again is renewed twice, and then a failu
   expect(a.replica.queueStats().pending).toBe(1);
 });
 
-test('[S35] a node that knows that its session ends, within an exchange, connects before it sends', async () => {
+test('[S40] a node that knows that its session ends, within an exchange, connects before it sends', async () => {
   const world = new World();
   const a = new Node(world, 'a');
   const calls: string[] = [];
