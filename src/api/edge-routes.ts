@@ -7,12 +7,13 @@ import type { EdgeRecord, EdgeWritten } from '../edge/answers.ts';
 import type { EdgeAnswer, NetworkChange } from '../edge/edge-node.ts';
 import { policies } from '../policies.ts';
 import { fromResult, SyncError } from '../protocol/errors.ts';
-import { operations } from '../protocol/messages.ts';
+import { LIMITS } from '../protocol/limits.ts';
+import { entityType, operations } from '../protocol/messages.ts';
 import type { Served } from '../sync/access.ts';
 import type { Write, WriteContent } from '../sync/write.ts';
 import { readMessage, readObject } from './body.ts';
 import type { ApiEnv } from './env.ts';
-import { requireNode, requireRead, requireWrite } from './grant.ts';
+import { requireNode, requireRead, requireRole, requireWrite } from './grant.ts';
 import {
   afterOf,
   entityOf,
@@ -92,7 +93,18 @@ export const edgeRoutes = new Hono<ApiEnv>()
     const node = stub(c, allowedNode(c));
     await node.setNetwork(change);
     return c.json(await node.status(hintsOf(c)));
+  })
+
+  .put('/:node/filter', async (c) => {
+    requireRole(c.var.grant, 'node', 'admin');
+    const { entityTypes } = await readMessage(c, filterBody);
+    const node = stub(c, allowedNode(c));
+    await node.setFilter(entityTypes);
+    return c.json(await node.status(hintsOf(c)));
   });
+
+/** Null: all types. */
+const filterBody = z.strictObject({ entityTypes: z.array(entityType).min(1).max(LIMITS.filterTypes).nullable() });
 
 /** Null takes back what was said before. */
 const networkChange = z

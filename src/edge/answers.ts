@@ -10,6 +10,7 @@ import type { NetworkReport, Plan } from '../sync/plan.ts';
 import type { QueuedChange } from '../sync/ports.ts';
 import type { View } from '../sync/replica.ts';
 import type { SyncSummary, Traffic } from '../sync/tally.ts';
+import type { Paused } from '../sync/wait.ts';
 
 /** What an edge node answers, as data that RPC carries whole. */
 
@@ -39,18 +40,21 @@ export interface EdgeStatus {
   readonly nodeId: NodeId;
   readonly state: LinkState;
   readonly online: boolean;
-  readonly paused: 'needs-auth' | null;
+  readonly paused: Paused | null;
   readonly vectorClock: VectorClock;
   readonly cursor: number;
   readonly epoch: string | null;
   readonly queue: QueueStats;
   readonly asOf: number | null;
   readonly stalenessMs: number | null;
+  /** The only entity types that it asks for; null: all. */
+  readonly filter: readonly EntityType[] | null;
   /** What was said of the link, on purpose and by hints. */
   readonly network: NetworkReport;
   /** What exchanges took on average, and how many calls failed, of late; `rttMs` null: there was none. */
   readonly measured: { readonly rttMs: number | null; readonly failures: number };
-  readonly plan: Plan;
+  /** `compression`: whether what goes up is compressed, where that saves. */
+  readonly plan: Plan & { readonly compression: boolean };
   readonly lastSync: number | null;
   readonly lastSyncResult: SyncSummary | null;
   readonly nextAttemptAt: number | null;

@@ -3,7 +3,7 @@
  * Codes are stable (`http.md`, section 1).
  *
  * `retry`: `same` = the same request may be sent again later; `session` = after a new session; `auth` = after a new
- * token; `never` = it will fail again.
+ * token; `upgrade` = after another version of either side; `never` = it will fail again.
  */
 export const ERRORS = {
   bad_request: { status: 400, title: 'The request is malformed', retry: 'never' },
@@ -27,7 +27,7 @@ export const ERRORS = {
   idempotency_key_reused: { status: 422, title: 'This Idempotency-Key stands for another write', retry: 'never' },
   transaction_refused: { status: 422, title: 'Another change of the transaction was refused', retry: 'never' },
   too_deep: { status: 422, title: 'The record is nested too deeply', retry: 'never' },
-  protocol_unsupported: { status: 426, title: 'This protocol version is not spoken here', retry: 'never' },
+  protocol_unsupported: { status: 426, title: 'This protocol version is not spoken here', retry: 'upgrade' },
   rate_limited: { status: 429, title: 'Too many requests', retry: 'same' },
   internal: { status: 500, title: 'Something went wrong here', retry: 'same' },
   cloud_unavailable: { status: 503, title: 'The cloud is out of reach', retry: 'same' },
@@ -37,7 +37,10 @@ export const ERRORS = {
   quorum_timeout: { status: 504, title: 'Too few replicas answered in time', retry: 'same' },
   outcome_unknown: { status: 504, title: 'The cloud did not answer in time', retry: 'same' },
   queue_full: { status: 507, title: "The node's queue is full", retry: 'same' },
-} as const satisfies Record<string, { status: number; title: string; retry: 'same' | 'session' | 'auth' | 'never' }>;
+} as const satisfies Record<
+  string,
+  { status: number; title: string; retry: 'same' | 'session' | 'auth' | 'upgrade' | 'never' }
+>;
 
 export type ErrorCode = keyof typeof ERRORS;
 

@@ -123,7 +123,7 @@ export const LIMITS = {
   /** How long a caller may wait. `http.md`, section 2. */
   waitMs: 5_000,
   maxWaitMs: 30_000,
-  /** An answer that takes longer is none. */
+  /** An answer that takes longer is none; over HTTP, beside the time that its bytes take on a slow link. */
   exchangeTimeoutMs: 20_000,
   /** An answer over HTTP: a page and the results of a batch, with room. */
   exchangeAnswerBytes: 8 * 1024 * 1024,
@@ -135,8 +135,8 @@ export const LIMITS = {
   backoffMs: 30_000,
   /** The longest time that a busy cloud may ask for; who maintains one for longer is asked again now and then. */
   retryAfterMs: 3600_000,
-  /** The pause after the cloud refused a node's token: nothing but a new one helps, and somebody has to see to that. */
-  authRetryMs: 5 * 60_000,
+  /** The pause after the cloud refused a node's token, or its version: only another one helps, and somebody has to see to that. */
+  pauseMs: 5 * 60_000,
   /** Tries of a change at which the cloud fails, before it is given up. `design.md`, section 6. */
   maxRetries: 3,
   /** Pages that one alarm writes to D1; more go to the next one, well within the 15 minutes that an alarm may take. */

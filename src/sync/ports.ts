@@ -20,6 +20,7 @@ import type {
   NodeReport,
 } from '../protocol/messages.ts';
 import type { Refusal } from '../protocol/record.ts';
+import type { Wait } from './wait.ts';
 import type { Written } from './write.ts';
 
 /** What the engine is given. It never reads time, randomness, storage or network by itself. */
@@ -133,6 +134,8 @@ export interface ReplicaMeta {
   readonly asOfMs: number;
   readonly lastSyncMs: number;
   readonly session: Session | null;
+  /** A long one, after a failure. */
+  readonly wait?: Wait | undefined;
   /** What this node asks for, in every session. */
   readonly filter?: TypeFilter<EntityType>;
   /** What the confirmed state is of: no more than was asked for, nor than the token allows. */
@@ -148,6 +151,9 @@ export interface Session {
   readonly expiresAtMs: number;
   readonly maxBatchChanges: number;
   readonly maxBatchBytes: number;
+  /** What both sides can. */
+  readonly protocol: number;
+  readonly capabilities: readonly string[];
 }
 
 /**
@@ -316,7 +322,8 @@ export interface ConflictFilter {
 export interface Upstream {
   connect(request: ConnectRequest): Promise<Metered<ConnectAnswer>>;
   handshake(sessionId: string, request: HandshakeRequest): Promise<Metered<HandshakeAnswer>>;
-  exchange(sessionId: string, batch: Batch): Promise<Metered<BatchAnswer>>;
+  /** @param compress whether the other side takes what is compressed. */
+  exchange(sessionId: string, batch: Batch, compress: boolean): Promise<Metered<BatchAnswer>>;
 }
 
 /** An answer, and what it and its request took on the wire. */

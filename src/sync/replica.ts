@@ -41,6 +41,7 @@ import { predictedVersion } from './replica-version.ts';
 import { settle } from './settle.ts';
 import { strongContent } from './strong-content.ts';
 import { VisibleChanges, type Watcher } from './visible-changes.ts';
+import type { Wait } from './wait.ts';
 import type { Once, Write, WriteOptions, Written } from './write.ts';
 
 export interface ReplicaOptions {
@@ -71,6 +72,8 @@ export interface BatchBounds {
   readonly maxBytes: number;
   /** The least pressing priority that may go. */
   readonly least: Priority;
+  /** False: every change goes with its whole record, if there is one. */
+  readonly deltas?: boolean;
 }
 
 /** What an exchange brought, once it reached the head. */
@@ -128,8 +131,6 @@ export class Replica {
     this.#memos = new Memos(options.store, options.clock);
     this.#meta = options.store.readMeta() ?? freshMeta(options.nodeId, options.entityTypes);
     assert(this.#meta.nodeId === options.nodeId, 'a store belongs to one node');
-    this.#refilter(options.entityTypes);
-
     const stored = options.store.readQueue(this.#meta.settled.upTo).filter((queued) => !this.#isSettled(queued));
     this.#queue = new OfflineQueue(stored);
     this.#slots = new QueueSlots(options.store);
@@ -144,6 +145,7 @@ export class Replica {
       if (this.#stagedPages === 0) this.#pullSince = batch.since ?? 0;
       this.#noteStaged(batch, answer);
     }
+    this.refilter(options.entityTypes);
   }
 
   // --- what is known ---
@@ -497,6 +499,10 @@ export class Replica {
     this.#saveMeta({ session });
   }
 
+  saveWait(wait: Wait | undefined): void {
+    this.#saveMeta({ wait });
+  }
+
   /** The name of this storage; `fresh` from now on, if it has none yet. */
   lifeOr(fresh: string): string {
     const { life = fresh } = this.#meta;
@@ -573,7 +579,7 @@ export class Replica {
       );
     }
     const voids = this.#voids(new Set(selected)).slice(0, LIMITS.intervals);
-    const changes = selected.map(onWire);
+    const changes = selected.map((queued) => onWire(bounds.deltas === false ? { ...queued, needsFull: true } : queued));
     const batch: Batch = {
       batchId,
       sourceNodeId: this.nodeId,
@@ -740,18 +746,28 @@ export class Replica {
     };
   }
 
-  /** What isn't wanted any more goes; what is wanted now, and wasn't, is read from the beginning, with all the rest. */
-  #refilter(filter: TypeFilter<EntityType>): void {
+  /**
+   * What isn't wanted any more goes; what is wanted now, and wasn't, is read from the beginning, with all the rest. Not
+   * while a batch is under way.
+   */
+  refilter(filter: TypeFilter<EntityType>): void {
     const before = this.#meta;
     const isWider = !admitsAll(before.filter, filter);
     if (!isWider && admitsAll(filter, before.filter)) return;
+    const unwanted = [...keysOutside(this.#store, filter)];
+    for (const key of unwanted) this.#visible.note(key);
     this.#store.transaction(() => {
-      this.#store.clearStaged();
-      for (const key of keysOutside(this.#store, filter)) this.#store.removeRecord(key);
+      this.#beginAnew();
+      for (const key of unwanted) this.#store.removeRecord(key);
       const types = narrowed<string>(before.types, filter);
       const digest = digestWithin(before.digest, filter);
       this.#saveMeta({ filter, types, digest, session: null, asOfMs: isWider ? 0 : before.asOfMs });
     });
+    // What has everything of fewer types goes on where it was.
+    if (this.#meta.asOfMs > 0) this.#pullFrom = this.#meta.cursor;
+    this.#pullSince = this.#pullFrom;
+    this.#queue.markOvertaken(unwanted);
+    this.#visible.tell();
   }
 
   *#pages(last: StagedPage): Iterable<StagedPage> {

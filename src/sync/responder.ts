@@ -163,6 +163,7 @@ export class Responder {
     if (batch.digest !== undefined && made !== undefined && made.length > 0) {
       if (batch.digest !== digestTotal(digestOf(made))) throw OTHER_RECORDS;
     }
+    const takesDeltas = session.capabilities.includes('delta-sync');
     const types = narrowed<string>(session.filter, caller.readTypes);
     const snapshotHead = batch.cursor === 0 ? commit.head : (batch.snapshotHead ?? 0);
     const page = readFeed(this.#store, commit.head, batch.cursor, batch.limit, (entity) => {
@@ -173,7 +174,7 @@ export class Responder {
     const answer: BatchAnswer = {
       batchId: batch.batchId,
       results,
-      changes: page.entities.map((entity) => toRemoteChange(entity, batch.since)),
+      changes: page.entities.map((entity) => toRemoteChange(entity, takesDeltas ? batch.since : undefined)),
       cursor: page.cursor,
       more: page.more,
       vectorClock: clockFor(node, commit.head),

@@ -29,6 +29,7 @@ export class Tally {
   readonly results = new Map<string, ChangeResult>();
   readonly unanswered = new Set<string>();
   covered: boolean | undefined;
+  isAtHead = false;
   conflicts = 0;
   failed = 0;
   error: SyncError | undefined;
@@ -44,6 +45,10 @@ export class Tally {
 
   add(answer: BatchAnswer, downloaded: number): void {
     this.#downloaded += downloaded;
+    // One may be sent twice, where its session ended with its answer.
+    const taken = answer.results.filter(
+      (result) => isFinal(result) && result.status !== 'rejected' && !this.results.has(result.id),
+    );
     if (!answer.more && answer.covered !== undefined) this.covered = answer.covered;
     for (const result of answer.results) {
       if (isFinal(result)) this.results.set(result.id, result);
@@ -53,8 +58,7 @@ export class Tally {
       if (result.status === 'rejected') this.#rejected += 1;
       if (result.status === 'failed') this.failed += 1;
     }
-    const uploaded = answer.results.filter((result) => isFinal(result) && result.status !== 'rejected').length;
-    this.#traffic = { ...this.#traffic, uploaded: this.#traffic.uploaded + uploaded };
+    this.#traffic = { ...this.#traffic, uploaded: this.#traffic.uploaded + taken.length };
   }
 
   /** @param pending how many changes wait now. */
