@@ -379,12 +379,14 @@ export class Replica {
       this.#visible.note(entityKey(change), change.operation === 'delete' ? change.id : undefined);
     this.#checkRoom(checkSize(changes));
     const first = this.#queue.nextOrder;
-    const rows = changes.map((change, index) => ({
-      ...this.#newRow(change, changeBytes(change)),
-      order: first + index,
-    }));
+    const rows: QueuedChange[] = [];
     this.#store.transaction(() => {
-      for (const row of rows) this.#store.writeQueued(row);
+      for (const [index, change] of changes.entries()) {
+        // One by one: what is free for the next one is looked up in the store.
+        const row = { ...this.#newRow(change, changeBytes(change)), order: first + index };
+        this.#store.writeQueued(row);
+        rows.push(row);
+      }
       also();
     });
     for (const row of rows) {
