@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { LIMITS } from '../../src/protocol/limits.ts';
+import { freshNode } from '../../src/sync/node-record.ts';
 import { Node, World } from './world.ts';
 
 test('a session ends by time, and not before', () => {
@@ -39,4 +40,14 @@ test('[I1] [I11] a node whose session has ended, and that doesn’t know it, ren
   expect(world.cloudStore.readAfter(0, 10).map(({ entityId }) => entityId)).toEqual(['x', 'y']);
   expect(a.replica.queueStats().total).toBe(0);
   expect(a.link.nextAttemptAtMs).toBeNull();
+});
+
+test('[I11] [S18] a node is told what the cloud has of it, however many counters are missing in between', async () => {
+  const world = new World();
+  const a = new Node(world, 'a');
+  const extra = Array.from({ length: LIMITS.intervals + 1 }, (_, n) => [2 * n + 2, 2 * n + 2] as const);
+  world.cloudStore.writeNode({ ...freshNode(a.nodeId), received: { upTo: 0, extra } });
+  a.put('x', { n: 1 });
+  expect((await a.link.sync()).summary).toMatchObject({ success: true, uploaded: 1 });
+  expect(a.replica.vectorClock()).toMatchObject({ a: 2 * extra.length + 1 });
 });
