@@ -53,13 +53,21 @@ export class OfflineQueue {
   readonly #answered = new Map<string, ChangeResult>();
   /** Those of the waiting ones that the cloud has failed at. */
   readonly #failed = new Map<string, QueuedChange>();
-  /** Made since the start on what is still confirmed, and never in a batch: nobody else can have seen them. */
+  /** Made on what is still confirmed, and never in a batch: nobody else can have seen them. */
   readonly #fresh = new Set<string>();
   #bytes = 0;
-  #nextOrder = 1;
+  #nextOrder: number;
 
-  constructor(stored: readonly QueuedChange[]) {
-    for (const queued of stored) this.put(queued);
+  /**
+   * @param behind the places up to here are taken.
+   * @param isFresh whether a stored one may yet change.
+   */
+  constructor(stored: readonly QueuedChange[], behind = 0, isFresh: (queued: QueuedChange) => boolean = () => false) {
+    this.#nextOrder = behind + 1;
+    for (const queued of stored) {
+      this.put(queued);
+      if (isFresh(queued)) this.#fresh.add(queued.change.id);
+    }
   }
 
   /** The place behind all that is here. */

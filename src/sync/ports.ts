@@ -90,6 +90,8 @@ export interface ReplicaMeta {
   readonly cursor: number;
   /** The counter of the last change made here that is no longer in the queue, at least. */
   readonly counter: number;
+  /** No change behind this place in the order has ever been in a batch; undefined: nobody knows of any. */
+  readonly sentTo?: number | undefined;
   /** Counters of this node that it has heard the cloud's last word on, or that will never be sent. */
   readonly settled: DotSet;
   /** Up to which counter all was settled at a time; one an hour, oldest first. */

@@ -128,7 +128,7 @@ export class Replica {
     this.#refilter(options.entityTypes);
 
     const stored = options.store.readQueue(this.#meta.settled.upTo).filter((queued) => !this.#isSettled(queued));
-    this.#queue = new OfflineQueue(stored);
+    this.#queue = this.#restored(stored);
     this.#slots = new QueueSlots(options.store);
     this.#visible = new VisibleChanges((key) => this.#fold(key, this.#store.readRecord(key)).current, options.watcher);
     this.#counter = stored.reduce((max, { change }) => Math.max(max, dotOf(change).counter), this.#meta.counter);
@@ -509,6 +509,7 @@ export class Replica {
     const first = new Set(strong.flatMap((change) => this.#placesOf(change)));
     const isHeld = this.#queue.isHeld;
     const selected = isHeld ? [] : this.#queue.select({ ...room, first, least: bounds.least, nowMs: this.nowMs() });
+    this.#noteSent(selected);
     this.#queue.markInFlight(selected.map(({ change }) => change.id));
     let left = bounds.maxBytes - selected.reduce((bytes, queued) => bytes + queued.bytes, 0);
     const waited: Change[] = [];
@@ -544,6 +545,22 @@ export class Replica {
     const isTellable = made.length > 0 && !selected.some(({ isLoose }) => isLoose);
     const digest = isTellable ? { digest: digestTotal(digestOf(made)) } : {};
     return { ...batch, ...digest, checksum: batchChecksum(batch) };
+  }
+
+  /** What never left may yet change, as before; what is made from now on begins behind what counts as sent. */
+  #restored(stored: readonly QueuedChange[]): OfflineQueue {
+    const { sentTo = Number.POSITIVE_INFINITY } = this.#meta;
+    const isSent = ({ order, error }: QueuedChange) => order <= sentTo && error === null;
+    const behind = stored.some(isSent) && Number.isFinite(sentTo) ? sentTo : 0;
+    return new OfflineQueue(stored, behind, (queued) => queued.order > sentTo && this.#isOnTop(queued));
+  }
+
+  /** What has left may be in the cloud, and stays as it is. That is known before it leaves, also after a crash. */
+  #noteSent(selected: readonly QueuedChange[]): void {
+    const last = selected.reduce((max, { order }) => Math.max(max, order), 0);
+    const { sentTo = 0 } = this.#meta;
+    if (last > sentTo || this.#meta.sentTo === undefined)
+      this.#saveMeta({ sentTo: Math.max(last, sentTo) + SENT_AHEAD });
   }
 
   /** Where changes wait that a strong one goes behind. */
@@ -735,6 +752,7 @@ export class Replica {
     });
     for (const queued of kept) this.#store.writeQueued(queued);
     this.#queue = new OfflineQueue(kept);
+    this.#saveMeta({ sentTo: Math.max(kept.length, this.#meta.sentTo ?? 0) });
     this.#slots = new QueueSlots(this.#store);
   }
 
@@ -853,6 +871,13 @@ export class Replica {
     return gaps(spent, this.#counter);
   }
 
+  /** Whether a change was made on the confirmed version of its record that is there now, as far as the two tell. */
+  #isOnTop({ change }: QueuedChange): boolean {
+    const record = this.#store.readRecord(entityKey(change));
+    const seen = entry(change.base, CLOUD);
+    return record === undefined ? seen === this.#meta.cursor : record.seq <= seen;
+  }
+
   #isSettled({ change, error }: QueuedChange): boolean {
     return error === null && has(this.#meta.settled, dotOf(change).counter);
   }
@@ -918,6 +943,9 @@ export class Replica {
     this.#meta = meta;
   }
 }
+
+/** Places that are taken for used in advance, so that not each batch costs a row: those behind them begin with the next start. */
+const SENT_AHEAD = 100;
 
 /** The newest counter of a set. */
 function lastOf({ extra, upTo }: DotSet): number {

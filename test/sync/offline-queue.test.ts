@@ -2,7 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type Change, dotOf, type Priority } from '../../src/core/change.ts';
 import { type EntityKey, entityKey } from '../../src/core/ids.ts';
+import { SyncError } from '../../src/protocol/errors.ts';
 import { LIMITS } from '../../src/protocol/limits.ts';
+import { batch as batchSchema } from '../../src/protocol/messages.ts';
 import { OfflineQueue } from '../../src/sync/offline-queue.ts';
 import type { QueuedChange } from '../../src/sync/ports.ts';
 import { entityId, Node, TYPE, World } from './world.ts';
@@ -218,12 +220,66 @@ describe('changes that go into one another', () => {
     a.put('x', { n: 1 });
     a.fault = 'answer-lost';
     await a.link.sync();
-    a.write('x', { kind: 'patch', operations: [{ op: 'increment', path: 'n', value: 1 }] });
+    const increment = () => a.write('x', { kind: 'patch', operations: [{ op: 'increment', path: 'n', value: 1 }] });
     a.restart();
-    a.write('x', { kind: 'patch', operations: [{ op: 'increment', path: 'n', value: 1 }] });
-    expect(a.replica.queueStats().total).toBe(3);
+    increment();
+    increment();
+    expect(a.replica.queueStats().total).toBe(2);
     await settle(world, a);
     expect(a.read('x')).toEqual({ n: 3 });
+  });
+
+  test('[S11] what never left goes on to, over any number of restarts', async () => {
+    const world = new World();
+    const a = new Node(world, 'a');
+    const increment = () => a.write('x', { kind: 'patch', operations: [{ op: 'increment', path: 'n', value: 1 }] });
+    a.put('x', { n: 0 });
+    await a.link.sync();
+    a.beforeCall = () => {
+      throw new SyncError('cloud_unavailable', 'away');
+    };
+    a.restart();
+    a.put('new', { n: 0 });
+    await a.link.sync();
+    for (let n = 0; n < 20; n += 1) {
+      increment();
+      a.put('new', { n });
+      a.put('newer', { n });
+      a.restart();
+    }
+    // What was in a batch, and what is in the places behind it until the next start, counts as sent.
+    const { items } = a.replica.listQueue(undefined, 0, 100);
+    expect(items.map(({ change }) => change.entityId)).toEqual(['new', 'x', 'new', 'newer', 'x', 'new', 'newer']);
+    a.beforeCall = () => undefined;
+    expect(await settle(world, a)).toEqual({ upTo: 62, extra: [] });
+    expect(a.list()).toEqual({ x: { n: 20 }, new: { n: 19 }, newer: { n: 19 } });
+  });
+
+  test('[I2] [S11] what others have written since then on its record, or deleted, ends that, also over a restart', async () => {
+    const world = new World({ policy: { conflict: 'merge' } });
+    const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
+    for (const id of ['x', 'y', 'z']) a.put(id, { n: 0 });
+    await settle(world, a, b);
+    // Over a poor link what does not press waits, and what is new comes.
+    const pull = async () => {
+      const { replica } = a;
+      const sent = replica.nextBatch('b1', { maxChanges: 10, maxBytes: 1e6, least: 'critical' }, []);
+      const session = replica.meta.session?.id ?? '';
+      const answer = world.responder.exchange(session, batchSchema.parse(sent), { nodeId: a.nodeId, relay: false });
+      replica.confirm(sent, answer, replica.nowMs());
+    };
+    a.put('v', { n: 1 });
+    a.restart();
+    for (const id of ['x', 'y', 'z', 'w']) a.put(id, { n: 1 });
+    b.put('x', { n: 0, by: 'b' });
+    b.write('y', { kind: 'delete' });
+    b.put('w', { n: 1, by: 'b' });
+    await b.link.sync();
+    await pull();
+    a.restart();
+    for (const id of ['x', 'y', 'z', 'w']) a.put(id, { n: 2 });
+    const { items } = a.replica.listQueue(undefined, 0, 100);
+    expect(items.map(({ change }) => change.entityId)).toEqual(['v', 'x', 'y', 'z', 'w', 'x', 'y', 'w']);
   });
 
   test('where the policy or the write says so, every step goes', async () => {
@@ -386,6 +442,25 @@ describe('what the cloud has', () => {
     await b.link.sync();
     expect(b.list()).toEqual({ x: { n: 1 }, y: { n: 2 } });
     expect(a.list()).toEqual(b.list());
+  });
+
+  test('[I2] [S11] and counts as sent then, also after a restart', async () => {
+    const world = new World();
+    const a = new Node(world, 'a');
+    for (let start = 0; start < 3; start += 1) {
+      a.restart();
+      for (let n = 0; n < 50; n += 1) a.put(`e${start}-${n}`, { n });
+      await a.link.sync();
+    }
+    world.loseCloud();
+    a.beforeCall = (call) => {
+      if (call === 'exchange') throw new SyncError('cloud_unavailable', 'away');
+    };
+    a.replica.saveSession(null);
+    await a.link.sync();
+    const { items } = a.replica.listQueue(undefined, 0, 1_000);
+    expect(items).toHaveLength(150);
+    expect(a.store.readMeta()?.sentTo).toBeGreaterThanOrEqual(items.at(-1)?.order ?? 0);
   });
 });
 
