@@ -52,6 +52,8 @@ export interface ChangeHeader extends Precondition {
         readonly metadata?: JsonObject | undefined;
       }
     | undefined;
+  /** Set: something else may have gone under this dot, so only the same content is taken for the same change. */
+  readonly isDoubtful?: true | undefined;
   /** `strong`: somebody waits for it, so it takes effect at the moment the cloud sequences it. */
   readonly consistency?: 'strong' | undefined;
 }

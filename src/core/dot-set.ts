@@ -36,6 +36,11 @@ export function addAll(set: DotSet, counters: readonly number[]): DotSet {
   return normalForm(set.upTo, [...set.extra, ...counters.map((counter): Interval => [counter, counter])]);
 }
 
+/** The highest counter of a set; 0: it is empty. */
+export function lastOf({ extra, upTo }: DotSet): number {
+  return extra.at(-1)?.[1] ?? upTo;
+}
+
 /** The counters from 1 to `last` that are not in the set. */
 export function gaps(set: DotSet, last: number): Interval[] {
   const missing: Interval[] = [];

@@ -77,6 +77,7 @@ const changeHeader = {
         .optional(),
     })
     .optional(),
+  isDoubtful: z.literal(true).optional(),
   consistency: z.literal('strong').optional(),
   ifMatch: z.string().max(128).optional(),
   ifNoneMatch: z.string().max(128).optional(),
@@ -181,6 +182,8 @@ export const batch = z.object({
   live: z.boolean().optional(),
   /** How many changes wait at the node, this batch's not counted. */
   pending: count.optional(),
+  /** The counter of the node's newest change. */
+  newest: count.optional(),
 });
 /** As it arrives: its changes are looked at one by one. */
 export type IncomingBatch = z.infer<typeof batch>;

@@ -238,9 +238,13 @@ class Judge {
 
   /** A dot that has taken effect, or never will: it is answered for, and does nothing. */
   #known(id: string, node: NodeRecord, change: Change | undefined): ChangeResult {
-    const forked = change === undefined ? false : (isForked(node, change) ?? this.#isForkedVersion(change));
-    if (forked) throw new SyncError('node_forked', `${id} is another change here; the node needs a new id`);
     const refusal = this.#commit.refusal(id);
+    const forked = change === undefined ? false : isForked(node, change);
+    if (change?.isDoubtful && refusal === undefined && forked !== false)
+      return { id, status: 'rejected', ...doubted(id, forked) };
+    if (change !== undefined && (forked ?? this.#isForkedVersion(change))) {
+      throw new SyncError('node_forked', `${id} is another change here`);
+    }
     if (refusal !== undefined) return { id, status: 'rejected', ...refusal };
     // Somebody waits to hear that a strong write was done; of one that came too late nobody may say so.
     const entityId = change?.consistency === 'strong' ? undefined : change && renamedTo(node, change);
@@ -331,6 +335,12 @@ class Undone extends Error {
     super('a change of the transaction was not taken');
     this.results = results;
   }
+}
+
+/** Why a change is not taken under a dot that something went under before, which was another one, or nobody knows what. */
+function doubted(id: string, isOther: boolean | undefined): Refusal {
+  if (isOther) return { code: 'node_forked', detail: `${id} is another change here` };
+  return { code: 'outcome_unknown', detail: `${id} is known here, and nobody can tell whether it is this change` };
 }
 
 function refusalOf({ code = 'bad_request', detail = '', issues, current }: ChangeResult): Refusal {

@@ -311,11 +311,12 @@ export class Link {
       try {
         return { batch, answer: tally.metered(await upstream.exchange(session.id, batch)) };
       } catch (error) {
-        replica.releaseBatch();
+        const isOver = error instanceof SyncError && ERRORS[error.code].retry === 'session';
+        replica.releaseBatch(isOver);
         if (isRefusal(error)) tally.unanswered.clear();
         if (this.#narrowing.failed(batch.changes, error)) return undefined;
-        const isOver = error instanceof SyncError && ERRORS[error.code].retry === 'session';
         if (!isOver || renewals >= LIMITS.renewalsPerExchange) throw error;
+        if (error.code === 'node_forked') replica.noteFork();
         replica.saveSession(null);
       }
     }

@@ -53,6 +53,8 @@ export class OfflineQueue {
   readonly #answered = new Map<string, ChangeResult>();
   /** Those of the waiting ones that the cloud has failed at. */
   readonly #failed = new Map<string, QueuedChange>();
+  /** Were in a batch since the start that the cloud may have taken. */
+  readonly #sent = new Set<string>();
   /** Made on what is still confirmed, and never in a batch: nobody else can have seen them. */
   readonly #fresh = new Set<string>();
   #bytes = 0;
@@ -172,8 +174,13 @@ export class OfflineQueue {
     this.#waiting[priorityOf(queued.change)].delete(queued.order);
   }
 
-  /** These are in the batch under way; what was in the one before waits again. */
-  markInFlight(ids: Iterable<string>): void {
+  /**
+   * These are in the batch under way; what was in the one before waits again.
+   *
+   * @param isRefused whether nothing of that one has happened, for certain.
+   */
+  markInFlight(ids: Iterable<string>, isRefused = false): void {
+    if (!isRefused) for (const id of this.#inFlight) this.#sent.add(id);
     this.#inFlight = new Set(ids);
     for (const id of this.#inFlight) this.#fresh.delete(id);
   }
@@ -190,6 +197,11 @@ export class OfflineQueue {
 
   forgetAnswered(): void {
     this.#answered.clear();
+  }
+
+  /** Whether a change was in a batch since the start that the cloud may have taken. */
+  wasSent({ change: { id } }: QueuedChange): boolean {
+    return this.#sent.has(id) || this.#inFlight.has(id);
   }
 
   /** Whether anything waits for the cloud's last word. */
@@ -359,6 +371,7 @@ export class OfflineQueue {
     this.#changes.delete(queued.change.id);
     this.#failed.delete(queued.change.id);
     this.#fresh.delete(queued.change.id);
+    this.#sent.delete(queued.change.id);
     this.#unlink(queued);
   }
 

@@ -142,6 +142,8 @@ export interface QueuedChange {
   readonly failure?: { readonly code: ErrorCode; readonly detail: string } | undefined;
   /** The cloud needs the whole record, not only the operations. */
   readonly needsFull?: boolean | undefined;
+  /** The storage went back, and the cloud has something under its counter. */
+  readonly isDoubtful?: boolean | undefined;
   /** One that it was made on is dead: its operations need not make its record. */
   readonly isLoose?: boolean | undefined;
   /** Set: the change is dead, and this is why. */

@@ -1,6 +1,7 @@
 import { assertNever } from '../core/assert.ts';
 import { checksum } from '../core/canonical.ts';
-import type { Change } from '../core/change.ts';
+import { type Change, dotOf } from '../core/change.ts';
+import { type DotSet, has } from '../core/dot-set.ts';
 import { CLOUD, type NodeId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import { merge } from '../core/vector-clock.ts';
@@ -60,7 +61,8 @@ export function afterFailure(queued: QueuedChange, failure: QueuedChange['failur
  * only that, for what is in it may be what the cloud fails at.
  */
 export function onWire(queued: QueuedChange): Change | Withdrawal {
-  const { change, needsFull, failure } = queued;
+  const { needsFull, failure } = queued;
+  const change = queued.isDoubtful ? { ...queued.change, isDoubtful: true as const } : queued.change;
   if (failure !== undefined && isGivenUp(queued)) {
     const { code, detail } = failure;
     const withdrawn = { code, detail: detail.slice(0, LIMITS.reasonChars) };
@@ -96,6 +98,23 @@ export function givenBack(queued: QueuedChange, order: number): QueuedChange {
 
 export function isWithdrawal(change: Change | Withdrawal): change is Withdrawal {
   return 'withdrawn' in change;
+}
+
+/** The first counter that went into it. */
+export function sinceOf({ since, change }: QueuedChange): number {
+  return since ?? dotOf(change).counter;
+}
+
+/**
+ * As it goes on at a node whose storage went back, where the cloud has something under its counters: asked for again as
+ * what it is, or dead, where a part of it may be there. Its writer hasn't seen what is there up to `last`.
+ */
+export function doubted(queued: QueuedChange, received: DotSet, last: number): QueuedChange {
+  const unseeing = { ...queued, change: { ...queued.change, ownFrom: last + 1 } };
+  if (has(received, dotOf(queued.change).counter)) return { ...unseeing, isDoubtful: true };
+  if (!has(received, sinceOf(queued))) return unseeing;
+  const detail = 'the storage of the node went back, and the cloud may have a part of this change already';
+  return { ...unseeing, error: { code: 'outcome_unknown', detail } };
 }
 
 /** What a base says of one history says nothing of the next. */

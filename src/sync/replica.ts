@@ -4,7 +4,7 @@ import { type Change, type ChangeContent, dotOf, isDelta, PRIORITIES, type Prior
 import { coalesce } from '../core/coalesce.ts';
 import { digestOf, digestTotal, digestWithin } from '../core/digest.ts';
 import { formatDot } from '../core/dot.ts';
-import { add, addAll, type DotSet, EMPTY_DOT_SET, gaps, has } from '../core/dot-set.ts';
+import { add, addAll, type DotSet, EMPTY_DOT_SET, gaps, has, lastOf } from '../core/dot-set.ts';
 import type { EntityVersion } from '../core/entity.ts';
 import { type HlcState, observe, type Stamp, stampOf, tick } from '../core/hlc.ts';
 import { CLOUD, type EntityId, type EntityKey, type EntityType, entityKey, type NodeId } from '../core/ids.ts';
@@ -27,11 +27,13 @@ import { QueueSlots } from './queue-slots.ts';
 import {
   afterFailure,
   changeBytes,
+  doubted,
   givenBack,
   isWithdrawal,
   onWire,
   type Resolved,
   resolvedBy,
+  sinceOf,
   UNTRIED,
   withoutHistory,
 } from './queued-change.ts';
@@ -113,6 +115,14 @@ export class Replica {
   #formerUpTo = 0;
   /** Records that got another id while a strong write is under way that may be meant for them. */
   readonly #movedTo = new Map<EntityKey, EntityKey>();
+  /** Changes behind this counter were made since the start. */
+  readonly #startedAt: number;
+  /** What was at a place behind this one at the start had never left. */
+  readonly #sentBefore: number;
+  /** The cloud has another change under a counter of this node. */
+  #isForked = false;
+  /** That was found and mended since the start: the storage had gone back. */
+  #hasGoneBack = false;
   /** Counters whose change is under way without being queued; no void, until there is no answer. */
   readonly #awaited = new Set<number>();
   /** Counters of strong writes that the cloud has, and that this replica does not show yet. */
@@ -132,6 +142,8 @@ export class Replica {
     this.#slots = new QueueSlots(options.store);
     this.#visible = new VisibleChanges((key) => this.#fold(key, this.#store.readRecord(key)).current, options.watcher);
     this.#counter = stored.reduce((max, { change }) => Math.max(max, dotOf(change).counter), this.#meta.counter);
+    this.#startedAt = this.#counter;
+    this.#sentBefore = this.#meta.sentTo ?? Number.POSITIVE_INFINITY;
     this.#hlc = stored.reduce((hlc, { change }) => observe(hlc, change.stamp, 0), this.#meta.hlc);
 
     // What doesn't have everything begins anew.
@@ -468,16 +480,34 @@ export class Replica {
     };
   }
 
-  /** Takes over what the cloud said: its history's identity, its time, and what it has of this node. */
+  /** The cloud refused a batch, for it has another change under a counter of this node: the next handshake sees to that. */
+  noteFork(): void {
+    this.#isForked = true;
+  }
+
+  /**
+   * Takes over what the cloud said: its history's identity, its time, and what it has of this node.
+   *
+   * @throws SyncError `node_forked` where a copy of this node is alive. Nothing has changed then.
+   */
   adopt(answer: HandshakeAnswer, sentAtMs: number, answeredAtMs: number): void {
     const clockOffsetMs = Math.round(answer.serverTime - (sentAtMs + answeredAtMs) / 2);
     this.#reported = answer.received;
     const { epoch: before, presumedEpoch } = this.#meta;
     const isOtherHistory = before !== answer.epoch;
     const isUnexpected = isOtherHistory && (before ?? presumedEpoch ?? answer.epoch) !== answer.epoch;
+    const hasGoneBack = !isOtherHistory && (this.#isForked || this.#isAhead(answer.received));
+    // A storage goes back once; what does so again and again is another node of this name.
+    if (hasGoneBack && this.#hasGoneBack) {
+      throw new SyncError(
+        'node_forked',
+        `a copy of ${this.nodeId} writes under its name; one of the two needs another`,
+      );
+    }
     if (isOtherHistory) for (const { change } of this.#store.readQueue(0)) this.#visible.note(entityKey(change));
+    if (hasGoneBack) for (const { change } of this.#queue.all()) this.#visible.note(entityKey(change));
     this.#store.transaction(() => {
-      const former = before === null ? this.#renumberBehind(answer.received) : 0;
+      const former = before === null || hasGoneBack ? this.#goBehind(answer.received, before === null) : 0;
       if (isOtherHistory || answer.mode === 'snapshot') this.#beginAnew();
       this.#saveMeta({
         clockOffsetMs,
@@ -492,6 +522,8 @@ export class Replica {
       if (isUnexpected) this.#giveBack();
     });
     if (isUnexpected) this.#formerUpTo = this.#counter;
+    this.#hasGoneBack ||= hasGoneBack;
+    this.#isForked = false;
     this.#visible.tell();
   }
 
@@ -522,9 +554,8 @@ export class Replica {
       if (maxWaited <= 0 || (!isFirst && (waited.length + unit.length > maxWaited || left < 0))) break;
       const places = unit.flatMap((change) => this.#placesOf(change));
       if (places.some((key) => this.#queue.hasUnsettledOf(key))) continue;
-      waited.push(
-        ...unit.map((change) => (dotOf(change).counter > this.#formerUpTo ? change : withoutHistory(change))),
-      );
+      const ofNow = unit.map((change) => (dotOf(change).counter > this.#formerUpTo ? change : withoutHistory(change)));
+      waited.push(...(this.#hasGoneBack ? ofNow.map((change) => ({ ...change, isDoubtful: true as const })) : ofNow));
     }
     const voids = this.#voids(new Set(selected)).slice(0, LIMITS.intervals);
     const changes = selected.map(onWire);
@@ -539,6 +570,7 @@ export class Replica {
       changes: [...changes, ...waited],
       ...(voids.length === 0 ? {} : { void: voids }),
       pending: this.pending,
+      newest: this.#counter,
     };
     const deltas = new Set(changes.filter((change) => !isWithdrawal(change) && isDelta(change)).map(({ id }) => id));
     const made = selected.filter(({ change }) => deltas.has(change.id)).map(({ change }) => versionMadeBy(change));
@@ -576,9 +608,13 @@ export class Replica {
     return pending + failed;
   }
 
-  /** The batch under way failed: what it took waits again. */
-  releaseBatch(): void {
-    this.#queue.markInFlight([]);
+  /**
+   * The batch under way failed: what it took waits again.
+   *
+   * @param isRefused whether the cloud said that nothing of it has happened.
+   */
+  releaseBatch(isRefused = false): void {
+    this.#queue.markInFlight([], isRefused);
   }
 
   /** Counts a try of a change that the cloud could not take a batch for, and takes others. */
@@ -647,7 +683,10 @@ export class Replica {
         policyFor: (entityType) => policyFor(this.#policies, entityType),
         note: (key, deletedBy) => this.#visible.note(key, deletedBy),
       });
-      const settled = settle(this.#queue, merged.answered, this.nowMs());
+      const answers = settle(this.#queue, merged.answered, this.nowMs());
+      const forked = this.#forked(answers.changed);
+      this.#renumber(forked, this.#counter);
+      const settled = { ...answers, changed: answers.changed.filter((queued) => !forked.includes(queued)) };
       for (const queued of [...settled.changed, ...settled.restamped]) this.#store.writeQueued(queued);
       const { digest, types } = last.answer;
       // The cloud gives more types than it gave for the first pages, or before: their past is missing.
@@ -767,29 +806,74 @@ export class Replica {
   }
 
   /**
-   * A node that lost its storage and wrote before it could ask where it had been: nothing in its queue was ever sent,
-   * and its counters may stand for changes of its former life. They get new ones.
+   * The cloud has counters of this node that it knows nothing of: a node that lost its storage, or whose storage went back.
+   * What it wrote before it could ask may have counters that stand for others there. What was surely never sent gets new
+   * ones; of the rest the cloud has to tell, and where it can't, people.
    *
+   * @param isEmpty whether nothing in the queue was ever sent.
    * @returns the last counter of the former life.
    */
-  #renumberBehind(received: DotSet): number {
+  #goBehind(received: DotSet, isEmpty: boolean): number {
     const last = lastOf(received);
     if (last === 0) return 0;
     this.#counter = Math.max(this.#counter, last);
-    const waiting = [...this.#queue.all()].sort((a, b) => a.order - b.order);
-    const changes = waiting.map(({ change }): Change => {
+    const waiting = [...this.#queue.all()].filter(({ error }) => isEmpty || error === null);
+    const isNew = (queued: QueuedChange) => isEmpty || (this.#isOfThisStart(queued) && !this.#queue.wasSent(queued));
+    const own = waiting.filter(isNew);
+    this.#renumber(own, last);
+    for (const queued of waiting.filter((one) => !own.includes(one))) {
+      const next = doubted(queued, received, last);
+      this.#store.writeQueued(next);
+      this.#queue.put(next);
+    }
+    return last;
+  }
+
+  /** Changes that the cloud has others for under their counters: nothing of them is there, so they go under new ones. */
+  #forked(changed: readonly QueuedChange[]): QueuedChange[] {
+    const isAlone = (queued: QueuedChange) => queued.since === undefined || this.#isOfThisStart(queued);
+    const forked = changed.filter((queued) => queued.error?.code === 'node_forked' && isAlone(queued));
+    const units = Map.groupBy(forked, ({ change }) => change.transaction ?? change.id);
+    return [...units].flatMap(([name, unit]) => ((transactionSize(name) ?? 1) === unit.length ? unit : []));
+  }
+
+  /** Whether the cloud has counters of this node that this storage has not made, or has never sent. */
+  #isAhead(received: DotSet): boolean {
+    if (lastOf(received) > this.#counter) return true;
+    return [...this.#queue.all()].some((queued) => {
+      const isUnsent = this.#isOfThisStart(queued) || queued.order > this.#sentBefore;
+      return isUnsent && queued.error === null && !this.#queue.wasSent(queued) && has(received, sinceOf(queued));
+    });
+  }
+
+  /** Whether all that went into a change was written since the start. */
+  #isOfThisStart(queued: QueuedChange): boolean {
+    return sinceOf(queued) > this.#startedAt;
+  }
+
+  /** Gives changes that the cloud has not, and the transactions that they are all of, new counters, in their order. */
+  #renumber(waiting: readonly QueuedChange[], last: number): void {
+    const inOrder = [...waiting].sort((a, b) => a.order - b.order);
+    const changes = inOrder.map(({ change }): Change => {
       this.#counter += 1;
       const id = formatDot({ node: this.nodeId, counter: this.#counter });
       return { ...change, id, base: { ...change.base, [this.nodeId]: this.#counter - 1 }, ownFrom: last + 1 };
     });
     const renumbered = unitsOf(changes).flatMap(asTransaction);
-    for (const { change } of waiting) this.#queue.remove(change.id);
-    for (const [index, queued] of waiting.entries()) {
-      const next = { ...queued, since: undefined, change: renumbered[index] ?? queued.change };
+    for (const { change } of inOrder) this.#queue.remove(change.id);
+    for (const [index, queued] of inOrder.entries()) {
+      const change = renumbered[index] ?? queued.change;
+      const next = {
+        ...queued,
+        since: undefined,
+        isDoubtful: undefined,
+        error: null,
+        change,
+        bytes: changeBytes(change),
+      };
       this.#store.writeQueued(next);
       this.#queue.put(next);
     }
-    return last;
   }
 
   // --- the fold ---
@@ -901,7 +985,7 @@ export class Replica {
     const replaced = next === change ? undefined : earlier;
     const bytes = changeBytes(next);
     this.#checkRoom(bytes - (replaced?.bytes ?? 0));
-    const since = replaced && (replaced.since ?? dotOf(replaced.change).counter);
+    const since = replaced && sinceOf(replaced);
     const queued: QueuedChange = replaced ? { ...replaced, change: next, since, bytes } : this.#newRow(next, bytes);
     this.#store.transaction(() => this.#store.writeQueued(queued));
     this.#took(change);
@@ -946,11 +1030,6 @@ export class Replica {
 
 /** Places that are taken for used in advance, so that not each batch costs a row: those behind them begin with the next start. */
 const SENT_AHEAD = 100;
-
-/** The newest counter of a set. */
-function lastOf({ extra, upTo }: DotSet): number {
-  return extra.at(-1)?.[1] ?? upTo;
-}
 
 /** What a delta makes of the record that its writer has. */
 function versionMadeBy({ entityType, entityId, id, data }: Change) {

@@ -345,12 +345,15 @@ describe('where the cloud fails at a whole batch', () => {
     });
   });
 
-  test.each(['node_forked', 'forbidden'] as const)('[S23] %s is none of the batch', async (code) => {
+  test.each([
+    ['node_forked', [2, 2]],
+    ['forbidden', [2]],
+  ] as const)('[S17] [S23] %s is none of the batch', async (code, sent) => {
     const { a, sizes } = choking(() => true, code);
     a.put('x', { n: 1 });
     a.put('y', { n: 1 });
     expect((await a.link.sync()).summary).toMatchObject({ success: false, error: { code } });
-    expect(sizes).toEqual([2]);
+    expect(sizes).toEqual(sent);
     expect(queue(a).map(([, status]) => status)).toEqual(['pending', 'pending']);
   });
 });
