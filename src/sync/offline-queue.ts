@@ -3,7 +3,7 @@ import { type EntityKey, type EntityType, entityKey, splitKey } from '../core/id
 import { LIMITS } from '../protocol/limits.ts';
 import { type ChangeResult, isFinal } from '../protocol/messages.ts';
 import type { QueuedChange } from './ports.ts';
-import { hasFailed, msUntilRetry } from './queued-change.ts';
+import { goesAlone, hasFailed, isGivenUp, msUntilRetry } from './queued-change.ts';
 
 export const QUEUE_STATUSES = ['pending', 'syncing', 'failed', 'dead'] as const;
 export type QueueStatus = (typeof QUEUE_STATUSES)[number];
@@ -211,7 +211,7 @@ export class OfflineQueue {
 
   /** Whether there is something that a batch could take. */
   hasUnsent(least: Priority, nowMs: number): boolean {
-    for (const _ of this.#candidates(least, nowMs)) return true;
+    for (const _ of this.#ready(least, nowMs).all()) return true;
     return false;
   }
 
@@ -242,31 +242,60 @@ export class OfflineQueue {
   }
 
   /**
-   * The next changes for a batch: those of the entities `first`, then what has waited too long, then by priority, each
-   * in the order in which they were written and behind the earlier changes of the same entity; and a transaction as a
-   * whole, however many changes a batch may have. One that the cloud has
-   * failed at goes alone, so that no other one fails with it; what follows it at its entity waits.
+   * The next changes for a batch: those of the entities `first`, then by priority, each in the order in which they were
+   * written and behind the earlier changes of the same entity; and a transaction as a whole, however many changes a batch
+   * may have. What has waited too long goes right behind what is critical, and has a quarter of the batch even before
+   * that. What the cloud has failed at goes behind all others; and where it failed at the whole batch for it, alone, so
+   * that no other one fails with it. What follows it at its entity waits.
    */
   select(bounds: SelectBounds): QueuedChange[] {
+    const ready = this.#ready(bounds.least, bounds.nowMs);
     const selected = new Set<QueuedChange>();
-    let bytes = 0;
-    for (const candidate of this.#inOrder(bounds)) {
-      for (const unit of this.#unitsUpTo(candidate, selected)) {
-        const isFirst = selected.size === 0;
-        if (bounds.maxChanges === 0 || (!isFirst && selected.size + unit.length > bounds.maxChanges))
-          return [...selected];
-        if (unit.some(hasFailed)) {
-          if (isFirst) return [...unit];
-          break;
-        }
+    const { maxChanges, maxBytes } = bounds;
+    const kept = countUpTo(ready.old(), Math.floor(maxChanges / 4));
+    const beside = kept === 0 ? bounds : { maxChanges: maxChanges - kept, maxBytes: maxBytes * 0.75 };
+    this.#fill(selected, this.#firstOf(bounds), bounds);
+    this.#fill(selected, ready.critical(), beside);
+    for (const more of [ready.old, ready.critical, ready.others, ready.failed]) this.#fill(selected, more(), bounds);
+    return selected.size > 0 || maxChanges === 0 ? [...selected] : this.#alone(ready.all());
+  }
+
+  /** Adds candidates, with what they need, for as long as the batch has room. */
+  #fill(
+    selected: Set<QueuedChange>,
+    candidates: Iterable<QueuedChange>,
+    { maxChanges, maxBytes }: Pick<SelectBounds, 'maxChanges' | 'maxBytes'>,
+  ): void {
+    let bytes = bytesOf(selected);
+    const givenUp = this.#givenUp();
+    for (const candidate of candidates) {
+      const units = this.#unitsUpTo(candidate, selected);
+      if (units.flat().some(goesAlone)) continue;
+      for (const unit of units) {
+        if (unit.some(({ change, order }) => order > (givenUp.get(entityKey(change)) ?? order))) break;
         // The first one goes whatever its size: what is too large for the cloud has to be told so.
-        const unitBytes = unit.reduce((sum, queued) => sum + queued.bytes, 0);
-        if (!isFirst && bytes + unitBytes > bounds.maxBytes) return [...selected];
+        const isFirst = selected.size === 0;
+        const isTooMuch = selected.size + unit.length > maxChanges || bytes + bytesOf(unit) > maxBytes;
+        if (maxChanges === 0 || (isTooMuch && !isFirst)) return;
         for (const queued of unit) selected.add(queued);
-        bytes += unitBytes;
+        bytes += bytesOf(unit);
       }
     }
-    return [...selected];
+  }
+
+  /** From where on nothing of an entity goes: what comes of one that is given up has to be known first, for it is in their records. */
+  #givenUp(): ReadonlyMap<EntityKey, number> {
+    const all = [...this.#failed.values()].filter(isGivenUp);
+    return new Map(all.map(({ change, order }) => [entityKey(change), order]));
+  }
+
+  /** The first of what has to go alone. */
+  #alone(candidates: Iterable<QueuedChange>): QueuedChange[] {
+    for (const candidate of candidates) {
+      const [unit = []] = this.#unitsUpTo(candidate, new Set());
+      return [...unit];
+    }
+    return [];
   }
 
   /** A change, with all that has to go before or with it, in order; each unit goes as a whole. */
@@ -314,28 +343,44 @@ export class OfflineQueue {
     return { ...counts, total: this.#changes.size, bytes: this.#bytes, oldestMs, byPriority };
   }
 
-  *#inOrder(bounds: SelectBounds): Generator<QueuedChange> {
-    const resting = this.#resting(bounds.nowMs);
-    for (const key of bounds.first) {
+  *#firstOf({ first, nowMs }: SelectBounds): Generator<QueuedChange> {
+    const resting = this.#resting(nowMs);
+    for (const key of first) {
       if (!resting.has(key)) yield* this.of(key).filter((queued) => this.#isUnsent(queued));
     }
-    yield* this.#candidates(bounds.least, bounds.nowMs);
   }
 
-  *#candidates(least: Priority, nowMs: number): Generator<QueuedChange> {
+  /** What a batch could take, in parts; each oldest first. What has failed is in none but the last. */
+  #ready(least: Priority, nowMs: number) {
     // What was queued by a clock that was far ahead has waited too: how long, nobody can tell.
     const isOld = ({ queuedAtMs }: QueuedChange) => Math.abs(nowMs - queuedAtMs) >= LIMITS.maxQueueAgeMs;
     const resting = this.#resting(nowMs);
-    for (const priority of PRIORITIES) {
-      for (const queued of this.#waitingOf(priority, resting)) {
-        if (!isOld(queued)) break;
-        yield queued;
+    const mayGo = PRIORITIES.slice(0, PRIORITIES.indexOf(least) + 1);
+    const waiting = (priority: Priority) => this.#waitingOf(priority, resting);
+    const [failures, isUnsent] = [this.#failed, (queued: QueuedChange) => this.#isUnsent(queued)];
+    function* of(...priorities: readonly Priority[]) {
+      for (const priority of priorities) for (const queued of waiting(priority)) if (!hasFailed(queued)) yield queued;
+    }
+    function* old() {
+      for (const priority of ['high', 'normal'] as const) {
+        for (const queued of of(priority)) {
+          if (!isOld(queued)) break;
+          yield queued;
+        }
       }
     }
-    for (const priority of PRIORITIES) {
-      yield* this.#waitingOf(priority, resting);
-      if (priority === least) return;
+    function* failed() {
+      for (const queued of failures.values()) {
+        const isReady = isUnsent(queued) && !resting.has(entityKey(queued.change));
+        if (isReady && (isOld(queued) || mayGo.includes(priorityOf(queued.change)))) yield queued;
+      }
     }
+    function* all() {
+      yield* old();
+      yield* of(...mayGo);
+      yield* failed();
+    }
+    return { critical: () => of('critical'), old, others: () => of(...mayGo), failed, all };
   }
 
   /** Unsent changes of a priority, oldest first, but for those of the entities `resting`. */
@@ -405,6 +450,22 @@ export class OfflineQueue {
     const { id } = queued.change;
     return queued.error === null && !this.#inFlight.has(id) && !this.#answered.has(id);
   }
+}
+
+function countUpTo(all: Iterable<unknown>, most: number): number {
+  let count = 0;
+  if (most === 0) return count;
+  for (const _ of all) {
+    count += 1;
+    if (count === most) break;
+  }
+  return count;
+}
+
+function bytesOf(changes: Iterable<QueuedChange>): number {
+  let sum = 0;
+  for (const { bytes } of changes) sum += bytes;
+  return sum;
 }
 
 function priorityOf({ priority = 'normal' }: Change): Priority {

@@ -140,6 +140,8 @@ export interface QueuedChange {
   readonly lastAttemptMs: number | null;
   /** Of the last try that failed. */
   readonly failure?: { readonly code: ErrorCode; readonly detail: string } | undefined;
+  /** A whole batch has failed for it. */
+  readonly isBlamed?: boolean | undefined;
   /** The cloud needs the whole record, not only the operations. */
   readonly needsFull?: boolean | undefined;
   /** The storage went back, and the cloud has something under its counter. */

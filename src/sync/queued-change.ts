@@ -135,6 +135,11 @@ export function hasFailed({ retryCount, error }: QueuedChange): boolean {
   return retryCount > 0 && error === null;
 }
 
+/** Whether a whole batch failed for it, and may again: what is sent of one that is given up can do no harm. */
+export function goesAlone(queued: QueuedChange): boolean {
+  return queued.isBlamed === true && hasFailed(queued) && !isGivenUp(queued);
+}
+
 /** Whether it has had its tries, and the next thing that the cloud is told of it is that it never comes. */
 export function isGivenUp({ retryCount }: QueuedChange): boolean {
   return retryCount >= LIMITS.maxRetries;
@@ -148,4 +153,4 @@ export function msUntilRetry({ retryCount, lastAttemptMs }: QueuedChange, nowMs:
 }
 
 /** Of a change that the cloud has not failed at. */
-export const UNTRIED = { retryCount: 0, lastAttemptMs: null, failure: undefined } as const;
+export const UNTRIED = { retryCount: 0, lastAttemptMs: null, failure: undefined, isBlamed: undefined } as const;

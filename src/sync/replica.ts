@@ -29,6 +29,7 @@ import {
   changeBytes,
   doubted,
   givenBack,
+  goesAlone,
   isWithdrawal,
   onWire,
   type Resolved,
@@ -545,8 +546,7 @@ export class Replica {
     this.#queue.markInFlight(selected.map(({ change }) => change.id));
     let left = bounds.maxBytes - selected.reduce((bytes, queued) => bytes + queued.bytes, 0);
     const waited: Change[] = [];
-    // A change that failed before goes alone.
-    const isAlone = selected.some(({ retryCount }) => retryCount > 0);
+    const isAlone = selected.some(goesAlone);
     const maxWaited = isHeld || isAlone ? 0 : bounds.maxChanges - selected.length;
     for (const unit of unitsOf(strong)) {
       left -= unit.reduce((bytes, change) => bytes + changeBytes(change), 0);
@@ -621,7 +621,9 @@ export class Replica {
   noteFailure(id: string, failure: { readonly code: ErrorCode; readonly detail: string }): void {
     const queued = this.#queue.get(id);
     if (queued === undefined || queued.error !== null) return;
-    const nextOnes = this.#queue.together(queued).map((each) => afterFailure(each, failure, this.nowMs()));
+    const nextOnes = this.#queue.together(queued).map((each) => {
+      return { ...afterFailure(each, failure, this.nowMs()), isBlamed: true };
+    });
     this.#store.transaction(() => {
       for (const next of nextOnes) this.#store.writeQueued(next);
     });

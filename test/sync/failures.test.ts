@@ -84,6 +84,21 @@ describe('a change that the cloud fails at', () => {
     expect(a.exchanges.map(({ batch }) => batch.changes.length)).toEqual([2, 1, 1, 1, 1]);
   });
 
+  test('[I11] [S27] holds up none of the others, however many there are', async () => {
+    const ids = Array.from({ length: 30 }, (_, n) => `p${n}`);
+    const { world, a } = poisoned(...ids);
+    for (const id of ids) a.put(id, { n: 1 });
+    await a.link.sync();
+    world.nowMs += 1_000;
+    a.put('good', { n: 1 });
+    const sent = a.exchanges.length;
+    await a.link.sync();
+    expect(a.exchanges[sent]?.batch.changes.map(({ entityId: id }) => id)).toContain('good');
+    // Three to a batch here.
+    expect(a.exchanges.length - sent).toBeLessThanOrEqual(11);
+    expect(atCloud(world, 'good')).toEqual({ n: 1 });
+  });
+
   test('[S27] that the cloud takes at a later try is one like any other', async () => {
     const { world, a, poison } = poisoned('x');
     a.put('x', { n: 1 });

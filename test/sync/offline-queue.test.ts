@@ -46,19 +46,42 @@ describe('what goes next', () => {
     expect(idsOf(queue.select({ ...all, first }))).toEqual(['a:2', 'a:1', 'a:3', 'a:4']);
   });
 
-  test('[I11] what has waited too long goes before all others, by every plan', () => {
+  test('[I11] [S11] what is critical goes before what has waited too long, and that before the rest, by every plan', () => {
     const old = { queuedAtMs: NOW - LIMITS.maxQueueAgeMs };
     const queue = new OfflineQueue([
       queued(1, 'x', 'normal', old),
       queued(2, 'y', 'critical'),
-      queued(3, 'z', 'normal'),
+      queued(3, 'z', 'high'),
+      queued(4, 'v', 'normal'),
     ]);
-    expect(idsOf(queue.select({ ...all, least: 'critical' }))).toEqual(['a:1', 'a:2']);
+    expect(idsOf(queue.select(all))).toEqual(['a:2', 'a:1', 'a:3', 'a:4']);
+    expect(idsOf(queue.select({ ...all, least: 'critical' }))).toEqual(['a:2', 'a:1']);
     expect(queue.hasUnsent('critical', NOW)).toBe(true);
     queue.remove('a:1');
     queue.remove('a:2');
     expect(queue.hasUnsent('critical', NOW)).toBe(false);
     expect(queue.hasUnsent('normal', NOW)).toBe(true);
+  });
+
+  test('[I11] [S11] neither holds up the other, however many there are: a quarter of a batch is for what has waited too long', () => {
+    const old = { queuedAtMs: NOW - LIMITS.maxQueueAgeMs };
+    const rows = Array.from({ length: 40 }, (_, n) => [
+      queued(2 * n + 1, `old${n}`, 'normal', old),
+      queued(2 * n + 2, `new${n}`, 'critical'),
+    ]);
+    const queue = new OfflineQueue(rows.flat());
+    const prioritiesOf = (bounds: { maxChanges: number; maxBytes?: number }) =>
+      Object.groupBy(queue.select({ ...all, ...bounds }), ({ change }) => change.priority ?? 'normal');
+    expect(prioritiesOf({ maxChanges: 8 })).toMatchObject({ critical: { length: 6 }, normal: { length: 2 } });
+    expect(prioritiesOf({ maxChanges: 40, maxBytes: 800 })).toMatchObject({
+      critical: { length: 6 },
+      normal: { length: 2 },
+    });
+    // What is left over is for whoever is there.
+    for (let n = 3; n < 40; n += 1) queue.remove(`a:${2 * n + 2}`);
+    expect(prioritiesOf({ maxChanges: 8 })).toMatchObject({ critical: { length: 3 }, normal: { length: 5 } });
+    for (let n = 1; n < 40; n += 1) queue.remove(`a:${2 * n + 1}`);
+    expect(prioritiesOf({ maxChanges: 4 })).toMatchObject({ critical: { length: 3 }, normal: { length: 1 } });
   });
 
   test('[I10] a batch is bounded in changes and bytes, but one goes whatever its size', () => {
@@ -68,8 +91,8 @@ describe('what goes next', () => {
     expect(queue.select({ ...all, maxBytes: 1 })).toHaveLength(1);
   });
 
-  test('[S27] what failed goes alone when its time has come, and nothing of its record before it', () => {
-    const tried = { retryCount: 2, lastAttemptMs: NOW - 1_999 };
+  test('[S28] what a whole batch failed for goes alone when its time has come, behind all others; nothing of its record before it', () => {
+    const tried = { retryCount: 2, lastAttemptMs: NOW - 1_999, isBlamed: true };
     const queue = new OfflineQueue([
       queued(1, 'x', 'normal', tried),
       queued(2, 'x', 'critical'),
@@ -83,18 +106,41 @@ describe('what goes next', () => {
     const first = new Set([entityKey(queued(1, 'x', 'normal').change)]);
     expect(idsOf(queue.select({ ...all, first }))).toEqual(['a:3']);
     const later = { ...all, nowMs: NOW + 1 };
+    expect(idsOf(queue.select(later))).toEqual(['a:3']);
+    expect(idsOf(queue.select({ ...later, first }))).toEqual(['a:3']);
+    queue.remove('a:3');
     expect(idsOf(queue.select(later))).toEqual(['a:1']);
     expect(queue.select({ ...later, maxChanges: 0 })).toEqual([]);
-    // What goes before it in the batch leaves it, and its record, for another one.
+    queue.put(queued(3, 'y', 'normal'));
     queue.put(queued(5, 'z', 'critical'));
     queue.put(queued(2, 'x', 'normal'));
     expect(idsOf(queue.select(later))).toEqual(['a:5', 'a:3']);
-    expect(idsOf(queue.select({ ...later, first }))).toEqual(['a:1']);
     // By a clock that was put back nobody knows how long it has waited.
     expect(queue.hasUnsent('normal', NOW - 10_000)).toBe(true);
     queue.put(queued(1, 'x', 'normal', { ...tried, error: { code: 'internal', detail: '' } }));
     expect(idsOf(queue.select(all)).sort()).toEqual(['a:2', 'a:3', 'a:4', 'a:5']);
     expect(queue.stats(NOW)).toMatchObject({ failed: 0, dead: 1, pending: 4 });
+  });
+
+  test('[I11] [S27] what failed by itself goes with others, behind them; nothing of its record with what is given up', () => {
+    const tried = { retryCount: 2, lastAttemptMs: NOW - 2_000 };
+    const queue = new OfflineQueue([
+      queued(1, 'x', 'normal', tried),
+      queued(2, 'w', 'normal', { ...tried, isBlamed: true, retryCount: LIMITS.maxRetries }),
+      queued(3, 'w', 'critical'),
+      queued(4, 'x', 'normal'),
+      queued(5, 'y', 'normal'),
+    ]);
+    // What is given up is sent without what the cloud may fail at.
+    expect(idsOf(queue.select(all))).toEqual(['a:2', 'a:1', 'a:4', 'a:5']);
+    expect(idsOf(queue.select({ ...all, maxChanges: 1 }))).toEqual(['a:2']);
+    for (const id of ['a:2', 'a:3', 'a:4']) queue.remove(id);
+    expect(idsOf(queue.select(all))).toEqual(['a:5', 'a:1']);
+    expect(idsOf(queue.select({ ...all, maxChanges: 1 }))).toEqual(['a:5']);
+    // By a plan that it may not go by it waits, until it is old.
+    queue.remove('a:5');
+    expect(queue.select({ ...all, least: 'critical' })).toEqual([]);
+    expect(idsOf(queue.select({ ...all, least: 'critical', nowMs: NOW + LIMITS.maxQueueAgeMs }))).toEqual(['a:1']);
   });
 
   test('[I5] nothing of a record goes before what of it has to be sent once more, also within one pull', () => {
