@@ -229,9 +229,16 @@ export const changeResult = z.object({
 export type ChangeResult = z.infer<typeof changeResult>;
 
 /** Whether the cloud has spoken its last word on the change. */
-export function isFinal({ status }: ChangeResult): boolean {
-  return status !== 'needs-full' && status !== 'conflict' && status !== 'deferred' && status !== 'failed';
+export function isFinal(result: ChangeResult): boolean {
+  return !UNDECIDED.has(result.status) && !isBarred(result);
 }
+
+/** Whether the change may come again: not it was refused, but what the token of its node allows. */
+export function isBarred({ status, code }: ChangeResult): boolean {
+  return status === 'rejected' && code === 'forbidden';
+}
+
+const UNDECIDED: ReadonlySet<ChangeResult['status']> = new Set(['needs-full', 'conflict', 'deferred', 'failed']);
 
 /** The last state of one entity, whole, or by what changed after the `since` of the batch. */
 export const remoteChange = z.object({

@@ -17,6 +17,7 @@ import {
   type ChangeResult,
   change as changeSchema,
   type IncomingBatch,
+  isBarred,
   isFinal,
   withdrawal,
 } from '../protocol/messages.ts';
@@ -182,7 +183,8 @@ class Judge {
   /** What is answered where nothing of a transaction has happened. */
   #undone(members: readonly Envelope[], results: readonly ChangeResult[]): ChangeResult[] {
     this.made = undefined;
-    const refused = results.find(({ status }) => status === 'rejected');
+    const barred = results.find(isBarred);
+    const refused = results.find((result) => result.status === 'rejected' && !isBarred(result));
     const failed = results.find(({ status }) => status === 'failed');
     return members.map((envelope, index) => {
       const own = results[index];
@@ -193,6 +195,7 @@ class Judge {
         } as const;
         return this.#refuse(envelope, own?.status === 'rejected' ? refusalOf(own) : cause);
       }
+      if (barred !== undefined) return own && isBarred(own) ? own : { id: envelope.id, status: 'deferred' };
       this.#deferred.set(placeOf(envelope), failed === undefined ? 'needs-full' : 'deferred');
       if (failed !== undefined) return { ...failed, id: envelope.id };
       this.#held.add(envelope.nodeId);
@@ -261,8 +264,9 @@ class Judge {
   #judge(change: Change): ChangeResult {
     const { writeTypes } = this.#author;
     if (writeTypes !== undefined && !writeTypes.includes(change.entityType)) {
+      // Its dot isn't spent: with another token it may come again.
       const detail = `the token may not write ${change.entityType}`;
-      return this.#commit.refuse(change.id, { code: 'forbidden', detail });
+      return { id: change.id, status: 'rejected', code: 'forbidden', detail };
     }
     // Behind a change of the same node that has to be sent once more: the order of the two stays.
     const place = placeOf(change);

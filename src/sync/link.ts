@@ -121,12 +121,14 @@ export class Link {
   /** Why this node asks the cloud no more than now and then, with all that waits kept; null: it doesn't. */
   get paused(): 'needs-auth' | null {
     const code = this.#last?.error?.code;
-    return code !== undefined && ERRORS[code].retry === 'auth' ? 'needs-auth' : null;
+    const isRefused = code !== undefined && ERRORS[code].retry === 'auth';
+    return isRefused || this.#options.replica.isBarred ? 'needs-auth' : null;
   }
 
   /** Cuts the link, or restores it; either ends the wait after a failure. */
   setOnline(online: boolean): void {
     this.#online = online;
+    this.#options.replica.askAgain();
     this.#failures = 0;
     this.#wait = null;
     if (online) return;
@@ -182,6 +184,7 @@ export class Link {
   async #run(strong: readonly Change[], requires: readonly CausalContext[], all: boolean): Promise<SyncRun> {
     const tally = new Tally();
     this.#isRunning = true;
+    if (all) this.#options.replica.askAgain();
     this.#on(this.#state === 'offline' ? 'retry' : 'sync_trigger');
     let ending: readonly LinkEvent[];
     try {
@@ -232,9 +235,9 @@ export class Link {
       const exchanged = await this.#exchange(tally, waiting, requires, all);
       if (exchanged === undefined) continue;
       const { batch, answer } = exchanged;
-      waiting = waiting.filter(({ id }) => !answer.results.some((result) => result.id === id && isFinal(result)));
       const confirmation = replica.confirm(batch, answer, askedAtMs);
       tally.add(answer, confirmation?.downloaded ?? 0);
+      waiting = waiting.filter(({ id }) => !tally.results.has(id));
       const culprit = this.#narrowing.passed();
       if (culprit !== undefined) {
         waiting = waiting.filter(({ id }) => id !== culprit.changeId);

@@ -3,7 +3,7 @@ import { type EntityKey, type EntityType, entityKey, splitKey } from '../core/id
 import { LIMITS } from '../protocol/limits.ts';
 import { type ChangeResult, isFinal } from '../protocol/messages.ts';
 import type { QueuedChange } from './ports.ts';
-import { goesAlone, hasFailed, isGivenUp, msUntilRetry } from './queued-change.ts';
+import { goesAlone, hasFailed, isGivenUp, msUntilRetry, wasBarred } from './queued-change.ts';
 
 export const QUEUE_STATUSES = ['pending', 'syncing', 'failed', 'dead'] as const;
 export type QueueStatus = (typeof QUEUE_STATUSES)[number];
@@ -57,6 +57,8 @@ export class OfflineQueue {
   readonly #sent = new Set<string>();
   /** Made on what is still confirmed, and never in a batch: nobody else can have seen them. */
   readonly #fresh = new Set<string>();
+  /** Types of which the token of this node allows no change, and when the cloud last said so, ms. */
+  readonly #barred = new Map<EntityType, number>();
   #bytes = 0;
   #nextOrder: number;
 
@@ -69,6 +71,7 @@ export class OfflineQueue {
     for (const queued of stored) {
       this.put(queued);
       if (isFresh(queued)) this.#fresh.add(queued.change.id);
+      if (wasBarred(queued)) this.markBarred(queued.change.entityType, queued.lastAttemptMs ?? 0);
     }
   }
 
@@ -191,6 +194,35 @@ export class OfflineQueue {
     else for (const key of keys) for (const { change } of this.#byEntity.get(key) ?? []) this.#fresh.delete(change.id);
   }
 
+  /** The token of this node allows no changes of the type: one of them asks again after a pause, and the rest waits for that. */
+  markBarred(type: EntityType, atMs: number): void {
+    this.#barred.set(type, Math.max(atMs, this.#barred.get(type) ?? 0));
+  }
+
+  /** It allows them. */
+  unbar(type: EntityType): void {
+    this.#barred.delete(type);
+  }
+
+  /** Somebody asks, or has made sure: no pause is waited for. */
+  askAgain(): void {
+    for (const type of this.#barred.keys()) this.#barred.set(type, 0);
+  }
+
+  /** Whether something waits for another token. */
+  get isBarred(): boolean {
+    return this.#barredTypes().length > 0;
+  }
+
+  #barredTypes(): EntityType[] {
+    return [...this.#barred.keys()].filter((type) => PRIORITIES.some((each) => this.#hasWaiting(each, type)));
+  }
+
+  #hasWaiting(priority: Priority, type: EntityType): boolean {
+    for (const { change } of this.#waiting[priority].values()) if (change.entityType === type) return true;
+    return false;
+  }
+
   markAnswered(results: Iterable<ChangeResult>): void {
     for (const result of results) this.#answered.set(result.id, result);
   }
@@ -221,6 +253,7 @@ export class OfflineQueue {
    */
   msUntilReady(nowMs: number): number | null {
     const waits = [...this.#failed.values()].map((queued) => msUntilRetry(queued, nowMs)).filter((ms) => ms > 0);
+    waits.push(...this.#barredTypes().map((type) => this.#msUntilAsked(type, nowMs)));
     const resting = this.#resting(nowMs);
     for (const priority of PRIORITIES) {
       for (const { queuedAtMs } of this.#waitingOf(priority, resting)) {
@@ -293,7 +326,7 @@ export class OfflineQueue {
   #alone(candidates: Iterable<QueuedChange>): QueuedChange[] {
     for (const candidate of candidates) {
       const [unit = []] = this.#unitsUpTo(candidate, new Set());
-      return [...unit];
+      if (unit.some(goesAlone)) return [...unit];
     }
     return [];
   }
@@ -328,7 +361,7 @@ export class OfflineQueue {
   statusOf(queued: QueuedChange): QueueStatus {
     if (queued.error !== null) return 'dead';
     if (!this.#isUnsent(queued)) return 'syncing';
-    return hasFailed(queued) ? 'failed' : 'pending';
+    return hasFailed(queued) || wasBarred(queued) ? 'failed' : 'pending';
   }
 
   stats(nowMs: number): QueueStats {
@@ -355,11 +388,23 @@ export class OfflineQueue {
     // What was queued by a clock that was far ahead has waited too: how long, nobody can tell.
     const isOld = ({ queuedAtMs }: QueuedChange) => Math.abs(nowMs - queuedAtMs) >= LIMITS.maxQueueAgeMs;
     const resting = this.#resting(nowMs);
+    /** Of each type that is barred the one change that asks. */
+    const asking = new Map<EntityType, QueuedChange>();
+    const mayAsk = (queued: QueuedChange): boolean => {
+      const barred =
+        this.#barred.size > 0 && this.together(queued).find(({ change }) => this.#barred.has(change.entityType));
+      if (!barred) return true;
+      const { entityType } = barred.change;
+      const first = asking.get(entityType) ?? queued;
+      asking.set(entityType, first);
+      return first === queued;
+    };
     const mayGo = PRIORITIES.slice(0, PRIORITIES.indexOf(least) + 1);
     const waiting = (priority: Priority) => this.#waitingOf(priority, resting);
     const [failures, isUnsent] = [this.#failed, (queued: QueuedChange) => this.#isUnsent(queued)];
     function* of(...priorities: readonly Priority[]) {
-      for (const priority of priorities) for (const queued of waiting(priority)) if (!hasFailed(queued)) yield queued;
+      for (const priority of priorities)
+        for (const queued of waiting(priority)) if (!hasFailed(queued) && mayAsk(queued)) yield queued;
     }
     function* old() {
       for (const priority of ['high', 'normal'] as const) {
@@ -372,7 +417,7 @@ export class OfflineQueue {
     function* failed() {
       for (const queued of failures.values()) {
         const isReady = isUnsent(queued) && !resting.has(entityKey(queued.change));
-        if (isReady && (isOld(queued) || mayGo.includes(priorityOf(queued.change)))) yield queued;
+        if (isReady && (isOld(queued) || mayGo.includes(priorityOf(queued.change))) && mayAsk(queued)) yield queued;
       }
     }
     function* all() {
@@ -381,6 +426,12 @@ export class OfflineQueue {
       yield* failed();
     }
     return { critical: () => of('critical'), old, others: () => of(...mayGo), failed, all };
+  }
+
+  /** How long nothing of a type is sent, ms. By a clock that was put back nobody can tell: no longer. */
+  #msUntilAsked(type: EntityType, nowMs: number): number {
+    const atMs = this.#barred.get(type) ?? 0;
+    return nowMs < atMs ? 0 : Math.max(0, atMs + LIMITS.authRetryMs - nowMs);
   }
 
   /** Unsent changes of a priority, oldest first, but for those of the entities `resting`. */
@@ -396,7 +447,7 @@ export class OfflineQueue {
     const answered = [...this.#answered].flatMap(([id, result]) =>
       isFinal(result) ? [] : (this.#changes.get(id) ?? []),
     );
-    const resting = new Set([...failed, ...answered].map(({ change }) => entityKey(change)));
+    const resting = new Set([...failed, ...answered, ...this.#barredFor(nowMs)].map(({ change }) => entityKey(change)));
     // What goes together waits together.
     for (const key of resting) {
       for (const queued of this.#byTransaction.size === 0 ? [] : this.of(key)) {
@@ -405,6 +456,13 @@ export class OfflineQueue {
       }
     }
     return resting;
+  }
+
+  /** What the token doesn't allow, and isn't to be asked for yet. */
+  #barredFor(nowMs: number): QueuedChange[] {
+    const types = new Set([...this.#barred.keys()].filter((type) => this.#msUntilAsked(type, nowMs) > 0));
+    if (types.size === 0) return [];
+    return [...this.#changes.values()].filter(({ change, error }) => error === null && types.has(change.entityType));
   }
 
   #hasLastWord(id: string): boolean {

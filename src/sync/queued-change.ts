@@ -7,7 +7,7 @@ import type { JsonObject } from '../core/json.ts';
 import { merge } from '../core/vector-clock.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
-import type { ChangeResult, Withdrawal } from '../protocol/messages.ts';
+import { type ChangeResult, isBarred, type Withdrawal } from '../protocol/messages.ts';
 import { utf8Bytes } from '../protocol/record.ts';
 import { backoffMs } from './backoff.ts';
 import type { QueuedChange } from './ports.ts';
@@ -38,6 +38,12 @@ export function afterResult(queued: QueuedChange, result: ChangeResult, nowMs: n
     case 'failed':
       return afterFailure(queued, { code: result.code ?? 'internal', detail: result.detail ?? '' }, nowMs);
     case 'rejected': {
+      if (isBarred(result)) {
+        // When it was last asked for is worth no row.
+        if (wasBarred(queued)) return queued;
+        const failure = { code: 'forbidden' as const, detail: result.detail ?? '' };
+        return { ...queued, failure, lastAttemptMs: nowMs };
+      }
       const error = { code: result.code ?? 'bad_request', detail: result.detail ?? '' };
       return { ...queued, error, lastAttemptMs: nowMs };
     }
@@ -133,6 +139,11 @@ export function changeBytes(change: Change): number {
 /** Whether the cloud has failed at it, and it isn't dead for that. */
 export function hasFailed({ retryCount, error }: QueuedChange): boolean {
   return retryCount > 0 && error === null;
+}
+
+/** Whether the token of its node did not allow it when it was last sent. */
+export function wasBarred({ failure, error }: QueuedChange): boolean {
+  return failure?.code === 'forbidden' && error === null;
 }
 
 /** Whether a whole batch failed for it, and may again: what is sent of one that is given up can do no harm. */

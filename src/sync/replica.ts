@@ -17,7 +17,13 @@ import { EMPTY_CLOCK, entry, merge, type VectorClock } from '../core/vector-cloc
 import { batchChecksum } from '../protocol/batch-checksum.ts';
 import { type ErrorCode, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
-import type { Batch, BatchAnswer, HandshakeAnswer, HandshakeRequest } from '../protocol/messages.ts';
+import {
+  type Batch,
+  type BatchAnswer,
+  type HandshakeAnswer,
+  type HandshakeRequest,
+  isBarred,
+} from '../protocol/messages.ts';
 import { checkContent, checkRecord, utf8Bytes } from '../protocol/record.ts';
 import { localContent } from './local-content.ts';
 import { keysOutside, mergePages } from './merge-pages.ts';
@@ -40,7 +46,7 @@ import {
 } from './queued-change.ts';
 import { freshMeta, settledBefore, withSettled } from './replica-meta.ts';
 import { predictedVersion } from './replica-version.ts';
-import { settle } from './settle.ts';
+import { type Answered, settle } from './settle.ts';
 import { strongContent } from './strong-content.ts';
 import { VisibleChanges, type Watcher } from './visible-changes.ts';
 import type { Write, WriteOptions, Written } from './write.ts';
@@ -224,6 +230,16 @@ export class Replica {
   /** Whether there is something to send, of at least the given priority or old enough. */
   hasUnsent(least: Priority): boolean {
     return this.#queue.hasUnsent(least, this.nowMs()) || this.#voids().length > 0;
+  }
+
+  /** Whether something waits until the token of this node allows it. */
+  get isBarred(): boolean {
+    return this.#queue.isBarred;
+  }
+
+  /** Asks for what the token didn't allow, with the next batch. */
+  askAgain(): void {
+    this.#queue.askAgain();
   }
 
   /** Whether anything written here waits for the cloud's last word. */
@@ -728,6 +744,7 @@ export class Replica {
     for (const id of head.gone) this.#queue.remove(id);
     if (this.#awaited.size > 0) for (const [from, to] of head.moves) this.#movedTo.set(from, to);
     for (const queued of head.changed) this.#queue.put(queued);
+    this.#noteBarred(head.answered);
     this.#queue.markInFlight([]);
     this.#queue.forgetAnswered();
     this.#queue.markOvertaken(head.overtaken);
@@ -747,6 +764,15 @@ export class Replica {
       changed: head.changed.length,
       conflicts,
     };
+  }
+
+  /** What the token of this node allows is known by what the cloud took, and what it didn't. */
+  #noteBarred(answered: readonly Answered[]): void {
+    for (const { change, result } of answered) {
+      if (change.entityType === undefined) continue;
+      if (isBarred(result)) this.#queue.markBarred(change.entityType, this.nowMs());
+      else if (result.status !== 'deferred' && result.status !== 'duplicate') this.#queue.unbar(change.entityType);
+    }
   }
 
   /** What isn't wanted any more goes; what is wanted now, and wasn't, is read from the beginning, with all the rest. */

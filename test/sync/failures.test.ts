@@ -1,11 +1,11 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { type Change, dotOf } from '../../src/core/change.ts';
-import { entityKey } from '../../src/core/ids.ts';
+import { type EntityType, entityKey } from '../../src/core/ids.ts';
 import type { Policy } from '../../src/core/policy.ts';
 import { type ErrorCode, SyncError } from '../../src/protocol/errors.ts';
 import { LIMITS } from '../../src/protocol/limits.ts';
 import type { IncomingBatch } from '../../src/protocol/messages.ts';
-import { entityId, Node, TYPE, World } from './world.ts';
+import { entityId, entityType, Node, TYPE, World } from './world.ts';
 
 const entity = (id: string) => ({ entityType: TYPE, entityId: entityId(id) });
 const read = { level: 'strong', after: {}, waitMs: 1_000 } as const;
@@ -252,17 +252,135 @@ describe('a change that the cloud fails at', () => {
   });
 });
 
-test.each(['invalid_data', 'forbidden'] as const)(
-  '[I11] [S27] a change that the cloud refuses is dead at once: trying again can’t help (%s)',
-  async (code) => {
+test('[I11] [S27] a change that the cloud refuses is dead at once: trying again can’t help', async () => {
+  const { world, a } = poisoned();
+  world.refuse = () => true;
+  a.put('x', { n: 1 });
+  expect((await a.link.sync()).summary).toMatchObject({ success: true, rejected: 1, failed: 0 });
+  expect(queue(a)).toEqual([['x', 'dead', 0, 'invalid_data']]);
+});
+
+describe('what the token of a node does not allow', () => {
+  const secret = entityType('secret');
+
+  async function barred() {
     const { world, a } = poisoned();
-    if (code === 'invalid_data') world.refuse = () => true;
-    else a.grant = { writeTypes: [] };
+    a.grant = { writeTypes: [TYPE] };
+    for (const id of ['s', 't', 'u', 'v']) a.put(id, { n: 1 }, secret);
     a.put('x', { n: 1 });
-    expect((await a.link.sync()).summary).toMatchObject({ success: true, rejected: 1, failed: 0 });
-    expect(queue(a)).toEqual([['x', 'dead', 0, code]]);
-  },
-);
+    const { summary } = await a.link.sync();
+    const sent = () => a.exchanges.flatMap(({ batch }) => batch.changes.map(({ entityId: id }) => id));
+    return { world, a, summary, sent };
+  }
+
+  test('[I1] [I11] [S23] waits for another one, and holds up nothing else', async () => {
+    const { world, a, summary, sent } = await barred();
+    expect(summary).toMatchObject({ success: true, uploaded: 1, failed: 3, rejected: 0, pending: 4 });
+    expect(queue(a)).toEqual([
+      ['s', 'failed', 0, undefined],
+      ['t', 'failed', 0, undefined],
+      ['u', 'failed', 0, undefined],
+      ['v', 'pending', 0, undefined],
+    ]);
+    const [first] = a.replica.listQueue('failed', 0, 1).items;
+    expect(first?.failure).toEqual({ code: 'forbidden', detail: 'the token may not write secret' });
+    expect(a.link.paused).toBe('needs-auth');
+    expect(a.read('s', secret)).toEqual({ n: 1 });
+    expect(sent()).toEqual(['s', 't', 'u', 'x']);
+    expect(world.cloudStore.readNode(a.nodeId)?.received).toEqual({ upTo: 0, extra: [[5, 5]] });
+    expect(a.replica.msUntilUnsent('normal')).toBe(LIMITS.authRetryMs);
+    // What is written of the type meanwhile waits too, and all others go.
+    a.put('w', { n: 1 }, secret);
+    a.put('y', { n: 1 });
+    await a.link.sync();
+    expect(sent().slice(4)).toEqual(['y']);
+  });
+
+  test('[I1] [S23] is asked for again after some minutes, by one change and for no row, and goes when it may', async () => {
+    const { world, a, sent } = await barred();
+    for (let tries = 0; tries < 5; tries += 1) {
+      world.nowMs += LIMITS.authRetryMs;
+      const writeQueued = vi.spyOn(a.store, 'writeQueued');
+      await a.link.sync();
+      expect(writeQueued).not.toHaveBeenCalled();
+      expect(a.replica.msUntilUnsent('normal')).toBe(LIMITS.authRetryMs);
+    }
+    expect(sent().slice(4)).toEqual(['s', 's', 's', 's', 's']);
+    expect(queue(a).map(([, , tries]) => tries)).toEqual([0, 0, 0, 0]);
+    a.grant = {};
+    world.nowMs += LIMITS.authRetryMs;
+    const before = a.exchanges.length;
+    expect((await a.link.sync()).summary).toMatchObject({ uploaded: 4, pending: 0 });
+    expect(a.exchanges.slice(before).map(({ batch }) => batch.changes.length)).toEqual([1, 3]);
+    expect(a.link.paused).toBeNull();
+    expect(world.cloudStore.readNode(a.nodeId)?.received).toEqual({ upTo: 5, extra: [] });
+    expect(a.replica.meta.digestMismatches).toBe(0);
+  });
+
+  test('[S23] is asked for at once by who syncs, or says what the link is like, and by a node that starts after the pause', async () => {
+    for (const ask of ['sync', 'network', 'restart', 'clock'] as const) {
+      const { world, a } = await barred();
+      a.grant = {};
+      expect((await a.link.sync()).summary.uploaded).toBe(0);
+      if (ask === 'network') a.link.setOnline(true);
+      if (ask === 'clock') world.nowMs -= 3_600_000;
+      if (ask === 'restart') {
+        a.restart();
+        expect(a.link.paused).toBe('needs-auth');
+        expect((await a.link.sync()).summary.uploaded).toBe(0);
+        world.nowMs += LIMITS.authRetryMs;
+      }
+      expect((await a.link.sync({ all: ask === 'sync' })).summary, ask).toMatchObject({ uploaded: 4, pending: 0 });
+    }
+  });
+
+  test('[I8] [S34] is a transaction as a whole, of which one change is not allowed', async () => {
+    const world = new World();
+    const a = new Node(world, 'a');
+    a.grant = { writeTypes: [TYPE] };
+    const put = (type: EntityType, id: string) =>
+      ({ entityType: type, entityId: entityId(id), kind: 'put', data: { n: 1 } }) as const;
+    const other = entityType('other');
+    for (const [index, types] of [
+      [TYPE, secret],
+      [secret, TYPE],
+      [secret, other],
+      [other, TYPE],
+    ].entries())
+      a.replica.transact(
+        types.map((type) => put(type, `e${index}`)),
+        {},
+      );
+    const sent = () => a.exchanges.splice(0).flatMap(({ batch }) => batch.changes.length);
+    // Each type is asked for once; a transaction doesn't fit in a batch with another one here.
+    for (const batches of [
+      [[2, 2], [0]],
+      [[2], [2], [0]],
+    ]) {
+      for (const sizes of batches) {
+        await a.link.sync();
+        expect(sent()).toEqual(sizes);
+        expect(a.link.paused).toBe('needs-auth');
+      }
+      expect(world.sequencer.meta.seq).toBe(0);
+      expect(a.replica.queueStats()).toMatchObject({ total: 8, dead: 0 });
+      world.nowMs += LIMITS.authRetryMs;
+    }
+    a.grant = {};
+    await a.link.sync();
+    expect(a.replica.queueStats().total).toBe(0);
+    expect(world.sequencer.meta.seq).toBe(8);
+  });
+
+  test('[S20] is refused at once to who waits for it', async () => {
+    const { a } = await barred();
+    const write = { entityType: secret, entityId: entityId('strong'), kind: 'put', data: { n: 1 } } as const;
+    await expect(a.access.writeStrong(write, {}, 1_000)).rejects.toMatchObject({ code: 'forbidden' });
+    const both = [write, { ...write, entityType: TYPE }];
+    await expect(a.access.transactStrong(both, {}, 1_000)).rejects.toMatchObject({ code: 'forbidden' });
+    await expect(a.access.transactStrong(both.reverse(), {}, 1_000)).rejects.toMatchObject({ code: 'forbidden' });
+  });
+});
 
 describe('where the cloud fails at a whole batch', () => {
   test.each(['internal', 'too_large', 'bad_request'] as const)(
