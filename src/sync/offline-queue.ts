@@ -59,7 +59,8 @@ export class OfflineQueue {
   readonly #fresh = new Set<string>();
   /** Types of which the token of this node allows no change, and when the cloud last said so, ms. */
   readonly #barred = new Map<EntityType, number>();
-  #bytes = 0;
+  #waitingBytes = 0;
+  #deadBytes = 0;
   #nextOrder: number;
 
   /**
@@ -80,8 +81,12 @@ export class OfflineQueue {
     return this.#nextOrder;
   }
 
-  get bytes(): number {
-    return this.#bytes;
+  get waitingBytes(): number {
+    return this.#waitingBytes;
+  }
+
+  get deadBytes(): number {
+    return this.#deadBytes;
   }
 
   get(id: string): QueuedChange | undefined {
@@ -373,7 +378,7 @@ export class OfflineQueue {
     }
     const { critical, high, normal } = this.#waiting;
     const byPriority = { critical: critical.size, high: high.size, normal: normal.size };
-    return { ...counts, total: this.#changes.size, bytes: this.#bytes, oldestMs, byPriority };
+    return { ...counts, total: this.#changes.size, bytes: this.#waitingBytes + this.#deadBytes, oldestMs, byPriority };
   }
 
   *#firstOf({ first, nowMs }: SelectBounds): Generator<QueuedChange> {
@@ -484,7 +489,7 @@ export class OfflineQueue {
       key,
       [...(this.#byEntity.get(key) ?? []), queued].sort((a, b) => a.order - b.order),
     );
-    this.#bytes += queued.bytes;
+    this.#count(queued, queued.bytes);
     const { transaction } = queued.change;
     if (transaction === undefined) return;
     const members = [...(this.#byTransaction.get(transaction) ?? []), queued].sort((a, b) => a.order - b.order);
@@ -496,12 +501,17 @@ export class OfflineQueue {
     const siblings = (this.#byEntity.get(key) ?? []).filter((other) => other !== queued);
     if (siblings.length > 0) this.#byEntity.set(key, siblings);
     else this.#byEntity.delete(key);
-    this.#bytes -= queued.bytes;
+    this.#count(queued, -queued.bytes);
     const { transaction } = queued.change;
     if (transaction === undefined) return;
     const members = (this.#byTransaction.get(transaction) ?? []).filter((other) => other !== queued);
     if (members.length > 0) this.#byTransaction.set(transaction, members);
     else this.#byTransaction.delete(transaction);
+  }
+
+  #count({ error }: QueuedChange, bytes: number): void {
+    if (error === null) this.#waitingBytes += bytes;
+    else this.#deadBytes += bytes;
   }
 
   #isUnsent(queued: QueuedChange): boolean {

@@ -375,11 +375,17 @@ export class Replica {
     this.#visible.tell();
   }
 
-  #checkRoom(bytes: number): void {
-    if (this.#queue.bytes + bytes <= LIMITS.queueBytes) return;
-    throw new SyncError('queue_full', `${this.#queue.bytes} bytes wait for the cloud; the write was not accepted`, {
-      retryAfterMs: 30_000,
-    });
+  /** @param forDead the room is for what was dead: that there is much of it is no reason to leave it so. */
+  #checkRoom(bytes: number, { forDead = false } = {}): void {
+    const { waitingBytes, deadBytes } = this.#queue;
+    if (waitingBytes + bytes > LIMITS.queueBytes) {
+      throw new SyncError('queue_full', `${waitingBytes} bytes wait for the cloud; the write was not accepted`, {
+        retryAfterMs: 30_000,
+      });
+    }
+    if (deadBytes <= LIMITS.deadBytes || forDead) return;
+    const detail = `${deadBytes} bytes of dead letters are here; somebody has to send them again or give them up`;
+    throw new SyncError('queue_full', `${detail}; the write was not accepted`);
   }
 
   /**
@@ -421,7 +427,7 @@ export class Replica {
    * Sends a dead change again, as a new one on the old one's base; with its transaction, if it was in one.
    *
    * @param data the record that it shall make instead.
-   * @throws SyncError `not_found`, `not_dead`; for `data` as a write.
+   * @throws SyncError `not_found`, `not_dead`, `queue_full`; for `data` as a write.
    */
   retryDead(id: string, data?: JsonObject): string {
     const dead = this.#dead(id);
@@ -435,6 +441,10 @@ export class Replica {
     const rows = asTransaction(changes).map((change, index) => {
       return { ...this.#newRow(change, changeBytes(change), all[index]?.slot), order: first + index };
     });
+    this.#checkRoom(
+      rows.reduce((sum, { bytes }) => sum + bytes, 0),
+      { forDead: true },
+    );
     for (const { change } of rows) this.#visible.note(entityKey(change));
     this.#store.transaction(() => {
       for (const row of rows) this.#store.writeQueued(row);
@@ -448,9 +458,11 @@ export class Replica {
     return rows[all.indexOf(dead)]?.change.id ?? id;
   }
 
+  /** What made a record still does: it must not take the place of one that somebody else has made since. */
   #edited(change: Change, data: JsonObject): Change {
-    const { operation, data: before, operations, mergePatch, stamps, ...header } = change;
-    return { ...header, stamp: stampOf(tick(this.#hlc, this.nowMs()), this.nodeId), operation: 'update', data };
+    const { operation: before, data: _, operations, mergePatch, stamps, ...header } = change;
+    const operation = before === 'create' ? before : 'update';
+    return { ...header, stamp: stampOf(tick(this.#hlc, this.nowMs()), this.nodeId), operation, data };
   }
 
   /** Gives a dead change up, with its transaction. @throws SyncError `not_found`, `not_dead` */

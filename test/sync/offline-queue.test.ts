@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type Change, dotOf, type Priority } from '../../src/core/change.ts';
+import { parseStamp, type Stamp } from '../../src/core/hlc.ts';
 import { type EntityKey, entityKey } from '../../src/core/ids.ts';
 import { SyncError } from '../../src/protocol/errors.ts';
 import { LIMITS } from '../../src/protocol/limits.ts';
@@ -564,6 +565,116 @@ describe('dead letters', () => {
     expect(a.replica.queueStats().total).toBe(0);
     expect(world.cloudStore.readNode(a.nodeId)?.received.extra).toEqual([]);
   });
+});
+
+describe('a dead letter that is edited', () => {
+  test.each([
+    ['rename', { x: { by: 'b' }, 'x~a': { by: 'a' } }],
+    ['merge', { x: { by: 'a', of: 'b' } }],
+  ] as const)('[S2] [S12] makes a record still, where it did: %s', async (onCreate, records) => {
+    const world = new World({ policy: { onCreate } });
+    const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
+    await a.link.sync();
+    world.refuse = ({ data }) => data?.['bad'] === true;
+    const bad = a.put('x', { bad: true });
+    await a.link.sync();
+    b.put('x', onCreate === 'merge' ? { by: 'b', of: 'b' } : { by: 'b' });
+    await b.link.sync();
+    world.nowMs += 1;
+    a.replica.retryDead(bad, { by: 'a' });
+    await a.link.sync();
+    await b.link.sync();
+    expect(b.list()).toEqual(records);
+  });
+
+  test('[S4] [S12] is a write of now, no answer to a conflict, and has to fit as any', async () => {
+    const world = new World({ policy: { conflict: 'custom', custom: 'node' } });
+    const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
+    a.put('x', { n: 0 });
+    await a.link.sync();
+    await b.link.sync();
+    a.resolve = () => ({ winner: 'merged', resolvedData: { bad: true }, metadata: { reason: 'a test' } }) as never;
+    world.refuse = ({ data }) => data?.['bad'] === true;
+    b.put('x', { n: 1 });
+    await b.link.sync();
+    const answer = a.put('x', { n: 2 });
+    await a.link.sync();
+    const [dead] = a.replica.listQueue('dead', 0, 10).items;
+    expect(dead?.change).toMatchObject({ id: answer, resolves: { attempts: 1 } });
+    expect(() => a.replica.retryDead(answer, { text: 'x'.repeat(LIMITS.recordBytes) })).toThrow(
+      expect.objectContaining({ code: 'too_large' }),
+    );
+    expect(a.replica.queueStats()).toMatchObject({ dead: 1, pending: 0 });
+    world.nowMs += 60_000;
+    const again = a.replica.retryDead(answer, { n: 3 });
+    const [waiting] = a.replica.listQueue('pending', 0, 10).items;
+    expect(waiting?.change.id).toBe(again);
+    expect(waiting?.change.resolves).toBeUndefined();
+    expect((waiting?.change.stamp ?? '') > (dead?.change.stamp ?? '')).toBe(true);
+    expect(parseStamp(waiting?.change.stamp as Stamp)?.wallMs).toBe(world.nowMs);
+  });
+});
+
+describe('[I10] dead letters', () => {
+  const big = 'x'.repeat(200_000);
+  async function full() {
+    const world = new World({ policy: { coalesce: false } });
+    const a = new Node(world, 'a');
+    world.refuse = ({ data }) => data?.['bad'] === true;
+    const fill = async () => {
+      for (let n = 0; n < 84; n += 1) {
+        a.put(`d${n}`, { bad: true, big });
+        if (n % 20 === 19) await a.link.sync();
+      }
+    };
+    await fill();
+    await a.link.sync();
+    return { world, a };
+  }
+
+  test('take no room of what waits; beyond their own bound a write is refused, which says so', async () => {
+    const { a } = await full();
+    expect(a.replica.queueStats().bytes).toBeGreaterThan(LIMITS.deadBytes);
+    const write = () => a.put('y', { n: 1 });
+    expect(write).toThrow(
+      expect.objectContaining({ code: 'queue_full', message: expect.stringContaining('dead letters') }),
+    );
+    const [dead, other] = a.replica.listQueue('dead', 0, 2).items;
+    a.replica.discardDead(dead?.change.id ?? '');
+    expect(write()).toBeDefined();
+    a.restart();
+    expect(write()).toBeDefined();
+    expect(a.replica.retryDead(other?.change.id ?? '')).toBeDefined();
+  });
+
+  test('are sent again only as far as there is room for what waits', async () => {
+    const { a } = await full();
+    const { total } = a.replica.queueStats();
+    const retry = () => {
+      for (;;) a.replica.retryDead(a.replica.listQueue('dead', 0, 1).items[0]?.change.id ?? '');
+    };
+    expect(retry).toThrow(expect.objectContaining({ code: 'queue_full', details: { retryAfterMs: 30_000 } }));
+    expect(a.replica.queueStats()).toMatchObject({ total, dead: 1 });
+  });
+});
+
+test('[I10] what goes into another one counts once', () => {
+  const a = new Node(new World(), 'a');
+  const big = 'x'.repeat(230_000);
+  for (let n = 0; n < 72; n += 1) a.put(`e${n}`, { big });
+  expect(() => a.put('e99', { big })).toThrow(expect.objectContaining({ code: 'queue_full' }));
+  for (let n = 0; n < 72; n += 1) expect(a.put(`e${n}`, { big, n })).toBeDefined();
+});
+
+test('[I10] a list of what waits is bounded in bytes', () => {
+  const a = new Node(new World(), 'a');
+  for (let n = 0; n < 9; n += 1) a.put(`e${n}`, { big: 'x'.repeat(200_000) });
+  const { items, next } = a.replica.listQueue(undefined, 0, 100);
+  expect(items).toHaveLength(2);
+  expect(a.replica.listQueue(undefined, next ?? 0, 100).items.map(({ change }) => change.entityId)).toEqual([
+    'e2',
+    'e3',
+  ]);
 });
 
 test('[I10] a queue that is full refuses a write, and keeps what it has', () => {
