@@ -307,6 +307,7 @@ export class OfflineQueue {
     let bytes = bytesOf(selected);
     const givenUp = this.#givenUp();
     for (const candidate of candidates) {
+      if (selected.has(candidate)) continue;
       const units = this.#unitsUpTo(candidate, selected);
       if (units.flat().some(goesAlone)) continue;
       for (const unit of units) {

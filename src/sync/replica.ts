@@ -4,7 +4,7 @@ import { type Change, type ChangeContent, dotOf, isDelta, PRIORITIES, type Prior
 import { coalesce } from '../core/coalesce.ts';
 import { digestOf, digestTotal, digestWithin } from '../core/digest.ts';
 import { formatDot } from '../core/dot.ts';
-import { add, addAll, type DotSet, EMPTY_DOT_SET, gaps, has, lastOf } from '../core/dot-set.ts';
+import { addAll, type DotSet, EMPTY_DOT_SET, gaps, has, type Interval, lastOf } from '../core/dot-set.ts';
 import type { EntityVersion } from '../core/entity.ts';
 import { type HlcState, observe, type Stamp, stampOf, tick } from '../core/hlc.ts';
 import { CLOUD, type EntityId, type EntityKey, type EntityType, entityKey, type NodeId } from '../core/ids.ts';
@@ -130,6 +130,8 @@ export class Replica {
   #isForked = false;
   /** That was found and mended since the start: the storage had gone back. */
   #hasGoneBack = false;
+  /** Of records of which several changes wait, what these make of what is confirmed; until another state of it is. */
+  readonly #folded = new Map<EntityKey, Folded>();
   /** Counters whose change is under way without being queued; no void, until there is no answer. */
   readonly #awaited = new Set<number>();
   /** Counters of strong writes that the cloud has, and that this replica does not show yet. */
@@ -751,6 +753,7 @@ export class Replica {
       if (has(head.received, dotOf(change).counter)) this.#visible.note(entityKey(change));
     }
     this.#meta = head.meta;
+    this.#folded.clear();
     this.#hlc = head.meta.hlc;
     this.#stagedPages = 0;
     for (const id of head.gone) this.#queue.remove(id);
@@ -924,16 +927,22 @@ export class Replica {
     return { data: current.data, version: current.version, stamp: current.stamp, synced };
   }
 
-  #fold(key: EntityKey, confirmed: EntityVersion | undefined) {
-    let current = confirmed;
-    let synced = true;
-    for (const { change } of this.#queue.of(key)) {
+  #fold(key: EntityKey, confirmed: EntityVersion | undefined): Folded {
+    const changes = this.#queue.of(key);
+    const before = this.#folded.get(key);
+    // What is there is another list only by what has come behind it, or it counts for nothing.
+    const known = before?.changes.every((queued, index) => queued === changes[index]) ? before : undefined;
+    let { current, synced } = known ?? { current: confirmed, synced: true };
+    for (const { change } of changes.slice(known?.changes.length)) {
       // In the confirmed state already, though the answer that said so was lost.
       if (has(this.#meta.received, dotOf(change).counter)) continue;
       synced = false;
       current = predictedVersion(current, change, this.#policy(change));
     }
-    return { current, synced };
+    const folded = { changes, current, synced };
+    // One change is folded as fast as it is found here.
+    if (changes.length > 1) this.#folded.set(key, folded);
+    return folded;
   }
 
   *#viewsOf(type: EntityType, after: string, limit: number): Generator<{ entityId: EntityId; view: View }> {
@@ -986,13 +995,12 @@ export class Replica {
    * is sent and no sooner, for who asks for it by its counter must not be told that it is there.
    */
   #voids(sent: ReadonlySet<QueuedChange> = new Set()): (readonly [number, number])[] {
-    let spent = addAll(this.#meta.received, [...this.#awaited]);
+    const spent = [...this.#awaited].map((counter): Interval => [counter, counter]);
     for (const queued of this.#queue.all()) {
       const { counter } = dotOf(queued.change);
-      const { since = counter, error } = queued;
-      spent = add(spent, error !== null || sent.has(queued) ? counter : since, counter);
+      spent.push([queued.error !== null || sent.has(queued) ? counter : sinceOf(queued), counter]);
     }
-    return gaps(spent, this.#counter);
+    return gaps(addAll(this.#meta.received, spent), this.#counter);
   }
 
   /** Whether a change was made on the confirmed version of its record that is there now, as far as the two tell. */
@@ -1074,6 +1082,13 @@ const SENT_AHEAD = 100;
 /** What a delta makes of the record that its writer has. */
 function versionMadeBy({ entityType, entityId, id, data }: Change) {
   return { entityType, entityId, version: id, data: data ?? null };
+}
+
+/** What changes make of the confirmed version of their record. */
+interface Folded {
+  readonly changes: readonly QueuedChange[];
+  readonly current: EntityVersion | undefined;
+  readonly synced: boolean;
 }
 
 /** Of a record that a transaction has changed, and of one that it has not. */

@@ -6,9 +6,11 @@ import { type EntityKey, entityKey } from '../../src/core/ids.ts';
 import { SyncError } from '../../src/protocol/errors.ts';
 import { LIMITS } from '../../src/protocol/limits.ts';
 import { batch as batchSchema } from '../../src/protocol/messages.ts';
+import { MemoryReplicaStore } from '../../src/store/memory-replica-store.ts';
 import { OfflineQueue } from '../../src/sync/offline-queue.ts';
 import type { QueuedChange } from '../../src/sync/ports.ts';
-import { entityId, Node, TYPE, World } from './world.ts';
+import { Replica } from '../../src/sync/replica.ts';
+import { entityId, Node, nodeId, TYPE, World } from './world.ts';
 
 const NOW = 10_000_000;
 const all = { maxChanges: 1_000, maxBytes: 1e9, first: new Set<EntityKey>(), least: 'normal', nowMs: NOW } as const;
@@ -31,6 +33,14 @@ function queued(order: number, entity: string, priority: Priority, over: Partial
 }
 
 const idsOf = (changes: readonly QueuedChange[]) => changes.map(({ change }) => change.id);
+
+/** As over a poor link: what does not press waits, and what is new comes. */
+function pull(world: World, { replica, nodeId }: Node): void {
+  const sent = replica.nextBatch('b1', { maxChanges: 10, maxBytes: 1e6, least: 'critical' }, []);
+  const session = replica.meta.session?.id ?? '';
+  const answer = world.responder.exchange(session, batchSchema.parse(sent), { nodeId, relay: false });
+  replica.confirm(sent, answer, replica.nowMs());
+}
 
 describe('what goes next', () => {
   test('[S11] what presses, with all that it depends on before it; then the rest in its order', () => {
@@ -307,14 +317,6 @@ describe('changes that go into one another', () => {
     const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
     for (const id of ['x', 'y', 'z']) a.put(id, { n: 0 });
     await settle(world, a, b);
-    // Over a poor link what does not press waits, and what is new comes.
-    const pull = async () => {
-      const { replica } = a;
-      const sent = replica.nextBatch('b1', { maxChanges: 10, maxBytes: 1e6, least: 'critical' }, []);
-      const session = replica.meta.session?.id ?? '';
-      const answer = world.responder.exchange(session, batchSchema.parse(sent), { nodeId: a.nodeId, relay: false });
-      replica.confirm(sent, answer, replica.nowMs());
-    };
     a.put('v', { n: 1 });
     a.restart();
     for (const id of ['x', 'y', 'z', 'w']) a.put(id, { n: 1 });
@@ -322,7 +324,7 @@ describe('changes that go into one another', () => {
     b.write('y', { kind: 'delete' });
     b.put('w', { n: 1, by: 'b' });
     await b.link.sync();
-    await pull();
+    pull(world, a);
     a.restart();
     for (const id of ['x', 'y', 'z', 'w']) a.put(id, { n: 2 });
     const { items } = a.replica.listQueue(undefined, 0, 100);
@@ -656,6 +658,48 @@ describe('[I10] dead letters', () => {
     expect(retry).toThrow(expect.objectContaining({ code: 'queue_full', details: { retryAfterMs: 30_000 } }));
     expect(a.replica.queueStats()).toMatchObject({ total, dead: 1 });
   });
+});
+
+test('[I10] a write costs no more where many of its record wait', () => {
+  const { policies, clock } = new World({ policy: { coalesce: false } });
+  let looks = 0;
+  const types = new Proxy(policies.types, {
+    get: (target, name, receiver) => {
+      looks += 1;
+      return Reflect.get(target, name, receiver);
+    },
+    getOwnPropertyDescriptor: (target, name) => {
+      looks += 1;
+      return Reflect.getOwnPropertyDescriptor(target, name);
+    },
+  });
+  const store = new MemoryReplicaStore();
+  const replica = new Replica({ store, nodeId: nodeId('a'), policies: { ...policies, types }, clock });
+  const write = (n: number) => {
+    const before = looks;
+    replica.write({ entityType: TYPE, entityId: entityId('x'), kind: 'put', data: { n } }, {});
+    return looks - before;
+  };
+  const costs = Array.from({ length: 100 }, (_, n) => write(n));
+  expect(Math.max(...costs)).toBeLessThanOrEqual(20);
+  expect(costs[99]).toBeGreaterThan(0);
+  expect(replica.read(entityKey({ entityType: TYPE, entityId: entityId('x') }))?.data).toEqual({ n: 99 });
+});
+
+test('[I4] what waits is made of what is confirmed now, also where several changes of a record wait', async () => {
+  const world = new World({ policy: { conflict: 'merge', coalesce: false } });
+  const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
+  a.put('x', { n: 0 });
+  for (const node of [a, b]) await node.link.sync();
+  const increment = () => a.write('x', { kind: 'patch', operations: [{ op: 'increment', path: 'n', value: 1 }] });
+  for (let n = 0; n < 3; n += 1) increment();
+  expect(a.read('x')).toEqual({ n: 3 });
+  b.put('x', { n: 0, by: 'b' });
+  await b.link.sync();
+  pull(world, a);
+  expect(a.read('x')).toEqual({ n: 3, by: 'b' });
+  increment();
+  expect(a.read('x')).toEqual({ n: 4, by: 'b' });
 });
 
 test('[I10] what goes into another one counts once', () => {
