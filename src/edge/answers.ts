@@ -1,4 +1,4 @@
-import type { Change, Priority } from '../core/change.ts';
+import { type Change, dotOf, type Priority } from '../core/change.ts';
 import { parseStamp, type Stamp } from '../core/hlc.ts';
 import type { EntityId, EntityType, NodeId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
@@ -78,6 +78,8 @@ export interface QueueItem {
   readonly error: QueuedChange['error'];
   readonly priority: Priority;
   readonly bytes: number;
+  /** The counters between which earlier writes of the same record went into it. */
+  readonly covers?: readonly (readonly [from: number, to: number])[] | undefined;
   readonly data?: JsonObject | undefined;
 }
 
@@ -92,7 +94,8 @@ export function queueItemOf({ change, status, ...queued }: QueuedChange & { stat
   const { retryCount, queuedAtMs: queuedAt, lastAttemptMs: lastAttempt, bytes } = queued;
   const error = queued.error ?? queued.failure ?? null;
   const item = { changeId, entityType, entityId, operation, status, retryCount, queuedAt, lastAttempt, error };
-  return { ...item, priority, bytes, ...(data === undefined ? {} : { data }) };
+  const covers = queued.since === undefined ? {} : { covers: [[queued.since, dotOf(change).counter - 1] as const] };
+  return { ...item, priority, bytes, ...covers, ...(data === undefined ? {} : { data }) };
 }
 
 function writtenAtMs(stamp: Stamp): number {

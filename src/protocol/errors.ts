@@ -15,7 +15,7 @@ export const ERRORS = {
   forbidden: { status: 403, title: 'The token does not allow this', retry: 'auth' },
   not_found: { status: 404, title: 'There is no such thing', retry: 'never' },
   session_mismatch: { status: 409, title: 'The session belongs to another node', retry: 'session' },
-  node_forked: { status: 409, title: 'This change id stands for another change', retry: 'never' },
+  node_forked: { status: 409, title: 'This change id stands for another change', retry: 'session' },
   batch_reused: { status: 409, title: 'This batch id stands for another batch', retry: 'never' },
   not_dead: { status: 409, title: 'The change is not dead', retry: 'never' },
   session_expired: { status: 410, title: 'The session has ended', retry: 'session' },

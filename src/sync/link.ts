@@ -135,7 +135,7 @@ export class Link {
 
   /** Why this node asks the cloud no more than now and then, with all that waits kept; null: it doesn't. */
   get paused(): Paused | null {
-    return pausedBy(this.#wait?.error);
+    return pausedBy(this.#wait?.error) ?? (this.#options.replica.isBarred ? 'needs-auth' : null);
   }
 
   /** For how long the cloud still wants to be left alone, ms. */
@@ -146,6 +146,7 @@ export class Link {
   /** Cuts the link, or restores it; either ends the wait after a failure, but for one that the cloud asked for. */
   setOnline(online: boolean): void {
     this.#online = online;
+    this.#options.replica.askAgain();
     this.#failures = 0;
     this.#setWait(withoutOwn(this.#wait));
     if (online) return;
@@ -257,6 +258,7 @@ export class Link {
     const tally = new Tally();
     this.#isRunning = true;
     this.#on('change_queued');
+    if (all) this.#options.replica.askAgain();
     this.#on(this.#state === 'offline' ? 'retry' : 'sync_trigger');
     let ending: readonly LinkEvent[];
     try {
@@ -310,9 +312,9 @@ export class Link {
       const exchanged = await this.#exchange(tally, waiting, requires, all);
       if (exchanged === undefined) continue;
       const { batch, answer } = exchanged;
-      waiting = waiting.filter(({ id }) => !answer.results.some((result) => result.id === id && isFinal(result)));
       const confirmation = replica.confirm(batch, answer, askedAtMs);
       tally.add(answer, confirmation?.downloaded ?? 0);
+      waiting = waiting.filter(({ id }) => !tally.results.has(id));
       const culprit = this.#narrowing.passed();
       if (culprit !== undefined) {
         waiting = waiting.filter(({ id }) => id !== culprit.changeId);
@@ -400,12 +402,13 @@ export class Link {
         if (batch.changes.length > 0) this.#byteCap.arrived();
         return { batch, answer };
       } catch (error) {
-        replica.releaseBatch();
+        const isOver = error instanceof SyncError && ERRORS[error.code].retry === 'session';
+        replica.releaseBatch(isOver);
         if (isRefusal(error)) tally.unanswered.clear();
         if (isLost(error) && batch.changes.length > 0) this.#byteCap.lost(utf8Bytes(JSON.stringify(batch)));
         if (this.#narrowing.failed(batch.changes, error)) return undefined;
-        const isOver = error instanceof SyncError && ERRORS[error.code].retry === 'session';
         if (!isOver || renewals >= LIMITS.renewalsPerExchange) throw error;
+        if (error.code === 'node_forked') replica.noteFork();
         replica.saveSession(null);
       }
     }

@@ -120,6 +120,8 @@ export interface ReplicaMeta {
   readonly cursor: number;
   /** The counter of the last change made here that is no longer in the queue, at least. */
   readonly counter: number;
+  /** No change behind this place in the order has ever been in a batch; undefined: nobody knows of any. */
+  readonly sentTo?: number | undefined;
   /** Counters of this node that it has heard the cloud's last word on, or that will never be sent. */
   readonly settled: DotSet;
   /** Up to which counter all was settled at a time; one an hour, oldest first. */
@@ -175,8 +177,12 @@ export interface QueuedChange {
   readonly lastAttemptMs: number | null;
   /** Of the last try that failed. */
   readonly failure?: { readonly code: ErrorCode; readonly detail: string } | undefined;
+  /** A whole batch has failed for it. */
+  readonly isBlamed?: boolean | undefined;
   /** The cloud needs the whole record, not only the operations. */
   readonly needsFull?: boolean | undefined;
+  /** The storage went back, and the cloud has something under its counter. */
+  readonly isDoubtful?: boolean | undefined;
   /** One that it was made on is dead: its operations need not make its record. */
   readonly isLoose?: boolean | undefined;
   /** Set: the change is dead, and this is why. */

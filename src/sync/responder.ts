@@ -1,4 +1,5 @@
 import { digestOf, digestTotal } from '../core/digest.ts';
+import { lastOf } from '../core/dot-set.ts';
 import { CLOUD, type NodeId } from '../core/ids.ts';
 import { describePolicies, type Policies } from '../core/policy.ts';
 import { admits, narrowed } from '../core/type-filter.ts';
@@ -126,6 +127,9 @@ export class Responder {
     if (repeated !== undefined) return repeated;
     if (batch.cursor > this.#sequencer.meta.seq) {
       throw new SyncError('session_expired', `the cursor ${batch.cursor} is not of this history`);
+    }
+    if (lastOf(node.received) > (batch.newest ?? Number.POSITIVE_INFINITY)) {
+      throw new SyncError('session_expired', `${node.nodeId} has gone back behind what it had sent; connect again`);
     }
     const exchange = (needsFull: boolean) =>
       this.#sequencer.commit((commit) => this.#exchange(commit, session, batch, { ...caller, needsFull }, hash));

@@ -1,5 +1,5 @@
 import type { ErrorCode, SyncError } from '../protocol/errors.ts';
-import { type BatchAnswer, type ChangeResult, isFinal } from '../protocol/messages.ts';
+import { type BatchAnswer, type ChangeResult, isBarred, isFinal } from '../protocol/messages.ts';
 import type { MessageBytes, Metered } from './ports.ts';
 
 /** What went over a link. */
@@ -51,12 +51,12 @@ export class Tally {
     );
     if (!answer.more && answer.covered !== undefined) this.covered = answer.covered;
     for (const result of answer.results) {
-      if (isFinal(result)) this.results.set(result.id, result);
+      if (isFinal(result) || isBarred(result)) this.results.set(result.id, result);
       this.unanswered.delete(result.id);
       if (result.conflictId !== undefined) this.conflicts += 1;
       if (result.status === 'superseded') this.#superseded += 1;
-      if (result.status === 'rejected') this.#rejected += 1;
-      if (result.status === 'failed') this.failed += 1;
+      if (result.status === 'failed' || isBarred(result)) this.failed += 1;
+      else if (result.status === 'rejected') this.#rejected += 1;
     }
     this.#traffic = { ...this.#traffic, uploaded: this.#traffic.uploaded + taken.length };
   }

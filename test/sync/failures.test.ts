@@ -1,13 +1,13 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { type Change, dotOf } from '../../src/core/change.ts';
-import { entityKey } from '../../src/core/ids.ts';
+import { type EntityType, entityKey } from '../../src/core/ids.ts';
 import type { Policy } from '../../src/core/policy.ts';
 import { type ErrorCode, SyncError } from '../../src/protocol/errors.ts';
 import { LIMITS } from '../../src/protocol/limits.ts';
 import type { IncomingBatch } from '../../src/protocol/messages.ts';
 import { Access } from '../../src/sync/access.ts';
 import type { Clock } from '../../src/sync/ports.ts';
-import { entityId, Node, TYPE, World } from './world.ts';
+import { entityId, entityType, Node, TYPE, World } from './world.ts';
 
 const entity = (id: string) => ({ entityType: TYPE, entityId: entityId(id) });
 const read = { level: 'strong', after: {}, waitMs: 1_000 } as const;
@@ -85,6 +85,21 @@ describe('a change that the cloud fails at', () => {
     expect(world.cloudStore.readNode(a.nodeId)?.received).toEqual({ upTo: 3, extra: [] });
     // The last one tells the cloud that it is dead.
     expect(a.exchanges.map(({ batch }) => batch.changes.length)).toEqual([2, 1, 1, 1, 1, 0]);
+  });
+
+  test('[I11] [S27] holds up none of the others, however many there are', async () => {
+    const ids = Array.from({ length: 30 }, (_, n) => `p${n}`);
+    const { world, a } = poisoned(...ids);
+    for (const id of ids) a.put(id, { n: 1 });
+    await a.link.sync();
+    world.nowMs += 1_000;
+    a.put('good', { n: 1 });
+    const sent = a.exchanges.length;
+    await a.link.sync();
+    expect(a.exchanges[sent]?.batch.changes.map(({ entityId: id }) => id)).toContain('good');
+    // Three to a batch here.
+    expect(a.exchanges.length - sent).toBeLessThanOrEqual(11);
+    expect(atCloud(world, 'good')).toEqual({ n: 1 });
   });
 
   test('[S27] that the cloud takes at a later try is one like any other', async () => {
@@ -240,17 +255,135 @@ describe('a change that the cloud fails at', () => {
   });
 });
 
-test.each(['invalid_data', 'forbidden'] as const)(
-  '[I11] [S27] a change that the cloud refuses is dead at once: trying again can’t help (%s)',
-  async (code) => {
+test('[I11] [S27] a change that the cloud refuses is dead at once: trying again can’t help', async () => {
+  const { world, a } = poisoned();
+  world.refuse = () => true;
+  a.put('x', { n: 1 });
+  expect((await a.link.sync()).summary).toMatchObject({ success: true, rejected: 1, failed: 0 });
+  expect(queue(a)).toEqual([['x', 'dead', 0, 'invalid_data']]);
+});
+
+describe('what the token of a node does not allow', () => {
+  const secret = entityType('secret');
+
+  async function barred() {
     const { world, a } = poisoned();
-    if (code === 'invalid_data') world.refuse = () => true;
-    else a.grant = { writeTypes: [] };
+    a.grant = { writeTypes: [TYPE] };
+    for (const id of ['s', 't', 'u', 'v']) a.put(id, { n: 1 }, secret);
     a.put('x', { n: 1 });
-    expect((await a.link.sync()).summary).toMatchObject({ success: true, rejected: 1, failed: 0 });
-    expect(queue(a)).toEqual([['x', 'dead', 0, code]]);
-  },
-);
+    const { summary } = await a.link.sync();
+    const sent = () => a.exchanges.flatMap(({ batch }) => batch.changes.map(({ entityId: id }) => id));
+    return { world, a, summary, sent };
+  }
+
+  test('[I1] [I11] [S23] waits for another one, and holds up nothing else', async () => {
+    const { world, a, summary, sent } = await barred();
+    expect(summary).toMatchObject({ success: true, uploaded: 1, failed: 3, rejected: 0, pending: 4 });
+    expect(queue(a)).toEqual([
+      ['s', 'failed', 0, undefined],
+      ['t', 'failed', 0, undefined],
+      ['u', 'failed', 0, undefined],
+      ['v', 'pending', 0, undefined],
+    ]);
+    const [first] = a.replica.listQueue('failed', 0, 1).items;
+    expect(first?.failure).toEqual({ code: 'forbidden', detail: 'the token may not write secret' });
+    expect(a.link.paused).toBe('needs-auth');
+    expect(a.read('s', secret)).toEqual({ n: 1 });
+    expect(sent()).toEqual(['s', 't', 'u', 'x']);
+    expect(world.cloudStore.readNode(a.nodeId)?.received).toEqual({ upTo: 0, extra: [[5, 5]] });
+    expect(a.replica.msUntilUnsent('normal')).toBe(LIMITS.pauseMs);
+    // What is written of the type meanwhile waits too, and all others go.
+    a.put('w', { n: 1 }, secret);
+    a.put('y', { n: 1 });
+    await a.link.sync();
+    expect(sent().slice(4)).toEqual(['y']);
+  });
+
+  test('[I1] [S23] is asked for again after some minutes, by one change and for no row, and goes when it may', async () => {
+    const { world, a, sent } = await barred();
+    for (let tries = 0; tries < 5; tries += 1) {
+      world.nowMs += LIMITS.pauseMs;
+      const writeQueued = vi.spyOn(a.store, 'writeQueued');
+      await a.link.sync();
+      expect(writeQueued).not.toHaveBeenCalled();
+      expect(a.replica.msUntilUnsent('normal')).toBe(LIMITS.pauseMs);
+    }
+    expect(sent().slice(4)).toEqual(['s', 's', 's', 's', 's']);
+    expect(queue(a).map(([, , tries]) => tries)).toEqual([0, 0, 0, 0]);
+    a.grant = {};
+    world.nowMs += LIMITS.pauseMs;
+    const before = a.exchanges.length;
+    expect((await a.link.sync()).summary).toMatchObject({ uploaded: 4, pending: 0 });
+    expect(a.exchanges.slice(before).map(({ batch }) => batch.changes.length)).toEqual([1, 3]);
+    expect(a.link.paused).toBeNull();
+    expect(world.cloudStore.readNode(a.nodeId)?.received).toEqual({ upTo: 5, extra: [] });
+    expect(a.replica.meta.digestMismatches).toBe(0);
+  });
+
+  test('[S23] is asked for at once by who syncs, or says what the link is like, and by a node that starts after the pause', async () => {
+    for (const ask of ['sync', 'network', 'restart', 'clock'] as const) {
+      const { world, a } = await barred();
+      a.grant = {};
+      expect((await a.link.sync()).summary.uploaded).toBe(0);
+      if (ask === 'network') a.link.setOnline(true);
+      if (ask === 'clock') world.nowMs -= 3_600_000;
+      if (ask === 'restart') {
+        a.restart();
+        expect(a.link.paused).toBe('needs-auth');
+        expect((await a.link.sync()).summary.uploaded).toBe(0);
+        world.nowMs += LIMITS.pauseMs;
+      }
+      expect((await a.link.sync({ all: ask === 'sync' })).summary, ask).toMatchObject({ uploaded: 4, pending: 0 });
+    }
+  });
+
+  test('[I8] [S34] is a transaction as a whole, of which one change is not allowed', async () => {
+    const world = new World();
+    const a = new Node(world, 'a');
+    a.grant = { writeTypes: [TYPE] };
+    const put = (type: EntityType, id: string) =>
+      ({ entityType: type, entityId: entityId(id), kind: 'put', data: { n: 1 } }) as const;
+    const other = entityType('other');
+    for (const [index, types] of [
+      [TYPE, secret],
+      [secret, TYPE],
+      [secret, other],
+      [other, TYPE],
+    ].entries())
+      a.replica.transact(
+        types.map((type) => put(type, `e${index}`)),
+        {},
+      );
+    const sent = () => a.exchanges.splice(0).flatMap(({ batch }) => batch.changes.length);
+    // Each type is asked for once; a transaction doesn't fit in a batch with another one here.
+    for (const batches of [
+      [[2, 2], [0]],
+      [[2], [2], [0]],
+    ]) {
+      for (const sizes of batches) {
+        await a.link.sync();
+        expect(sent()).toEqual(sizes);
+        expect(a.link.paused).toBe('needs-auth');
+      }
+      expect(world.sequencer.meta.seq).toBe(0);
+      expect(a.replica.queueStats()).toMatchObject({ total: 8, dead: 0 });
+      world.nowMs += LIMITS.pauseMs;
+    }
+    a.grant = {};
+    await a.link.sync();
+    expect(a.replica.queueStats().total).toBe(0);
+    expect(world.sequencer.meta.seq).toBe(8);
+  });
+
+  test('[S20] is refused at once to who waits for it', async () => {
+    const { a } = await barred();
+    const write = { entityType: secret, entityId: entityId('strong'), kind: 'put', data: { n: 1 } } as const;
+    await expect(a.access.writeStrong(write, {}, 1_000)).rejects.toMatchObject({ code: 'forbidden' });
+    const both = [write, { ...write, entityType: TYPE }];
+    await expect(a.access.transactStrong(both, {}, 1_000)).rejects.toMatchObject({ code: 'forbidden' });
+    await expect(a.access.transactStrong(both.reverse(), {}, 1_000)).rejects.toMatchObject({ code: 'forbidden' });
+  });
+});
 
 describe('where the cloud fails at a whole batch', () => {
   test.each(['internal', 'too_large', 'bad_request'] as const)(
@@ -348,12 +481,15 @@ describe('where the cloud fails at a whole batch', () => {
     });
   });
 
-  test.each(['node_forked', 'forbidden'] as const)('[S23] %s is none of the batch', async (code) => {
+  test.each([
+    ['node_forked', [2, 2]],
+    ['forbidden', [2]],
+  ] as const)('[S17] [S23] %s is none of the batch', async (code, sent) => {
     const { a, sizes } = choking(() => true, code);
     a.put('x', { n: 1 });
     a.put('y', { n: 1 });
     expect((await a.link.sync()).summary).toMatchObject({ success: false, error: { code } });
-    expect(sizes).toEqual([2]);
+    expect(sizes).toEqual(sent);
     expect(queue(a).map(([, status]) => status)).toEqual(['pending', 'pending']);
   });
 });

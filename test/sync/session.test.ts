@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { SyncError } from '../../src/protocol/errors.ts';
 import { LIMITS } from '../../src/protocol/limits.ts';
+import { freshNode } from '../../src/sync/node-record.ts';
 import { Node, World } from './world.ts';
 
 test('a session ends by time, and not before', () => {
@@ -158,4 +159,14 @@ test('[S41] a node that knows that its session ends, within an exchange, connect
   world.nowMs += 1;
   await a.link.sync();
   expect(calls).toEqual(['connect', 'handshake', 'exchange', 'exchange', 'connect', 'handshake', 'exchange']);
+});
+
+test('[I11] [S18] a node is told what the cloud has of it, however many counters are missing in between', async () => {
+  const world = new World();
+  const a = new Node(world, 'a');
+  const extra = Array.from({ length: LIMITS.intervals + 1 }, (_, n) => [2 * n + 2, 2 * n + 2] as const);
+  world.cloudStore.writeNode({ ...freshNode(a.nodeId), received: { upTo: 0, extra } });
+  a.put('x', { n: 1 });
+  expect((await a.link.sync()).summary).toMatchObject({ success: true, uploaded: 1 });
+  expect(a.replica.vectorClock()).toMatchObject({ a: 2 * extra.length + 1 });
 });
