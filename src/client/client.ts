@@ -142,7 +142,7 @@ export class EdgeCloudClient {
     const watcher = { watches: () => true, changed: (change: VisibleChange) => this.#emit('change', change) };
     const types = entityTypes?.map((type) => typeOf(type));
     const replica = new Replica({ store: storage.store, nodeId, policies, clock, watcher, entityTypes: types });
-    const upstream = new MeasuredUpstream(this.#upstream(storage), clock);
+    const upstream = new MeasuredUpstream(this.#upstream(storage, replica), clock);
     const resolverFor = (entityType: EntityType) => this.#resolvers.get(entityType);
     const link = new Link({
       replica,
@@ -286,6 +286,8 @@ export class EdgeCloudClient {
     this.#sleep();
     if (running === undefined) return;
     running.link.setOnline(false);
+    // One that begins now ends at once, and not before the one that is under way.
+    await running.link.sync();
     await running.storage.durable();
     await running.storage.close();
   }
@@ -347,11 +349,11 @@ export class EdgeCloudClient {
     return this.#running;
   }
 
-  #upstream({ durable, store }: OpenStorage): Upstream {
+  #upstream({ durable }: OpenStorage, replica: Replica): Upstream {
     const { cloudEndpoint, fetch: send } = this.#options;
     const http = httpUpstream({
       url: cloudEndpoint.replace(/\/+$/, ''),
-      token: async () => await this.#checkedToken(store),
+      token: async () => await this.#checkedToken(replica),
       clock,
       ...(send === undefined ? {} : { fetch: send }),
     });
@@ -384,10 +386,11 @@ export class EdgeCloudClient {
   }
 
   /** The queue of one user is never sent in the name of another. */
-  async #checkedToken(_store: OpenStorage['store']): Promise<string> {
+  async #checkedToken(replica: Replica): Promise<string> {
     const token = await this.#tokens.get();
-    void ownerOf(token);
-    return token;
+    const owner = ownerOf(token);
+    if (owner === undefined || replica.belongsTo(owner)) return token;
+    throw new SyncError('forbidden', 'what waits here was written by another user; the token is not theirs');
   }
 
   #tellAnswers(): void {
