@@ -1,16 +1,43 @@
-import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { execFile, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import { promisify } from 'node:util';
 import { expect, onTestFinished, test } from 'vitest';
 import { signAccessToken } from '../../scripts/access-token.ts';
 import { startServer } from '../../scripts/local-server.ts';
 import { EdgeCloudClient } from '../../src/client/client.ts';
 import { nodeStorage } from '../../src/client/node-storage.ts';
 
+const execute = promisify(execFile);
 const SECRET = 'a-secret-for-tests-of-at-least-32-characters';
 const KILLS = 50;
+const ROOT = path.join(import.meta.dirname, '../..');
+
+test('[S41] the program of the docs runs as it stands, with a real endpoint and a token', {
+  timeout: 60_000,
+}, async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'causeway-http-'));
+  const server = await startServer({ port: 0, persistTo: path.join(folder, 'server'), secret: SECRET });
+  onTestFinished(async () => {
+    await server.stop();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  const [, program = ''] = /```ts\n([\s\S]*?)```/.exec(readFileSync(path.join(ROOT, 'docs/client.md'), 'utf8')) ?? [];
+  const code = program.replace('http://localhost:8787', server.url).replace("'./data'", JSON.stringify(folder));
+  expect(code).toContain(server.url);
+  const TOKEN = await signAccessToken(
+    { space: 'docs', role: 'node', node: 'edge-node-001', sub: 'docs' },
+    { secret: SECRET, ttlSeconds: 600 },
+  );
+  const { stdout } = await execute(process.execPath, ['--input-type=module', '-e', code], {
+    cwd: ROOT,
+    env: { TOKEN },
+  });
+  expect(stdout).toContain("status: 'applied'");
+  expect(stdout.trim().endsWith('null')).toBe(true);
+});
 
 test('[I1] [I2] [S41] a client on Node that is killed 50 times, in mid-write and mid-sync, loses nothing that it acknowledged', {
   timeout: 240_000,
