@@ -22,10 +22,12 @@ import type { VisibleChange } from '../sync/visible-changes.ts';
 import { wakeAtMs } from '../sync/waking.ts';
 import type { Write, WriteContent, Written } from '../sync/write.ts';
 import { httpUpstream } from '../transport/http.ts';
+import { LiveSocket } from '../transport/live-socket.ts';
 import { asTold, type ConsistencyRule, clientPolicies, differences } from './client-policies.ts';
 import { type ClientRecord, Receipts, type Settlement } from './receipts.ts';
 import { type ClientStorage, memoryStorage, type OpenStorage } from './storage.ts';
 import { ownerOf, type TokenGiven, TokenSource } from './token-source.ts';
+import { socketOpener } from './web-socket.ts';
 
 export interface ClientOptions {
   /** Unique among all that write to the space; the token may have to name it. */
@@ -43,6 +45,8 @@ export interface ClientOptions {
   /** The only entity types that this client holds. */
   readonly entityTypes?: readonly string[] | undefined;
   readonly fetch?: typeof fetch | undefined;
+  /** False: no socket tells of news; it is asked for every half minute. */
+  readonly live?: boolean | undefined;
 }
 
 export interface ReadOptions {
@@ -91,6 +95,8 @@ interface Running {
   readonly link: Link;
   readonly access: Access;
   readonly upstream: MeasuredUpstream;
+  /** By which it is told of news; undefined: there are no sockets here, and it asks now and then. */
+  readonly live: LiveSocket | undefined;
 }
 
 /**
@@ -157,7 +163,8 @@ export class EdgeCloudClient {
       onExchange: () => this.#tellAnswers(),
       onEnd: () => this.#schedule(),
     });
-    this.#running = { storage, replica, link, access: new Access(replica, link, clock), upstream };
+    const live = this.#liveSocket(replica, link);
+    this.#running = { storage, replica, link, access: new Access(replica, link, clock), upstream, live };
     void link.sync();
   }
 
@@ -285,6 +292,7 @@ export class EdgeCloudClient {
     this.#running = undefined;
     this.#sleep();
     if (running === undefined) return;
+    void running.live?.keep(false);
     running.link.setOnline(false);
     // One that begins now ends at once, and not before the one that is under way.
     await running.link.sync();
@@ -350,9 +358,9 @@ export class EdgeCloudClient {
   }
 
   #upstream({ durable }: OpenStorage, replica: Replica): Upstream {
-    const { cloudEndpoint, fetch: send } = this.#options;
+    const { fetch: send } = this.#options;
     const http = httpUpstream({
-      url: cloudEndpoint.replace(/\/+$/, ''),
+      url: this.#endpoint,
       token: async () => await this.#checkedToken(replica),
       clock,
       ...(send === undefined ? {} : { fetch: send }),
@@ -383,6 +391,27 @@ export class EdgeCloudClient {
         return answer;
       },
     };
+  }
+
+  #liveSocket(replica: Replica, link: Link): LiveSocket | undefined {
+    const open = this.#options.live === false ? undefined : socketOpener();
+    if (open === undefined) return undefined;
+    return new LiveSocket({
+      url: `${this.#endpoint}/sync/live?node=${replica.nodeId}`,
+      token: async () => await this.#checkedToken(replica),
+      clock,
+      entropy,
+      fetch: open,
+      // What came while nobody listened was not told.
+      onOpen: () => void link.sync(),
+      onPoke: (head) => void link.hear(head),
+      // Not within the failure: until that is over it is still about to be opened.
+      onFailed: () => queueMicrotask(() => this.#schedule()),
+    });
+  }
+
+  get #endpoint(): string {
+    return this.#options.cloudEndpoint.replace(/\/+$/, '');
   }
 
   /** The queue of one user is never sent in the name of another. */
@@ -424,7 +453,8 @@ export class EdgeCloudClient {
   #schedule(): void {
     this.#sleep();
     if (this.#running === undefined) return;
-    const { link, replica, upstream } = this.#running;
+    const { link, replica, upstream, live } = this.#running;
+    void live?.keep(link.online);
     const wakesAtMs = wakeAtMs({
       nowMs: clock.nowMs(),
       link,
@@ -435,8 +465,9 @@ export class EdgeCloudClient {
       isWatched: false,
       hasPokeSocket: false,
     });
-    if (wakesAtMs === null) return;
-    this.#timer = setTimeout(() => this.#woken(), Math.max(0, wakesAtMs - clock.nowMs()));
+    const times = [wakesAtMs, live?.retryAtMs ?? null].filter((atMs) => atMs !== null);
+    if (times.length === 0) return;
+    this.#timer = setTimeout(() => this.#woken(), Math.max(0, Math.min(...times) - clock.nowMs()));
   }
 
   #sleep(): void {

@@ -103,3 +103,47 @@ test('[I1] [I2] [S41] a client on Node that is killed 50 times, in mid-write and
   expect(count).toBeGreaterThanOrEqual(acknowledged.length);
   expect(count).toBeLessThanOrEqual(ids.length - 1 + KILLS);
 });
+
+test('[S41] a client hears of what others write by its socket, and goes on when the server was away', {
+  timeout: 60_000,
+}, async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'causeway-http-'));
+  const start = (port: number) => startServer({ port, persistTo: folder, secret: SECRET });
+  let server = await start(0);
+  onTestFinished(async () => {
+    await server.stop();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  const open = async (nodeId: string) => {
+    const claims = { space: 'live', role: 'node', node: nodeId, sub: nodeId } as const;
+    const token = await signAccessToken(claims, { secret: SECRET, ttlSeconds: 600 });
+    const client = new EdgeCloudClient({ nodeId, cloudEndpoint: `${server.url}/v1`, token });
+    await client.initialize();
+    onTestFinished(() => client.close());
+    return client;
+  };
+  const [a, b] = [await open('a'), await open('b')];
+  const heard = (id: string) =>
+    new Promise<void>((resolve) => {
+      const end = b.subscribe(['note'], ({ entityId }) => {
+        if (entityId !== id) return;
+        end();
+        resolve();
+      });
+    });
+  // Not before it listens: nothing asks again for half a minute.
+  await b.sync();
+  for (const id of ['x', 'y', 'z']) {
+    const arrival = heard(id);
+    await (await a.write('note', id, {})).settled;
+    await arrival;
+  }
+  const arrival = heard('after');
+  const { port } = new URL(server.url);
+  server.kill9();
+  await server.exited;
+  const { settled } = await a.write('note', 'after', {});
+  server = await start(Number(port));
+  await settled;
+  await arrival;
+});

@@ -19,6 +19,7 @@ function began(endpoint = FROM_CLOUD) {
       cloudEndpoint: endpoint,
       token: () => tokenOf(nodeId),
       fetch: send,
+      live: false,
       ...options,
     });
     await made.initialize();
