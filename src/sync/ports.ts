@@ -111,6 +111,8 @@ export interface ReplicaMeta {
   readonly nodeId: NodeId;
   /** Names this storage, among those that a node of this name has had; undefined: it was never asked for. */
   readonly life?: string | undefined;
+  /** Whose records and queue these are, as the client's token says; undefined: nobody said. */
+  readonly owner?: string | undefined;
   /** Set until the first head: see `Change.ownFrom`. */
   readonly ownFrom?: number | undefined;
   readonly epoch: string | null;

@@ -548,6 +548,12 @@ export class Replica {
     this.#saveMeta({ wait });
   }
 
+  /** Whether this storage is of an owner; it becomes that of the first one who asks. */
+  belongsTo(owner: string): boolean {
+    if (this.#meta.owner === undefined) this.#saveMeta({ owner });
+    return this.#meta.owner === owner;
+  }
+
   /** The name of this storage; `fresh` from now on, if it has none yet. */
   lifeOr(fresh: string): string {
     const { life = fresh } = this.#meta;
