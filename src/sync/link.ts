@@ -229,10 +229,9 @@ export class Link {
     let differs = false;
     for (let exchanges = 0; exchanges < LIMITS.exchangesPerSync; exchanges += 1) {
       const { replica, clock, logger } = this.#options;
-      const askedAtMs = replica.nowMs();
       const exchanged = await this.#exchange(tally, waiting, requires, all);
       if (exchanged === undefined) continue;
-      const { batch, answer } = exchanged;
+      const { batch, answer, askedAtMs } = exchanged;
       waiting = waiting.filter(({ id }) => !answer.results.some((result) => result.id === id && isFinal(result)));
       const confirmation = replica.confirm(batch, answer, askedAtMs);
       tally.add(answer, confirmation?.downloaded ?? 0);
@@ -309,9 +308,11 @@ export class Link {
       // Not before: what is under way is then told with the state.
       this.#on('handshake_complete');
       const sent = new Set(batch.changes.map(({ id }) => id));
+      // By the cloud's time, which a node may have learnt only now.
+      const askedAtMs = replica.nowMs();
       for (const { id } of strong) if (sent.has(id)) tally.unanswered.add(id);
       try {
-        return { batch, answer: tally.metered(await upstream.exchange(session.id, batch)) };
+        return { batch, answer: tally.metered(await upstream.exchange(session.id, batch)), askedAtMs };
       } catch (error) {
         replica.releaseBatch();
         if (isRefusal(error)) tally.unanswered.clear();

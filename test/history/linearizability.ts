@@ -57,20 +57,24 @@ interface State {
   readonly value: string | null;
 }
 
-/** @returns if there is no order, what nothing could come next to, where the search got furthest. */
+/** @returns if there is no order: where the search got furthest, what was there, and what would have had to come next. */
 function search(all: readonly Interval[], maxSteps: number): 'linearizable' | 'given up' | readonly Operation[] {
   const known = new Set<string>();
-  const states: State[] = [{ done: 0n, value: null }];
-  let furthest = { left: all.length + 1, possible: all };
+  const initial: State = { done: 0n, value: null };
+  const states: State[] = [initial];
+  let furthest = { left: all.length + 1, possible: all, value: initial.value };
   for (let steps = 0; ; steps += 1) {
     const state = states.pop();
-    if (state === undefined) return furthest.possible.map(({ operation }) => operation);
+    if (state === undefined) {
+      const there = all.filter(({ operation }) => operation.op === 'write' && operation.value === furthest.value);
+      return [...there, ...furthest.possible].map(({ operation }) => operation);
+    }
     if (steps === maxSteps) return 'given up';
     const rest = all.filter(({ bit }) => (state.done & bit) === 0n);
     if (!rest.some(({ isSure }) => isSure)) return 'linearizable';
     const firstEndMs = Math.min(...rest.map(({ endMs }) => endMs));
     const possible = rest.filter(({ startMs }) => startMs <= firstEndMs);
-    if (rest.length < furthest.left) furthest = { left: rest.length, possible };
+    if (rest.length < furthest.left) furthest = { left: rest.length, possible, value: state.value };
     for (const next of stepsFrom(state, possible)) {
       const name = `${next.done} ${next.value}`;
       if (!known.has(name)) states.push(next);
