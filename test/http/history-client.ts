@@ -88,7 +88,7 @@ export class HistoryClient {
         headers: {
           Authorization: `Bearer ${bearer}`,
           'X-Consistency': level,
-          'X-Wait-Ms': '500',
+          'X-Wait-Ms': '200',
           ...session,
           ...headers,
         },
