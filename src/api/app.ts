@@ -12,6 +12,7 @@ import { queueRoutes } from './queue-routes.ts';
 import { registryRoutes } from './registry-routes.ts';
 import { relayRoutes, syncRoutes } from './sync-routes.ts';
 import { transactionRoutes } from './transaction-routes.ts';
+import { transferRoutes } from './transfer-routes.ts';
 
 const VERSION = '0.1.0';
 /** What a page at another origin may read of an answer. */
@@ -38,6 +39,7 @@ export const app = new Hono<ApiEnv>()
   .route('/v1/sync', syncRoutes)
   .route('/v1/conflicts', conflictRoutes)
   .route('/v1', registryRoutes)
+  .route('/v1', transferRoutes)
   .route('/v1', cloudRoutes)
   .notFound(() => problemResponse(new SyncError('not_found', 'there is no such path')))
   .onError((error) => problemResponse(error));

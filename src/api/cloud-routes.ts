@@ -1,6 +1,5 @@
 import { type Context, Hono } from 'hono';
-import { type EntityVersion, writtenBy } from '../core/entity.ts';
-import { CLOUD, entityKey } from '../core/ids.ts';
+import { CLOUD, type EntityType, entityKey } from '../core/ids.ts';
 import { policyFor } from '../core/policy.ts';
 import { entry } from '../core/vector-clock.ts';
 import { policies } from '../policies.ts';
@@ -10,13 +9,14 @@ import { readObject } from './body.ts';
 import { cloudHere } from './cloud-here.ts';
 import { patchOf, writtenBody } from './edge-routes.ts';
 import type { ApiEnv } from './env.ts';
-import { adminOnly, isAllowed, requireRead, requireWrite } from './grant.ts';
+import { adminOnly, requireRead, requireWrite } from './grant.ts';
 import type { Query } from './query.ts';
 import { queryPage } from './query-page.ts';
 import {
   afterOf,
   entityOf,
   entityTypeOf,
+  levelOf,
   limitOf,
   onceOf,
   preconditionOf,
@@ -24,6 +24,7 @@ import {
   quorumOf,
   waitMsOf,
 } from './request-headers.ts';
+import { recordOf } from './transfer-routes.ts';
 import { withToken } from './with-token.ts';
 
 type C = Context<ApiEnv>;
@@ -31,11 +32,11 @@ type C = Context<ApiEnv>;
 /** `/v1`: data at the cloud; the conflicts are in `conflict-routes`. `http.md`, section 4. */
 export const cloudRoutes = new Hono<ApiEnv>()
   .use('/data/*', cloudHere, adminOnly)
-  .use('/export', cloudHere, adminOnly)
 
   .get('/data/:type/:id', async (c) => {
     const address = entityOf(c.req.param('type'), c.req.param('id'));
     requireRead(c.var.grant, address.entityType);
+    checkLevel(c, address.entityType);
     const key = entityKey(address);
     const quorum = quorumOf(c, 'X-Read-Quorum') ?? policyFor(policies, address.entityType).readQuorum ?? 1;
     const { entity, seen, covered } = await cloud(c).read(key, await afterOf(c), waitMsOf(c));
@@ -77,30 +78,17 @@ export const cloudRoutes = new Hono<ApiEnv>()
     // The lag first: what D1 holds when it is asked is at least as new.
     const { seen, asOfMs, lagMs } = await cloud(c).lag(after);
     return await withToken(c, seen, async () => c.json({ ...(await queryPage(c.env.DB, query)), asOf: asOfMs, lagMs }));
-  })
-
-  .get('/export', (c) => {
-    const space = cloud(c);
-    const types = c.var.grant.types?.read;
-    const encoder = new TextEncoder();
-    let cursor = 0;
-    let done = false;
-    const lines = new ReadableStream<Uint8Array>({
-      async pull(controller) {
-        if (done) return controller.close();
-        const page = await space.exportPage(cursor);
-        cursor = page.cursor;
-        done = !page.more;
-        const allowed = page.entities.filter(({ entityType }) => isAllowed(types, entityType));
-        controller.enqueue(encoder.encode(allowed.map((entity) => `${JSON.stringify(recordOf(entity))}\n`).join('')));
-      },
-    });
-    return c.body(lines, 200, { 'Content-Type': 'application/x-ndjson' });
   });
+
+/** The cloud serves every level as the strong one; what is none is refused. */
+function checkLevel(c: C, entityType: EntityType): void {
+  levelOf(c, policyFor(policies, entityType));
+}
 
 async function write(c: C, content: WriteContent): Promise<Response> {
   const entity = entityOf(c.req.param('type') ?? '', c.req.param('id') ?? '');
   requireWrite(c.var.grant, entity.entityType);
+  checkLevel(c, entity.entityType);
   const demanded = { ...entity, ...content, ...preconditionOf(c) };
   const quorum = quorumOf(c, 'X-Write-Quorum') ?? policyFor(policies, entity.entityType).writeQuorum ?? 1;
   const { result, seen } = await cloud(c).write(demanded, await afterOf(c), onceOf(c, demanded));
@@ -109,16 +97,11 @@ async function write(c: C, content: WriteContent): Promise<Response> {
     const at = { epoch: seen.epoch, cursor: entry(seen.clock, CLOUD) };
     const others = quorum > 1 ? await cloud(c).holders(at, quorum - 1, waitMsOf(c)) : 0;
     if (others + 1 < quorum) throw tooFew(quorum, others + 1, 'the write is durable in the cloud');
-    const body = writtenBody(entity, { ...written, synced: true }, seen.clock);
+    const body = writtenBody(entity, { ...written, synced: true }, seen.clock, 'strong');
     return c.json(body, written.created ? 201 : 200, { ETag: `"${written.version}"` });
   });
 }
 
 function cloud(c: C) {
   return c.env.CLOUD.getByName(c.var.grant.space);
-}
-
-function recordOf(entity: EntityVersion) {
-  const { entityType, entityId, data, version, seq } = entity;
-  return { entityType, entityId, data, version, seq, updatedAt: writtenBy(entity).updatedAt };
 }

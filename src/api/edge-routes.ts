@@ -7,12 +7,13 @@ import type { EdgeRecord, EdgeWritten } from '../edge/answers.ts';
 import type { EdgeAnswer, NetworkChange } from '../edge/edge-node.ts';
 import { policies } from '../policies.ts';
 import { fromResult, SyncError } from '../protocol/errors.ts';
-import { operations } from '../protocol/messages.ts';
+import { LIMITS } from '../protocol/limits.ts';
+import { entityType, operations } from '../protocol/messages.ts';
 import type { Served } from '../sync/access.ts';
 import type { Write, WriteContent } from '../sync/write.ts';
 import { readMessage, readObject } from './body.ts';
 import type { ApiEnv } from './env.ts';
-import { requireNode, requireRead, requireWrite } from './grant.ts';
+import { requireNode, requireRead, requireRole, requireWrite } from './grant.ts';
 import {
   afterOf,
   entityOf,
@@ -92,7 +93,18 @@ export const edgeRoutes = new Hono<ApiEnv>()
     const node = stub(c, allowedNode(c));
     await node.setNetwork(change);
     return c.json(await node.status(hintsOf(c)));
+  })
+
+  .put('/:node/filter', async (c) => {
+    requireRole(c.var.grant, 'node', 'admin');
+    const { entityTypes } = await readMessage(c, filterBody);
+    const node = stub(c, allowedNode(c));
+    await node.setFilter(entityTypes);
+    return c.json(await node.status(hintsOf(c)));
   });
+
+/** Null: all types. */
+const filterBody = z.strictObject({ entityTypes: z.array(entityType).min(1).max(LIMITS.filterTypes).nullable() });
 
 /** Null takes back what was said before. */
 const networkChange = z
@@ -124,6 +136,7 @@ export function writtenBody(
   entity: { entityType: EntityType; entityId: EntityId },
   written: Omit<EdgeWritten, 'created'>,
   vectorClock: EdgeAnswer<unknown>['vectorClock'],
+  consistency: ConsistencyLevel,
 ) {
   return {
     success: true,
@@ -132,6 +145,7 @@ export function writtenBody(
     version: written.version,
     vectorClock,
     synced: written.synced,
+    consistency,
     changeId: written.changeId,
     data: written.data,
     ...(written.conflictId === undefined ? {} : { conflict: { id: written.conflictId } }),
@@ -157,7 +171,7 @@ async function write(c: C, content: WriteContent): Promise<Response> {
       : await node.write(demanded, after, waitMsOf(c), hintsOf(c), options);
   return await withToken(c, answer.context, () => {
     const written = fromResult(answer.result);
-    const body = writtenBody(entity, written, answer.vectorClock);
+    const body = writtenBody(entity, written, answer.vectorClock, level);
     return c.json(body, written.created ? 201 : 200, { ETag: `"${written.version}"` });
   });
 }

@@ -1,4 +1,4 @@
-import { type Context, Hono } from 'hono';
+import { Hono } from 'hono';
 import * as z from 'zod';
 import { policyFor } from '../core/policy.ts';
 import { policies } from '../policies.ts';
@@ -24,8 +24,6 @@ import {
 } from './request-headers.ts';
 import { withToken } from './with-token.ts';
 
-type C = Context<ApiEnv>;
-
 /** `/v1/edge/{node}/transactions`: several entities at once, all or nothing. `http.md`, section 2. */
 export const transactionRoutes = new Hono<ApiEnv>().post('/:node/transactions', async (c) => {
   const node = nodeOf(c, c.req.param('node'));
@@ -38,6 +36,8 @@ export const transactionRoutes = new Hono<ApiEnv>().post('/:node/transactions', 
     return { ...entity, ...contentOf(change), priority };
   });
   const stub = c.env.EDGE.getByName(`${c.var.grant.space}/${node}`);
+  // Where one of the records is to be written in the cloud, all are.
+  const levels = writes.map(({ entityType }) => levelOf(c, policyFor(policies, entityType)));
   const quorums = writes.map(({ entityType }) => policyFor(policies, entityType).writeQuorum ?? 1);
   const options = {
     once: onceOf(c, changes),
@@ -45,7 +45,8 @@ export const transactionRoutes = new Hono<ApiEnv>().post('/:node/transactions', 
     session: sessionOf(c),
   };
   const after = await afterOf(c);
-  const answer = await stub.transact(writes, isStrong(c, writes), after, waitMsOf(c), hintsOf(c), options);
+  const isStrong = levels.includes('strong');
+  const answer = await stub.transact(writes, isStrong, after, waitMsOf(c), hintsOf(c), options);
   return await withToken(c, answer.context, () => {
     const written = fromResult(answer.result);
     const { vectorClock } = answer;
@@ -53,16 +54,19 @@ export const transactionRoutes = new Hono<ApiEnv>().post('/:node/transactions', 
       const each = written[index];
       if (each === undefined) return [];
       const operation = each.data === null ? 'delete' : each.created ? 'create' : 'update';
-      return { operation, ...writtenBody({ entityType, entityId }, each, vectorClock) };
+      return {
+        operation,
+        ...writtenBody(
+          { entityType, entityId },
+          each,
+          vectorClock,
+          isStrong ? 'strong' : (levels[index] ?? 'eventual'),
+        ),
+      };
     });
     return c.json({ success: true, synced: written.every(({ synced }) => synced), vectorClock, changes: bodies });
   });
 });
-
-/** Where one of the records is to be written in the cloud, all are. */
-function isStrong(c: C, writes: readonly Write[]): boolean {
-  return writes.some(({ entityType }) => levelOf(c, policyFor(policies, entityType)) === 'strong');
-}
 
 const address = { entityType: z.string(), entityId: z.string() };
 

@@ -18,7 +18,7 @@ import { Alarm } from '../store/do-alarm.ts';
 import { durableObjectSqlite } from '../store/do-sqlite.ts';
 import { SqlCloudStore } from '../store/sql-cloud-store.ts';
 import { backoffMs } from '../sync/backoff.ts';
-import { writeAtCloud } from '../sync/cloud-write.ts';
+import { type Imported, importRecords, writeAtCloud } from '../sync/cloud-write.ts';
 import type { AwaitedResolution } from '../sync/commit.ts';
 import { type ConflictPage, listConflicts } from '../sync/conflict-pages.ts';
 import type { ManualDecision } from '../sync/conflict-record.ts';
@@ -216,6 +216,14 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SpaceRpc {
   /** All live entities, in order of seq. What changes meanwhile moves to a later page. */
   exportPage(cursor: number): ExportPage {
     return readFeed(this.#store, this.#sequencer.meta.seq, cursor, LIMITS.pageChanges, ({ data }) => data === null);
+  }
+
+  /** Writes records as they are given, all or none; one that is as it is given stays. */
+  async importRecords(writes: readonly Write[]): Promise<{ result: Result<Imported>; seen: Seen }> {
+    const before = this.#sequencer.meta.seq;
+    const result = await toResult(() => this.#sequencer.commit((commit) => importRecords(commit, writes)));
+    this.#spread(before, undefined);
+    return { result, seen: this.#seenAfter({}) };
   }
 
   conflicts(filter: ConflictFilter): ConflictPage {

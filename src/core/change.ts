@@ -54,6 +54,8 @@ export interface ChangeHeader extends Precondition {
     | undefined;
   /** Of a strong change: what it did is remembered by the key, and told to another one with it that asks for the same. */
   readonly once?: { readonly key: string; readonly hash: string } | undefined;
+  /** Set: something else may have gone under this dot, so only the same content is taken for the same change. */
+  readonly isDoubtful?: true | undefined;
   /** `strong`: somebody waits for it, so it takes effect at the moment the cloud sequences it. */
   readonly consistency?: 'strong' | undefined;
 }

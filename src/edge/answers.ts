@@ -1,4 +1,4 @@
-import type { Change, Priority } from '../core/change.ts';
+import { type Change, dotOf, type Priority } from '../core/change.ts';
 import { parseStamp, type Stamp } from '../core/hlc.ts';
 import type { EntityId, EntityType, NodeId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
@@ -10,6 +10,7 @@ import type { NetworkReport, Plan } from '../sync/plan.ts';
 import type { QueuedChange } from '../sync/ports.ts';
 import type { View } from '../sync/replica.ts';
 import type { SyncSummary, Traffic } from '../sync/tally.ts';
+import type { Paused } from '../sync/wait.ts';
 
 /** What an edge node answers, as data that RPC carries whole. */
 
@@ -39,18 +40,21 @@ export interface EdgeStatus {
   readonly nodeId: NodeId;
   readonly state: LinkState;
   readonly online: boolean;
-  readonly paused: 'needs-auth' | null;
+  readonly paused: Paused | null;
   readonly vectorClock: VectorClock;
   readonly cursor: number;
   readonly epoch: string | null;
   readonly queue: QueueStats;
   readonly asOf: number | null;
   readonly stalenessMs: number | null;
+  /** The only entity types that it asks for; null: all. */
+  readonly filter: readonly EntityType[] | null;
   /** What was said of the link, on purpose and by hints. */
   readonly network: NetworkReport;
   /** What exchanges took on average, and how many calls failed, of late; `rttMs` null: there was none. */
   readonly measured: { readonly rttMs: number | null; readonly failures: number };
-  readonly plan: Plan;
+  /** `compression`: whether what goes up is compressed, where that saves. */
+  readonly plan: Plan & { readonly compression: boolean };
   readonly lastSync: number | null;
   readonly lastSyncResult: SyncSummary | null;
   readonly nextAttemptAt: number | null;
@@ -74,6 +78,8 @@ export interface QueueItem {
   readonly error: QueuedChange['error'];
   readonly priority: Priority;
   readonly bytes: number;
+  /** The counters between which earlier writes of the same record went into it. */
+  readonly covers?: readonly (readonly [from: number, to: number])[] | undefined;
   readonly data?: JsonObject | undefined;
 }
 
@@ -88,7 +94,8 @@ export function queueItemOf({ change, status, ...queued }: QueuedChange & { stat
   const { retryCount, queuedAtMs: queuedAt, lastAttemptMs: lastAttempt, bytes } = queued;
   const error = queued.error ?? queued.failure ?? null;
   const item = { changeId, entityType, entityId, operation, status, retryCount, queuedAt, lastAttempt, error };
-  return { ...item, priority, bytes, ...(data === undefined ? {} : { data }) };
+  const covers = queued.since === undefined ? {} : { covers: [[queued.since, dotOf(change).counter - 1] as const] };
+  return { ...item, priority, bytes, ...covers, ...(data === undefined ? {} : { data }) };
 }
 
 function writtenAtMs(stamp: Stamp): number {

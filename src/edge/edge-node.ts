@@ -24,7 +24,7 @@ import { durableObjectSqlite } from '../store/do-sqlite.ts';
 import { SqlReplicaStore } from '../store/sql-replica-store.ts';
 import { Access } from '../sync/access.ts';
 import { LastCaller } from '../sync/last-caller.ts';
-import { Link } from '../sync/link.ts';
+import { type Demand, Link } from '../sync/link.ts';
 import { MeasuredUpstream } from '../sync/measured-upstream.ts';
 import { Memos } from '../sync/memos.ts';
 import { NodeResolver } from '../sync/node-resolver.ts';
@@ -36,7 +36,7 @@ import type { Caller } from '../sync/responder.ts';
 import { nodeOfSession } from '../sync/session-id.ts';
 import { Sessions } from '../sync/sessions.ts';
 import type { SyncSummary } from '../sync/tally.ts';
-import { wakeAtMs } from '../sync/waking.ts';
+import { hasReasonToSync, type Waking, wakeAtMs } from '../sync/waking.ts';
 import type { Once, Write } from '../sync/write.ts';
 import type { LiveSocket } from '../transport/live-socket.ts';
 import { isForPokes, liveGrantOf } from '../transport/live-upgrade.ts';
@@ -124,6 +124,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
       nodeId,
       policies,
       clock,
+      entityTypes: ctx.storage.kv.get<readonly EntityType[]>(FILTER_KEY),
       watcher: this.#live,
     });
     this.#upstream = new MeasuredUpstream(upstreamFor(env, space, nodeId), clock);
@@ -160,7 +161,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
     });
     this.#pokes = pokesFor(env, space, nodeId, {
       // What came while nobody listened was not told.
-      onOpen: () => this.#syncSoon(),
+      onOpen: () => this.#syncSoon('own'),
       onPoke: (head, source) => void this.poke(head, source),
     });
     this.#relay = new Relay({ nodeId, above: carrierFor(env, space), isOnline: () => this.#link.online });
@@ -294,9 +295,10 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
       queue: this.#replica.queueStats(),
       asOf: asOfMs === 0 ? null : asOfMs,
       stalenessMs: this.#replica.stalenessMs(),
+      filter: this.#replica.meta.filter ?? null,
       network: this.#report(),
       measured: { rttMs, failures },
-      plan: this.#plan(),
+      plan: { ...this.#plan(), compression: this.#compresses },
       lastSync: lastSyncMs === 0 ? null : lastSyncMs,
       lastSyncResult: this.#link.lastSummary,
       nextAttemptAt: this.#link.nextAttemptAtMs,
@@ -353,8 +355,20 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
     this.ctx.storage.kv.put(NETWORK_KEY, this.#network);
     // Whatever is said of the link, it is no longer the one that failed.
     this.#link.setOnline(change.online ?? wasOnline);
-    if (this.#link.online && !wasOnline) this.#syncSoon();
+    if (this.#link.online && !wasOnline) this.#syncSoon('own');
     this.#sendOrSchedule();
+  }
+
+  /** From now on the node asks for these types only; null: for all. */
+  async setFilter(entityTypes: readonly EntityType[] | null): Promise<void> {
+    this.#use();
+    await this.#link.between(() => {
+      if (entityTypes === null) this.ctx.storage.kv.delete(FILTER_KEY);
+      else this.ctx.storage.kv.put(FILTER_KEY, entityTypes);
+      this.#replica.refilter(entityTypes ?? undefined);
+    });
+    this.#syncSoon('own');
+    this.#schedule();
   }
 
   /** The cloud has news. Answers at once; the pull goes on behind. */
@@ -374,7 +388,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
   async reach({ epoch, cursor }: HistoryPlace): Promise<boolean> {
     if (!this.#link.online) return false;
     const isThere = () => this.#replica.meta.epoch === epoch && this.#replica.meta.cursor >= cursor;
-    if (!isThere()) await this.#link.sync();
+    if (!isThere()) await this.#link.sync({ ends: 'own' });
     return isThere();
   }
 
@@ -425,7 +439,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
   override async alarm(): Promise<void> {
     this.#alarm.rang();
     // `sync` never throws: an alarm that does is tried six times and then forgotten.
-    if (this.#link.isDue) await this.#link.sync();
+    if (this.#link.isDue && hasReasonToSync(this.#waking())) await this.#link.sync({ ends: 'none' });
     else this.#schedule();
   }
 
@@ -448,8 +462,8 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
     };
   }
 
-  #syncSoon(): void {
-    this.ctx.waitUntil(this.#link.sync());
+  #syncSoon(ends: Demand['ends'] = 'none'): void {
+    this.ctx.waitUntil(this.#link.sync({ ends }));
   }
 
   /** What may go at once goes. What comes while a sync is under way goes with that, or is seen to at its end. */
@@ -462,7 +476,12 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
   #schedule(): void {
     this.#tellStatus();
     void this.#pokes?.keep(this.#link.online && this.#isLive);
-    const wakesAtMs = wakeAtMs({
+    const wakesAtMs = wakeAtMs(this.#waking());
+    if (wakesAtMs !== null) this.#alarm.ringBy(wakesAtMs);
+  }
+
+  #waking(): Waking {
+    return {
       nowMs: clock.nowMs(),
       link: this.#link,
       replica: this.#replica,
@@ -471,8 +490,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
       isUsed: this.#caller.isThere,
       isWatched: this.#isWatched,
       hasPokeSocket: this.#pokes !== undefined,
-    });
-    if (wakesAtMs !== null) this.#alarm.ringBy(wakesAtMs);
+    };
   }
 
   #tellStatus(): void {
@@ -495,6 +513,12 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
     return this.#caller.isThere || this.#isWatched;
   }
 
+  /** By RPC nothing is. */
+  get #compresses(): boolean {
+    const { session } = this.#replica.meta;
+    return this.#pokes !== undefined && session?.capabilities?.includes('compression') === true;
+  }
+
   #plan(): Plan {
     return planFor(this.#report(), this.#upstream.quality);
   }
@@ -506,6 +530,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
 }
 
 const NETWORK_KEY = 'network';
+const FILTER_KEY = 'filter';
 
 /** An edge object is named `<space>/<node>`. */
 function identityOf(ctx: DurableObjectState) {

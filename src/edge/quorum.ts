@@ -62,7 +62,7 @@ export class Quorum {
   async #arrives(written: readonly Written[], waitMs: number): Promise<boolean> {
     const isWaiting = () => written.some(({ changeId }) => this.#replica.isQueued(changeId));
     if (!isWaiting() && this.#replica.meta.epoch !== null) return true;
-    if (this.#link.online) await within(this.#clock, waitMs, this.#link.sync({ all: true }));
+    if (this.#link.online) await within(this.#clock, waitMs, this.#link.sync({ all: true, ends: 'own' }));
     for (const { changeId } of written) {
       const error = this.#replica.deathOf(changeId);
       if (error) throw new SyncError(codeOf(error.code), `the cloud refused the write: ${error.detail}`);

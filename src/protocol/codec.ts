@@ -12,11 +12,12 @@ export interface Encoded {
 /** zlib (RFC 1950), as requests are sent; gzip (RFC 1952), which whoever calls `fetch` has inflated without asking. */
 export type Compression = 'deflate' | 'gzip';
 
-/** Compresses a text where it has more than 1 KiB and that saves a tenth or more. */
-export function encodeText(text: string, compression: Compression = 'deflate'): Encoded {
+/** @param compression how to compress a text, where it has more than 1 KiB and that saves a tenth or more; undefined: not at all. */
+export function encodeText(text: string, compression: Compression | undefined): Encoded {
   const plain = new TextEncoder().encode(text);
   const plainBytes = plain.byteLength;
-  if (plainBytes <= COMPRESS_FROM_BYTES) return { bytes: plain, encoding: 'identity', plainBytes };
+  if (compression === undefined || plainBytes <= COMPRESS_FROM_BYTES)
+    return { bytes: plain, encoding: 'identity', plainBytes };
   const compressed = compression === 'gzip' ? gzip(plain) : deflate(plain);
   return compressed.byteLength <= plainBytes * 0.9
     ? { bytes: compressed, encoding: compression, plainBytes }

@@ -3,7 +3,7 @@
  * Codes are stable (`http.md`, section 1).
  *
  * `retry`: `same` = the same request may be sent again later; `session` = after a new session; `auth` = after a new
- * token; `never` = it will fail again.
+ * token; `upgrade` = after another version of either side; `never` = it will fail again.
  */
 export const ERRORS = {
   bad_request: { status: 400, title: 'The request is malformed', retry: 'never' },
@@ -15,7 +15,7 @@ export const ERRORS = {
   forbidden: { status: 403, title: 'The token does not allow this', retry: 'auth' },
   not_found: { status: 404, title: 'There is no such thing', retry: 'never' },
   session_mismatch: { status: 409, title: 'The session belongs to another node', retry: 'session' },
-  node_forked: { status: 409, title: 'This change id stands for another change', retry: 'never' },
+  node_forked: { status: 409, title: 'This change id stands for another change', retry: 'session' },
   batch_reused: { status: 409, title: 'This batch id stands for another batch', retry: 'never' },
   not_dead: { status: 409, title: 'The change is not dead', retry: 'never' },
   session_expired: { status: 410, title: 'The session has ended', retry: 'session' },
@@ -27,7 +27,7 @@ export const ERRORS = {
   idempotency_key_reused: { status: 422, title: 'This Idempotency-Key stands for another write', retry: 'never' },
   transaction_refused: { status: 422, title: 'Another change of the transaction was refused', retry: 'never' },
   too_deep: { status: 422, title: 'The record is nested too deeply', retry: 'never' },
-  protocol_unsupported: { status: 426, title: 'This protocol version is not spoken here', retry: 'never' },
+  protocol_unsupported: { status: 426, title: 'This protocol version is not spoken here', retry: 'upgrade' },
   rate_limited: { status: 429, title: 'Too many requests', retry: 'same' },
   internal: { status: 500, title: 'Something went wrong here', retry: 'same' },
   cloud_unavailable: { status: 503, title: 'The cloud is out of reach', retry: 'same' },
@@ -37,7 +37,10 @@ export const ERRORS = {
   quorum_timeout: { status: 504, title: 'Too few replicas answered in time', retry: 'same' },
   outcome_unknown: { status: 504, title: 'The cloud did not answer in time', retry: 'same' },
   queue_full: { status: 507, title: "The node's queue is full", retry: 'same' },
-} as const satisfies Record<string, { status: number; title: string; retry: 'same' | 'session' | 'auth' | 'never' }>;
+} as const satisfies Record<
+  string,
+  { status: number; title: string; retry: 'same' | 'session' | 'auth' | 'upgrade' | 'never' }
+>;
 
 export type ErrorCode = keyof typeof ERRORS;
 
@@ -50,6 +53,9 @@ export interface ErrorDetails {
   readonly retryAfterMs?: number | undefined;
   readonly issues?: readonly { readonly path: string; readonly message: string }[] | undefined;
   readonly current?: string | undefined;
+  /** Of an import, what was taken before. */
+  readonly imported?: number | undefined;
+  readonly unchanged?: number | undefined;
   /** How many replicas have answered. */
   readonly have?: number | undefined;
   /** Of several writes, which one. */

@@ -50,6 +50,9 @@ export const LIMITS = {
   /** Replicas that a read or write may ask for, and nodes that are asked for them at the same time. */
   quorum: MAX_QUORUM,
   quorumNodes: 64,
+  /** Records of an import that are written together, and their characters as lines. */
+  importTogether: 200,
+  importChars: 512 * 1024,
   /** Changes of one transaction, which go in one batch, and all of them as JSON. */
   transactionChanges: 500,
   transactionBytes: 896 * 1024,
@@ -107,6 +110,8 @@ export const LIMITS = {
   nodeResolutions: MAX_NODE_RESOLUTIONS,
   /** Changes that wait at one node, in bytes. `design.md`, section 6. */
   queueBytes: 16 * 1024 * 1024,
+  /** Dead letters at one node, in bytes: beyond that nothing more is taken that might become one. */
+  deadBytes: 16 * 1024 * 1024,
   /** Earlier decisions that a conflict keeps: more than people change their minds, and one page to read. */
   pastDecisions: 20,
   /** A conflict as JSON: a row holds at most 2 MB in D1 and in a Durable Object. Older decisions make room. */
@@ -120,7 +125,7 @@ export const LIMITS = {
   /** How long a caller may wait. `http.md`, section 2. */
   waitMs: 5_000,
   maxWaitMs: 30_000,
-  /** An answer that takes longer is none. */
+  /** An answer that takes longer is none; over HTTP, beside the time that its bytes take on a slow link. */
   exchangeTimeoutMs: 20_000,
   /** An answer over HTTP: a page and the results of a batch, with room. */
   exchangeAnswerBytes: 8 * 1024 * 1024,
@@ -132,12 +137,14 @@ export const LIMITS = {
   backoffMs: 30_000,
   /** The longest time that a busy cloud may ask for; who maintains one for longer is asked again now and then. */
   retryAfterMs: 3600_000,
-  /** The pause after the cloud refused a node's token: nothing but a new one helps, and somebody has to see to that. */
-  authRetryMs: 5 * 60_000,
+  /** The pause after the cloud refused a node's token, or its version: only another one helps, and somebody has to see to that. */
+  pauseMs: 5 * 60_000,
   /** Tries of a change at which the cloud fails, before it is given up. `design.md`, section 6. */
   maxRetries: 3,
   /** Pages that one alarm writes to D1; more go to the next one, well within the 15 minutes that an alarm may take. */
   pagesPerAlarm: 50,
+  /** Of them, those that are written in one transaction: more than the largest transaction of a node takes. */
+  pagesTogether: 8,
   /** A key server that takes longer is away. */
   keyServerMs: 5_000,
   /** A node answers a poke at once, before it pulls; one that takes longer is away. */

@@ -5,6 +5,7 @@ import { formatDot, parseDot } from '../core/dot.ts';
 import { type Stamp, toStamp } from '../core/hlc.ts';
 import { CLOUD, type EntityId, type EntityType, type NodeId, toEntityId, toEntityType, toNodeId } from '../core/ids.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../core/json.ts';
+import { isForbidden, parsePath } from '../core/path.ts';
 import { MAX_METADATA_CHARS } from '../core/resolver.ts';
 import type { VectorClock } from '../core/vector-clock.ts';
 import { type ErrorCode, isErrorCode } from './errors.ts';
@@ -32,9 +33,8 @@ export const vectorClock: z.ZodType<VectorClock> = z
   )
   .refine((clock) => Object.keys(clock).length <= LIMITS.clockEntries, `at most ${LIMITS.clockEntries} entries`);
 
-const intervals = z
-  .array(z.tuple([count.min(1), count.min(1)]).refine(([from, to]) => from <= to, 'an interval [from, to]'))
-  .max(LIMITS.intervals);
+const interval = z.tuple([count.min(1), count.min(1)]).refine(([from, to]) => from <= to, 'an interval [from, to]');
+const intervals = z.array(interval).max(LIMITS.intervals);
 
 const path = z.string().max(LIMITS.pathChars);
 export const operation: z.ZodType<Operation> = z.discriminatedUnion('op', [
@@ -45,6 +45,11 @@ export const operation: z.ZodType<Operation> = z.discriminatedUnion('op', [
   z.object({ op: z.literal('pull'), path, value: json }),
 ]);
 export const operations = z.array(operation).min(1).max(LIMITS.operations);
+
+/** Whether a message can have such operations: each by a path that is no longer than one may be, and through no forbidden name. */
+export function canBeSent(all: readonly Operation[]): boolean {
+  return all.every(({ path: text }) => text.length <= LIMITS.pathChars && !isForbidden(parsePath(text) ?? []));
+}
 
 export const priority = z.enum(PRIORITIES);
 
@@ -73,6 +78,7 @@ const changeHeader = {
         .optional(),
     })
     .optional(),
+  isDoubtful: z.literal(true).optional(),
   consistency: z.literal('strong').optional(),
   ifMatch: z.string().max(128).optional(),
   ifNoneMatch: z.string().max(128).optional(),
@@ -128,7 +134,8 @@ export const connectAnswer = z.object({
 });
 export type ConnectAnswer = z.infer<typeof connectAnswer>;
 
-const received = z.object({ upTo: count, extra: intervals });
+/** However many intervals the cloud has: a node that isn't told can't go on. Its record is one row, and so bounds them. */
+const received = z.object({ upTo: count, extra: z.array(interval) });
 
 export const handshakeRequest = z.object({
   vectorClock,
@@ -195,6 +202,8 @@ export const batch = z.object({
   pending: count.optional(),
   /** For people: no part of what the batch does, so one that can't be read is none. */
   report: nodeReport.optional().catch(undefined),
+  /** The counter of the node's newest change. */
+  newest: count.optional(),
 });
 /** As it arrives: its changes are looked at one by one. */
 export type IncomingBatch = z.infer<typeof batch>;
@@ -242,9 +251,16 @@ export const changeResult = z.object({
 export type ChangeResult = z.infer<typeof changeResult>;
 
 /** Whether the cloud has spoken its last word on the change. */
-export function isFinal({ status }: ChangeResult): boolean {
-  return status !== 'needs-full' && status !== 'conflict' && status !== 'deferred' && status !== 'failed';
+export function isFinal(result: ChangeResult): boolean {
+  return !UNDECIDED.has(result.status) && !isBarred(result);
 }
+
+/** Whether the change may come again: not it was refused, but what the token of its node allows. */
+export function isBarred({ status, code }: ChangeResult): boolean {
+  return status === 'rejected' && code === 'forbidden';
+}
+
+const UNDECIDED: ReadonlySet<ChangeResult['status']> = new Set(['needs-full', 'conflict', 'deferred', 'failed']);
 
 /** The last state of one entity, whole, or by what changed after the `since` of the batch. */
 export const remoteChange = z.object({

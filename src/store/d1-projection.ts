@@ -15,21 +15,37 @@ export function d1Projection(db: D1Database, space: SpaceId): ProjectionSink {
     },
     apply: async ({ epoch, entities, conflicts, seq, conflictRevision, asOfMs }) => {
       await db.batch([
-        db.prepare(UPSERT_ENTITIES).bind(space, entityRows(entities), epoch),
+        ...parts(entities.map(rowOf)).map((rows) => db.prepare(UPSERT_ENTITIES).bind(space, rows, epoch)),
         // Not as texts within the text: a row of the largest size would be twice that.
-        db.prepare(UPSERT_CONFLICTS).bind(space, JSON.stringify(conflicts), epoch),
+        ...parts(conflicts).map((rows) => db.prepare(UPSERT_CONFLICTS).bind(space, rows, epoch)),
         db.prepare(UPSERT_CURSORS).bind(space, epoch, seq, conflictRevision, asOfMs ?? 0),
       ]);
     },
   };
 }
 
-function entityRows(entities: ProjectionPage['entities']): string {
-  const rows = entities.map(({ entityType, entityId, data, seq, version, stamp }) => {
-    return [entityType, entityId, data === null ? null : JSON.stringify(data), seq, version, stamp];
-  });
-  return JSON.stringify(rows);
+function rowOf({ entityType, entityId, data, seq, version, stamp }: ProjectionPage['entities'][number]) {
+  return [entityType, entityId, data === null ? null : JSON.stringify(data), seq, version, stamp];
 }
+
+/** Values as texts of JSON arrays, each small enough for a parameter. */
+function parts(values: readonly unknown[]): string[] {
+  const texts: string[][] = [];
+  let chars = Number.POSITIVE_INFINITY;
+  for (const value of values) {
+    const text = JSON.stringify(value);
+    chars += text.length;
+    if (chars > PART_CHARS) {
+      texts.push([]);
+      chars = text.length;
+    }
+    texts.at(-1)?.push(text);
+  }
+  return texts.map((part) => `[${part.join(',')}]`);
+}
+
+/** A parameter may have 2 MB, and so may a row; in UTF-8, where a character is up to three bytes. */
+const PART_CHARS = 256 * 1024;
 
 const SELECT_CURSORS = 'SELECT epoch, seq, conflict_revision FROM projections WHERE space = ?';
 

@@ -88,7 +88,7 @@ export class Access {
   }
 
   async #bring(after: CausalContext, waitMs: number): Promise<void> {
-    if (!this.#replica.covers(after)) await this.#within(waitMs, this.#link.sync({ requires: after }));
+    if (!this.#replica.covers(after)) await this.#within(waitMs, this.#link.sync({ requires: after, ends: 'none' }));
   }
 
   /**
@@ -114,8 +114,8 @@ export class Access {
     // Only the cloud knows where the counters of a node go on that lost its storage.
     if (this.#replica.meta.epoch === null) {
       const deadlineMs = this.#clock.nowMs() + waitMs;
-      const run = await this.#within(waitMs, this.#link.sync());
-      if (this.#replica.meta.epoch === null) throw unavailable(run);
+      const run = await this.#within(waitMs, this.#link.sync({ ends: 'own' }));
+      if (this.#replica.meta.epoch === null) throw this.#unavailable(run);
       return await this.transactStrong(
         writes,
         after,
@@ -125,7 +125,7 @@ export class Access {
     }
     const changes = this.#replica.beginStrong(writes, after, once);
     try {
-      const run = await this.#within(waitMs, this.#link.sync({ strong: changes }));
+      const run = await this.#within(waitMs, this.#link.sync({ strong: changes, ends: 'own' }));
       const results = changes.flatMap(({ id }) => run?.results.get(id) ?? []);
       const refusals = results.filter(({ status }) => status === 'rejected');
       // Of a transaction all are refused, for the sake of one.
@@ -140,7 +140,7 @@ export class Access {
       const isUnknown =
         run === undefined ? !this.#link.withdraw(changes) : changes.some(({ id }) => run.unanswered.has(id));
       if (isUnknown) throw outcomeUnknown('the cloud did not answer; the write may have happened');
-      throw unavailable(run);
+      throw this.#unavailable(run);
     } finally {
       this.#replica.endStrong(changes);
     }
@@ -155,13 +155,13 @@ export class Access {
     const deadlineMs = this.#clock.nowMs() + waitMs;
     let leftMs = waitMs;
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
-      const run = await this.#within(leftMs, this.#link.sync({ requires: after, all: true }));
+      const run = await this.#within(leftMs, this.#link.sync({ requires: after, all: true, ends: 'own' }));
       const isLate = run === undefined && leftMs < waitMs;
-      if (!isLate && run?.summary.success !== true) throw unavailable(run);
+      if (!isLate && run?.isAtHead !== true) throw this.#unavailable(run);
       if (run !== undefined && run.covered !== false) return { source: 'cloud', stalenessMs: 0 };
       await this.#clock.sleep(Math.min(pauseMs, Math.max(0, deadlineMs - this.#clock.nowMs())));
       leftMs = deadlineMs - this.#clock.nowMs();
-      if (isOver(leftMs, waitMs)) throw notArrived('what the token has seen has not arrived in the cloud');
+      if (isOver(leftMs, waitMs)) throw this.#notArrived('what the token has seen has not arrived in the cloud');
     }
   }
 
@@ -173,10 +173,11 @@ export class Access {
       pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)
     ) {
       const leftMs = deadlineMs - this.#clock.nowMs();
-      if (isOver(leftMs, waitMs)) throw notArrived('what the token has seen has not arrived here');
-      const run = await this.#within(leftMs, this.#link.sync({ requires: after }));
+      if (isOver(leftMs, waitMs)) throw this.#notArrived('what the token has seen has not arrived here');
+      // While the link waits, so does the caller; nothing is sent for that.
+      const run = await this.#within(leftMs, this.#link.sync({ requires: after, ends: 'none' }));
       // At the head of a cloud that has it all, the replica has it too.
-      if (run?.summary.success && run.covered) break;
+      if (run?.isAtHead && run.covered) break;
       await this.#clock.sleep(Math.min(pauseMs, Math.max(0, deadlineMs - this.#clock.nowMs())));
     }
     return this.#fromReplica();
@@ -188,7 +189,7 @@ export class Access {
     const isBehind = !this.#replica.covers(after);
     const isTooOld = stalenessMs === null || (maxStalenessMs !== undefined && stalenessMs > maxStalenessMs);
     // Out of reach of the cloud, what is here is served all the same; the answer says how old it may be.
-    if (this.#link.online && (isTooOld || isBehind)) await this.#within(waitMs, this.#link.sync({ requires: after }));
+    if (isTooOld || isBehind) await this.#within(waitMs, this.#link.sync({ requires: after, ends: 'none' }));
     return this.#fromReplica();
   }
 
@@ -210,6 +211,24 @@ export class Access {
     };
   }
 
+  #notArrived(detail: string): SyncError {
+    return new SyncError('causality_timeout', detail, { retryAfterMs: this.#retryAfterMs });
+  }
+
+  /** What a strong caller is told when the cloud was not reached: the link's own failure, where that says more. */
+  #unavailable(run: SyncRun | undefined): SyncError {
+    const error = run?.summary.error;
+    const told: ErrorCode =
+      error?.code === 'overloaded' || error?.code === 'rate_limited' ? error.code : 'cloud_unavailable';
+    const detail = run?.summary.success ? 'what was written before it waits for its next try' : 'no answer in time';
+    return new SyncError(told, error?.detail ?? detail, { retryAfterMs: this.#retryAfterMs });
+  }
+
+  /** No sooner than the cloud wants. */
+  get #retryAfterMs(): number {
+    return Math.max(LONGEST_PAUSE_MS, this.#link.askedMs);
+  }
+
   /** The sync's end, or undefined when the caller's patience ends first. */
   async #within(waitMs: number, run: Promise<SyncRun>): Promise<SyncRun | undefined> {
     return await within(this.#clock, waitMs, run);
@@ -226,17 +245,4 @@ function outcomeUnknown(detail: string): SyncError {
 /** By a clock that was put back the wait would not end. */
 function isOver(leftMs: number, waitMs: number): boolean {
   return leftMs <= 0 || leftMs > waitMs;
-}
-
-function notArrived(detail: string): SyncError {
-  return new SyncError('causality_timeout', detail, { retryAfterMs: LONGEST_PAUSE_MS });
-}
-
-/** What a strong caller is told when the cloud was not reached: the link's own failure, where that says more. */
-function unavailable(run: SyncRun | undefined): SyncError {
-  const error = run?.summary.error;
-  const told: ErrorCode =
-    error?.code === 'overloaded' || error?.code === 'rate_limited' ? error.code : 'cloud_unavailable';
-  const detail = run?.summary.success ? 'what was written before it waits for its next try' : 'no answer in time';
-  return new SyncError(told, error?.detail ?? detail, { retryAfterMs: LONGEST_PAUSE_MS });
 }

@@ -1,5 +1,7 @@
 import type { Change } from '../core/change.ts';
 import { CLOUD, entityKey } from '../core/ids.ts';
+import { jsonEqual } from '../core/json.ts';
+import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import type { ChangeResult } from '../protocol/messages.ts';
 import { checkContent, refusalError } from '../protocol/record.ts';
@@ -40,6 +42,31 @@ export function writeAtCloud(commit: Commit, write: Write, once?: Once): Written
   const result = decide(commit, change, commit.policyFor(entityType));
   if (result.code !== undefined) throw refusalError({ ...result, code: result.code, detail: result.detail ?? '' });
   return writtenBy(remembered(commit, change, result));
+}
+
+export interface Imported {
+  readonly imported: number;
+  /** Those that were there as they came. */
+  readonly unchanged: number;
+}
+
+/** Writes records as they are given. @throws SyncError as {@link writeAtCloud}, with the place of the one at fault. */
+export function importRecords(commit: Commit, writes: readonly Write[]): Imported {
+  let unchanged = 0;
+  for (const [index, write] of writes.entries()) {
+    const current = commit.entity(entityKey(write))?.data ?? null;
+    if (write.kind === 'put' && current !== null && jsonEqual(current, write.data)) {
+      unchanged += 1;
+      continue;
+    }
+    try {
+      writeAtCloud(commit, write);
+    } catch (error) {
+      if (!(error instanceof SyncError)) throw error;
+      throw new SyncError(error.code, error.message, { ...error.details, index });
+    }
+  }
+  return { imported: writes.length - unchanged, unchanged };
 }
 
 function writtenBy({ id, version = id, created = false, data = null }: ChangeResult): Written {

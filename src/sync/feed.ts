@@ -3,7 +3,7 @@ import { type EntityVersion, writtenBy } from '../core/entity.ts';
 import { type EntityKey, entityKey } from '../core/ids.ts';
 import { fieldsAfter } from '../core/marks.ts';
 import { LIMITS } from '../protocol/limits.ts';
-import type { RemoteChange } from '../protocol/messages.ts';
+import { canBeSent, type RemoteChange } from '../protocol/messages.ts';
 import type { CloudStore } from './ports.ts';
 
 export interface FeedPage {
@@ -63,7 +63,8 @@ export function toRemoteChange(entity: EntityVersion, since: number | undefined)
   const header = { entityType, entityId, seq, version, stamp, origin };
   if (data === null) return { ...header, operation: 'delete' };
   const fields = since === undefined ? undefined : fieldsAfter(entity, since);
-  if (fields === undefined || !isSmaller(fields.operations, data)) return { ...header, operation: 'update', data };
+  if (fields === undefined || !isSmaller(fields.operations, data) || !canBeSent(fields.operations))
+    return { ...header, operation: 'update', data };
   const { operations, kinds } = fields;
   const isAdding = Object.keys(kinds).length > 0;
   return { ...header, operation: 'update', operations: [...operations], ...(isAdding ? { kinds: { ...kinds } } : {}) };

@@ -17,6 +17,7 @@ import {
   type ChangeResult,
   change as changeSchema,
   type IncomingBatch,
+  isBarred,
   isFinal,
   withdrawal,
 } from '../protocol/messages.ts';
@@ -183,7 +184,8 @@ class Judge {
   /** What is answered where nothing of a transaction has happened. */
   #undone(members: readonly Envelope[], results: readonly ChangeResult[]): ChangeResult[] {
     this.made = undefined;
-    const refused = results.find(({ status }) => status === 'rejected');
+    const barred = results.find(isBarred);
+    const refused = results.find((result) => result.status === 'rejected' && !isBarred(result));
     const failed = results.find(({ status }) => status === 'failed');
     return members.map((envelope, index) => {
       const own = results[index];
@@ -194,6 +196,7 @@ class Judge {
         } as const;
         return this.#refuse(envelope, own?.status === 'rejected' ? refusalOf(own) : cause);
       }
+      if (barred !== undefined) return own && isBarred(own) ? own : { id: envelope.id, status: 'deferred' };
       this.#deferred.set(placeOf(envelope), failed === undefined ? 'needs-full' : 'deferred');
       if (failed !== undefined) return { ...failed, id: envelope.id };
       this.#held.add(envelope.nodeId);
@@ -251,9 +254,13 @@ class Judge {
 
   /** A dot that has taken effect, or never will: it is answered for, and does nothing. */
   #known(id: string, node: NodeRecord, change: Change | undefined): ChangeResult {
-    const forked = change === undefined ? false : (isForked(node, change) ?? this.#isForkedVersion(change));
-    if (forked) throw new SyncError('node_forked', `${id} is another change here; the node needs a new id`);
     const refusal = this.#commit.refusal(id);
+    const forked = change === undefined ? false : isForked(node, change);
+    if (change?.isDoubtful && refusal === undefined && forked !== false)
+      return { id, status: 'rejected', ...doubted(id, forked) };
+    if (change !== undefined && (forked ?? this.#isForkedVersion(change))) {
+      throw new SyncError('node_forked', `${id} is another change here`);
+    }
     if (refusal !== undefined) return { id, status: 'rejected', ...refusal };
     // Somebody waits to hear that a strong write was done; of one that came too late nobody may say so.
     const entityId = change?.consistency === 'strong' ? undefined : change && renamedTo(node, change);
@@ -270,8 +277,9 @@ class Judge {
   #judge(change: Change): ChangeResult {
     const { writeTypes } = this.#author;
     if (writeTypes !== undefined && !writeTypes.includes(change.entityType)) {
+      // Its dot isn't spent: with another token it may come again.
       const detail = `the token may not write ${change.entityType}`;
-      return this.#commit.refuse(change.id, { code: 'forbidden', detail });
+      return { id: change.id, status: 'rejected', code: 'forbidden', detail };
     }
     // Behind a change of the same node that has to be sent once more: the order of the two stays.
     const place = placeOf(change);
@@ -344,6 +352,12 @@ class Undone extends Error {
     super('a change of the transaction was not taken');
     this.results = results;
   }
+}
+
+/** Why a change is not taken under a dot that something went under before, which was another one, or nobody knows what. */
+function doubted(id: string, isOther: boolean | undefined): Refusal {
+  if (isOther) return { code: 'node_forked', detail: `${id} is another change here` };
+  return { code: 'outcome_unknown', detail: `${id} is known here, and nobody can tell whether it is this change` };
 }
 
 function refusalOf({ code = 'bad_request', detail = '', issues, current }: ChangeResult): Refusal {

@@ -3,8 +3,9 @@ import type { Change, Priority } from '../core/change.ts';
 import { ERRORS, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { type ChangeResult, isFinal, type NodeReport } from '../protocol/messages.ts';
-import { CAPABILITIES, PROTOCOL_VERSION } from '../protocol/version.ts';
-import { backoffMs } from './backoff.ts';
+import { utf8Bytes } from '../protocol/record.ts';
+import { CAPABILITIES, PROTOCOL_VERSION, SUPPORTED_PROTOCOLS } from '../protocol/version.ts';
+import { ByteCap } from './byte-cap.ts';
 import { type LinkEvent, type LinkState, step } from './machine.ts';
 import { type Culprit, Narrowing } from './narrowing.ts';
 import { reportOf } from './node-report.ts';
@@ -13,6 +14,7 @@ import { leastOf, type Plan } from './plan.ts';
 import type { Clock, Entropy, Logger, Session, Upstream } from './ports.ts';
 import type { Replica } from './replica.ts';
 import { NO_TRAFFIC, type SyncSummary, Tally, type Traffic, trafficOf } from './tally.ts';
+import { isLong, type Paused, pausedBy, type Wait, waitAfter, withoutOwn } from './wait.ts';
 
 export interface LinkOptions {
   readonly replica: Replica;
@@ -25,17 +27,19 @@ export interface LinkOptions {
   /** Whether somebody uses this node, and so wants to be told of news. */
   readonly isLive: () => boolean;
   /** What goes over the link now, and how much of it at a time. */
-  readonly plan: () => Pick<Plan, 'strategy' | 'batchSize'>;
-  /** Told of each state that the link goes into. It must not throw. */
+  readonly plan: () => Pick<Plan, 'strategy' | 'batchSize' | 'batchBytes'>;
+  /** Told of each state that the link goes into. */
   readonly onState?: ((state: LinkState) => void) | undefined;
-  /** Told of each exchange that was answered: what waits is other than it was. It must not throw. */
+  /** Told of each exchange that was answered: what waits is other than it was. */
   readonly onExchange?: (() => void) | undefined;
-  /** Called after each sync. It must not throw. */
+  /** Called after each sync. */
   readonly onEnd?: (() => void) | undefined;
 }
 
 export interface SyncRun {
   readonly summary: SyncSummary;
+  /** Whether the replica is at the head, whatever else failed. */
+  readonly isAtHead: boolean;
   /** By change id, of what was demanded. */
   readonly results: ReadonlyMap<string, ChangeResult>;
   /** Demanded changes that left and were not answered: the cloud may have them, or not. */
@@ -52,7 +56,13 @@ export interface Demand {
   readonly requires?: CausalContext | undefined;
   /** Whether all that is queued has to go, whatever the link is like. */
   readonly all?: boolean | undefined;
+  /** Which waits it ends; where it doesn't end the one that there is, it fails at once, as what that is for. Default: `any`. */
+  readonly ends?: Urgency | undefined;
 }
+
+/** Of a sync: `none` = a node's by itself, and for who takes what is there; `own` = for who needs the cloud now; `any` = asked for. */
+type Urgency = (typeof URGENCIES)[number];
+const URGENCIES = ['none', 'own', 'any'] as const;
 
 /**
  * Talks to the tier above: one sync at a time, and what is asked for while one runs goes together into the next.
@@ -70,19 +80,24 @@ export class Link {
     | {
         readonly strong: Map<string, Change>;
         readonly requires: CausalContext[];
+        /** Whom their clocks name. */
+        readonly names: Set<string>;
         all: boolean;
+        ends: Urgency;
         readonly run: Promise<SyncRun>;
       }
     | undefined;
   #failures = 0;
   /** After a failure; null: there was none. */
-  #wait: { readonly sinceMs: number; readonly untilMs: number } | null = null;
+  #wait: Wait | null;
   #last: SyncSummary | null = null;
   readonly #narrowing = new Narrowing();
+  readonly #byteCap = new ByteCap();
   #traffic = NO_TRAFFIC;
 
   constructor(options: LinkOptions) {
     this.#options = options;
+    this.#wait = options.replica.meta.wait ?? null;
   }
 
   get state(): LinkState {
@@ -104,9 +119,8 @@ export class Link {
 
   /** When the wait after a failure ends, ms since 1970; null: there was none, or the clock was put back since then. */
   get nextAttemptAtMs(): number | null {
-    const { sinceMs, untilMs } = this.#wait ?? NO_WAIT;
-    // Nobody can tell how long it has waited by then, and it must not wait for as long as the clock went back.
-    return this.#options.clock.nowMs() < sinceMs ? null : untilMs;
+    const wait = this.#waitNow();
+    return wait === null ? null : Math.max(wait.ownUntilMs, wait.askedUntilMs);
   }
 
   /** Whether a sync is under way, or about to begin. */
@@ -116,32 +130,47 @@ export class Link {
 
   /** Whether a sync may begin that nobody asks for: none is under way, and none has to wait. */
   get isDue(): boolean {
-    return this.#online && !this.isBusy && this.#options.clock.nowMs() >= (this.nextAttemptAtMs ?? 0);
+    return !this.isBusy && this.#mayBegin('none');
   }
 
   /** Why this node asks the cloud no more than now and then, with all that waits kept; null: it doesn't. */
-  get paused(): 'needs-auth' | null {
-    const code = this.#last?.error?.code;
-    return code !== undefined && ERRORS[code].retry === 'auth' ? 'needs-auth' : null;
+  get paused(): Paused | null {
+    return pausedBy(this.#wait?.error) ?? (this.#options.replica.isBarred ? 'needs-auth' : null);
   }
 
-  /** Cuts the link, or restores it; either ends the wait after a failure. */
+  /** For how long the cloud still wants to be left alone, ms. */
+  get askedMs(): number {
+    return Math.max(0, (this.#waitNow()?.askedUntilMs ?? 0) - this.#options.clock.nowMs());
+  }
+
+  /** Cuts the link, or restores it; either ends the wait after a failure, but for one that the cloud asked for. */
   setOnline(online: boolean): void {
     this.#online = online;
+    this.#options.replica.askAgain();
     this.#failures = 0;
-    this.#wait = null;
+    this.#setWait(withoutOwn(this.#wait));
     if (online) return;
     // An idle node finds that out as any other does: when it would connect.
     this.#on('sync_trigger', ...CUT);
   }
 
+  /** Something was written, which is durable when this turn has ended. */
   noteLocalChange(): void {
-    this.#on('local_change', 'change_queued');
+    if (this.#state !== 'offline') return;
+    this.#on('local_change');
+    void this.#options.clock.sleep(0).then(() => this.#on('change_queued'));
   }
 
   /** Syncs once, beginning after this call, with all others that ask before it begins. Never throws. */
   sync(demand: Demand = {}): Promise<SyncRun> {
+    const { ends = 'any' } = demand;
+    if (!this.isBusy && !this.#mayBegin(ends)) return Promise.resolve(this.#refused());
     const next = this.#next ?? this.#enqueue();
+    const names = new Set([...next.names, ...Object.keys(demand.requires?.clock ?? {})]);
+    // There is no more room in one question.
+    if (names.size > LIMITS.clockEntries && next.names.size > 0) return next.run.then(() => this.sync(demand));
+    for (const name of names) next.names.add(name);
+    if (URGENCIES.indexOf(ends) > URGENCIES.indexOf(next.ends)) next.ends = ends;
     for (const change of demand.strong ?? []) next.strong.set(change.id, change);
     if (demand.requires !== undefined) next.requires.push(demand.requires);
     next.all ||= demand.all === true;
@@ -155,12 +184,12 @@ export class Link {
   async hear(head: number): Promise<void> {
     const { replica } = this.#options;
     if (!this.isBusy) {
-      if (head !== replica.meta.cursor) await this.sync();
+      if (head !== replica.meta.cursor) await this.sync({ ends: 'own' });
       return;
     }
     await this.#running;
     // What has begun since then brings it.
-    if (head > replica.meta.cursor) await (this.isBusy ? this.#running : this.sync());
+    if (head > replica.meta.cursor) await (this.isBusy ? this.#running : this.sync({ ends: 'own' }));
   }
 
   /** Takes changes back that nobody waits for any more. @returns false: too late, they are under way. */
@@ -168,36 +197,85 @@ export class Link {
     return changes.every(({ id }) => this.#next?.strong.delete(id) ?? false);
   }
 
+  /** Does what may not happen while a sync is under way, before one begins that is asked for later. */
+  async between(body: () => void): Promise<void> {
+    const done = this.#running.then(body);
+    this.#running = done.catch(() => undefined);
+    await done;
+  }
+
   #enqueue() {
     const strong = new Map<string, Change>();
     const run = this.#running.then(() => {
-      const { requires = [], all = false } = this.#next ?? {};
+      const { requires = [], all = false, ends = 'none' } = this.#next ?? {};
       this.#next = undefined;
-      return this.#run([...strong.values()], requires, all);
+      // The sync before may have failed.
+      if (this.#mayBegin(ends)) return this.#run([...strong.values()], requires, all);
+      this.#tell(this.#options.onEnd);
+      return this.#refused();
     });
-    this.#running = run;
-    this.#next = { strong, requires: [], all: false, run };
+    // A storage that fails has failed that sync, and not the next one.
+    this.#running = run.catch(() => {
+      this.#isRunning = false;
+    });
+    this.#next = { strong, requires: [], names: new Set(), all: false, ends: 'none', run };
     return this.#next;
+  }
+
+  /** Whether what there is to wait for is over, or ended. Who is cut off finds that out as any other does. */
+  #mayBegin(ends: Urgency): boolean {
+    if (ends === 'any') return true;
+    const untilMs = ends === 'own' ? this.#waitNow()?.askedUntilMs : this.nextAttemptAtMs;
+    return this.#online && this.#options.clock.nowMs() >= (untilMs ?? 0);
+  }
+
+  /** By a clock that was put back nobody can tell how long it has waited, and it must not wait for as long as that. */
+  #waitNow(): Wait | null {
+    const isOver = this.#wait !== null && this.#options.clock.nowMs() < this.#wait.sinceMs;
+    return isOver ? null : this.#wait;
+  }
+
+  #setWait(wait: Wait | null): void {
+    const { replica } = this.#options;
+    this.#wait = wait;
+    const kept = wait !== null && isLong(wait) ? wait : undefined;
+    if (kept !== replica.meta.wait) replica.saveWait(kept);
+  }
+
+  /** What a sync comes to that may not begin. */
+  #refused(): SyncRun {
+    const tally = new Tally();
+    const { code, detail } = this.#wait?.error ?? {
+      code: 'internal',
+      detail: 'what was read is not what the cloud has',
+    };
+    tally.error = this.#online ? new SyncError(code, detail) : cutOff();
+    const summary = tally.summary(this.#options.replica.pending);
+    return runOf(summary, tally);
   }
 
   async #run(strong: readonly Change[], requires: readonly CausalContext[], all: boolean): Promise<SyncRun> {
     const tally = new Tally();
     this.#isRunning = true;
+    this.#on('change_queued');
+    if (all) this.#options.replica.askAgain();
     this.#on(this.#state === 'offline' ? 'retry' : 'sync_trigger');
     let ending: readonly LinkEvent[];
     try {
       const end = await this.#exchangeAll(tally, strong, requires, all);
-      const isComplete = end === 'complete' || (end === 'differs' && this.#options.replica.stalenessMs() !== null);
-      if (!isComplete) tally.error = new SyncError('overloaded', 'there is more than one sync takes; the next goes on');
-      if (end === 'differs') {
-        this.#backOff();
+      tally.isAtHead = end !== 'partial' && (end !== 'differs' || this.#options.replica.stalenessMs() !== null);
+      if (!tally.isAtHead)
+        tally.error = new SyncError('overloaded', 'there is more than one sync takes; the next goes on');
+      if (end === 'stalled') tally.error = new SyncError('internal', 'the cloud leaves what was sent without its word');
+      if (end === 'differs' || end === 'stalled') {
+        this.#backOff(tally.error);
       } else {
         this.#failures = 0;
-        this.#wait = null;
+        this.#setWait(null);
       }
       this.#on(tally.conflicts > 0 ? 'conflicts_detected' : 'no_conflicts');
       this.#on('conflicts_resolved');
-      ending = [isComplete ? 'sync_complete' : 'sync_failed'];
+      ending = [tally.error === undefined ? 'sync_complete' : 'sync_failed'];
     } catch (error) {
       this.#options.replica.releaseBatch();
       tally.error = this.#asSyncError(error);
@@ -208,22 +286,23 @@ export class Link {
     this.#isRunning = false;
     // Not before: what came of the sync is told with the state that ends it.
     this.#on(...ending);
-    this.#options.onEnd?.();
-    return { summary: this.#last, results: tally.results, unanswered: tally.unanswered, covered: tally.covered };
+    this.#tell(this.#options.onEnd);
+    return runOf(this.#last, tally);
   }
 
   /**
    * Exchanges until the head is reached and nothing that can be sent waits.
    *
    * @returns `partial`: that takes more than `LIMITS.exchangesPerSync`; `differs`: the state that was read from the
-   *   beginning isn't what the cloud says it is, and reading it once more right away would not mend that.
+   *   beginning isn't what the cloud says it is, and reading it once more right away would not mend that; `stalled`: the
+   *   cloud took a batch, and all that was in it still waits for the cloud's word.
    */
   async #exchangeAll(
     tally: Tally,
     strong: readonly Change[],
     requires: readonly CausalContext[],
     all: boolean,
-  ): Promise<'complete' | 'partial' | 'differs'> {
+  ): Promise<'complete' | 'partial' | 'differs' | 'stalled'> {
     let waiting = strong;
     let mended = false;
     let differs = false;
@@ -232,15 +311,15 @@ export class Link {
       const exchanged = await this.#exchange(tally, waiting, requires, all);
       if (exchanged === undefined) continue;
       const { batch, answer, askedAtMs } = exchanged;
-      waiting = waiting.filter(({ id }) => !answer.results.some((result) => result.id === id && isFinal(result)));
       const confirmation = replica.confirm(batch, answer, askedAtMs);
       tally.add(answer, confirmation?.downloaded ?? 0);
+      waiting = waiting.filter(({ id }) => !tally.results.has(id));
       const culprit = this.#narrowing.passed();
       if (culprit !== undefined) {
         waiting = waiting.filter(({ id }) => id !== culprit.changeId);
         this.#blame(culprit, strong, tally);
       }
-      this.#options.onExchange?.();
+      this.#tell(this.#options.onExchange);
       if (answer.more) continue;
       if (confirmation?.readsAgain) {
         if (!mended) {
@@ -260,7 +339,11 @@ export class Link {
       // What somebody waits for may have to wait for what goes before it.
       const isHeldBack = batch.changes.length === 0 && culprit === undefined;
       const isDone = !replica.hasNews && !replica.hasUnsent(this.#least(all)) && (waiting.length === 0 || isHeldBack);
-      if (isDone || !moved) return differs ? 'differs' : 'complete';
+      if (isDone) return differs ? 'differs' : 'complete';
+      if (!moved) {
+        logger.error('stalled', { node: replica.nodeId, changes: batch.changes.map(({ id }) => id) });
+        return 'stalled';
+      }
       // What came in while the batch was away goes in the next one; a pause lets it come.
       await clock.sleep(0);
     }
@@ -293,11 +376,13 @@ export class Link {
     for (let renewals = 0; ; renewals += 1) {
       if (!this.#online) throw cutOff();
       const session = await this.#session(tally);
+      const plan = this.#options.plan();
       const bounds = {
         least: this.#least(all),
-        maxChanges: Math.min(this.#options.plan().batchSize, session.maxBatchChanges, this.#narrowing.maxChanges),
+        deltas: session.capabilities.includes('delta-sync'),
+        maxChanges: Math.min(plan.batchSize, session.maxBatchChanges, this.#narrowing.maxChanges),
         // The rest of the batch takes room too.
-        maxBytes: Math.floor(session.maxBatchBytes * 0.9),
+        maxBytes: Math.min(plan.batchBytes, Math.floor(session.maxBatchBytes * 0.9), this.#byteCap.maxBytes),
       };
       const batch = {
         ...replica.nextBatch(entropy.id(), bounds, strong),
@@ -312,13 +397,19 @@ export class Link {
       const askedAtMs = replica.nowMs();
       for (const { id } of strong) if (sent.has(id)) tally.unanswered.add(id);
       try {
-        return { batch, answer: tally.metered(await upstream.exchange(session.id, batch)), askedAtMs };
+        const answer = tally.metered(
+          await upstream.exchange(session.id, batch, session.capabilities.includes('compression')),
+        );
+        if (batch.changes.length > 0) this.#byteCap.arrived();
+        return { batch, answer, askedAtMs };
       } catch (error) {
-        replica.releaseBatch();
-        if (isRefusal(error)) tally.unanswered.clear();
-        if (this.#narrowing.failed(batch.changes, error)) return undefined;
         const isOver = error instanceof SyncError && ERRORS[error.code].retry === 'session';
+        replica.releaseBatch(isOver);
+        if (isRefusal(error)) tally.unanswered.clear();
+        if (isLost(error) && batch.changes.length > 0) this.#byteCap.lost(utf8Bytes(JSON.stringify(batch)));
+        if (this.#narrowing.failed(batch.changes, error)) return undefined;
         if (!isOver || renewals >= LIMITS.renewalsPerExchange) throw error;
+        if (error.code === 'node_forked') replica.noteFork();
         replica.saveSession(null);
       }
     }
@@ -336,7 +427,8 @@ export class Link {
   async #session(tally: Tally): Promise<Session> {
     const { replica, upstream, clock, entropy } = this.#options;
     const { session: known, filter } = replica.meta;
-    if (known !== null && known.expiresAtMs > replica.nowMs() + LIMITS.exchangeTimeoutMs) {
+    // One that was made before this was kept is of no use.
+    if (known?.capabilities !== undefined && known.expiresAtMs > replica.nowMs() + LIMITS.exchangeTimeoutMs) {
       this.#on('connected');
       return known;
     }
@@ -349,6 +441,9 @@ export class Link {
         ...(filter === undefined ? {} : { filter: { entityTypes: [...filter] } }),
       }),
     );
+    if (!SUPPORTED_PROTOCOLS.includes(connected.protocol)) {
+      throw new SyncError('protocol_unsupported', `protocol ${connected.protocol} is not spoken here`);
+    }
     this.#on('connected');
     const sentAtMs = clock.nowMs();
     const shaken = tally.metered(await upstream.handshake(connected.sessionId, replica.handshakeRequest()));
@@ -358,6 +453,8 @@ export class Link {
       expiresAtMs: connected.expiresAt,
       maxBatchChanges: connected.limits.maxBatchChanges,
       maxBatchBytes: connected.limits.maxBatchBytes,
+      protocol: connected.protocol,
+      capabilities: CAPABILITIES.filter((capability) => connected.capabilities.includes(capability)),
     };
     replica.saveSession(session);
     return session;
@@ -373,13 +470,7 @@ export class Link {
   #backOff(error?: SyncError): void {
     const { clock, entropy } = this.#options;
     this.#failures += 1;
-    const isPaused = error !== undefined && ERRORS[error.code].retry === 'auth';
-    const pauseMs = isPaused
-      ? LIMITS.authRetryMs * (1 - entropy.fraction() / 2)
-      : backoffMs(this.#failures, entropy.fraction());
-    const toldMs = Math.min(error?.details.retryAfterMs ?? 0, LIMITS.retryAfterMs);
-    const sinceMs = clock.nowMs();
-    this.#wait = { sinceMs, untilMs: sinceMs + Math.max(Math.floor(pauseMs), toldMs) };
+    this.#setWait(waitAfter(error, this.#failures, clock.nowMs(), entropy.fraction()));
   }
 
   /** A failure without a code is a bug: the sync is tried again all the same, but somebody must look. */
@@ -388,10 +479,7 @@ export class Link {
       error instanceof SyncError
         ? error
         : new SyncError('internal', error instanceof Error ? error.message : String(error));
-    if (failure.code === 'internal') {
-      const stack = error instanceof Error ? error.stack : String(error);
-      this.#options.logger.error('sync_failed', { node: this.#options.replica.nodeId, error: stack });
-    }
+    if (failure.code === 'internal') this.#logBug('sync_failed', error);
     return failure;
   }
 
@@ -399,11 +487,27 @@ export class Link {
   #on(...events: readonly LinkEvent[]): void {
     const before = this.#state;
     this.#state = events.reduce(step, before);
-    if (this.#state !== before) this.#options.onState?.(this.#state);
+    if (this.#state !== before) this.#tell(this.#options.onState, this.#state);
+  }
+
+  /** What fails in who listens is a bug of theirs, and none of the link. */
+  #tell<T extends readonly unknown[]>(listener: ((...told: T) => void) | undefined, ...told: T): void {
+    try {
+      listener?.(...told);
+    } catch (error) {
+      this.#logBug('listener_failed', error);
+    }
+  }
+
+  #logBug(event: string, error: unknown): void {
+    const { logger, replica } = this.#options;
+    logger.error(event, { node: replica.nodeId, error: error instanceof Error ? error.stack : String(error) });
   }
 }
 
-const NO_WAIT = { sinceMs: 0, untilMs: null };
+function runOf(summary: SyncSummary, { isAtHead, results, unanswered, covered }: Tally): SyncRun {
+  return { summary, isAtHead, results, unanswered, covered };
+}
 
 /** The cloud is out of reach, at whatever point that is found out. */
 const CUT: readonly LinkEvent[] = ['connection_failed', 'connection_lost'];
@@ -419,6 +523,11 @@ const REFUSED: readonly LinkEvent[] = [
 /** Whether the cloud itself said no, to all of it. Otherwise nobody knows what it did. */
 function isRefusal(error: unknown): boolean {
   return error instanceof SyncError && error.code !== 'cloud_unavailable' && error.code !== 'internal';
+}
+
+/** Whether no answer came: the batch may have been more than the link carries. */
+function isLost(error: unknown): boolean {
+  return error instanceof SyncError && error.code === 'cloud_unavailable';
 }
 
 /** Whether the cloud can't be reached now. Any other failure is none of the link. */

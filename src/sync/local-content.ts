@@ -4,6 +4,7 @@ import type { JsonObject } from '../core/json.ts';
 import type { Policy } from '../core/policy.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
+import { canBeSent } from '../protocol/messages.ts';
 import { checkRecord } from '../protocol/record.ts';
 import type { Write } from './write.ts';
 
@@ -40,6 +41,7 @@ export function localContent(
 /** The operations, where a conflict needs to know them or they are worth sending instead of the record. */
 function deltaOf(policy: Policy, data: JsonObject, operations: readonly Operation[] | undefined) {
   if (operations === undefined || operations.length === 0 || operations.length > LIMITS.operations) return {};
+  if (!canBeSent(operations)) return {};
   const isTelling = policy.conflict === 'merge' || operations.some(isAdditive);
   return isTelling || isSmaller(operations, data) ? { operations } : {};
 }

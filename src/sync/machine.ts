@@ -1,17 +1,18 @@
 /**
- * The states of a sync, as a pure function: `step(state, event)` is the next state; what isn't in the table changes
- * nothing. Nothing durable lives here: after a restart the machine begins as `idle`, and the queue tells what to do.
- * `design.md`, section 7.
+ * The states of a sync, as a pure function: `step(state, event)` is the next state. Nothing durable lives here: after a
+ * restart the machine begins as `idle`, and the queue tells what to do. `design.md`, section 7.
  */
-export type LinkState =
-  | 'idle'
-  | 'connecting'
-  | 'handshake'
-  | 'syncing'
-  | 'resolving'
-  | 'finalizing'
-  | 'offline'
-  | 'queuing';
+export const LINK_STATES = [
+  'idle',
+  'connecting',
+  'handshake',
+  'syncing',
+  'resolving',
+  'finalizing',
+  'offline',
+  'queuing',
+] as const;
+export type LinkState = (typeof LINK_STATES)[number];
 
 export type LinkEvent =
   | 'sync_trigger'
@@ -30,16 +31,28 @@ export type LinkEvent =
   | 'change_queued';
 
 export function step(state: LinkState, event: LinkEvent): LinkState {
-  return TRANSITIONS[state][event] ?? state;
+  return TRANSITIONS[event][LINK_STATES.indexOf(state)] ?? state;
 }
 
-const TRANSITIONS: Readonly<Record<LinkState, Readonly<Partial<Record<LinkEvent, LinkState>>>>> = {
-  idle: { sync_trigger: 'connecting' },
-  connecting: { connected: 'handshake', connection_failed: 'offline' },
-  handshake: { handshake_complete: 'syncing', handshake_failed: 'idle', connection_lost: 'offline' },
-  syncing: { conflicts_detected: 'resolving', no_conflicts: 'finalizing', connection_lost: 'offline' },
-  resolving: { conflicts_resolved: 'finalizing', connection_lost: 'offline' },
-  finalizing: { sync_complete: 'idle', sync_failed: 'idle', connection_lost: 'offline' },
-  offline: { retry: 'connecting', local_change: 'queuing' },
-  queuing: { change_queued: 'offline' },
+/** What an event makes of each state, in their order; null: it changes nothing. A cell for each pair, or it doesn't compile. */
+type Row<States = typeof LINK_STATES> = { readonly [Index in keyof States]: LinkState | null };
+
+const _: null = null;
+// biome-ignore format: a table
+const TRANSITIONS: Readonly<Record<LinkEvent, Row>> = {
+  //                   idle          connecting   handshake  syncing       resolving     finalizing offline       queuing
+  sync_trigger:       ['connecting', _,           _,         _,            _,            _,         _,            _],
+  connected:          [_,            'handshake', _,         _,            _,            _,         _,            _],
+  connection_failed:  [_,            'offline',   _,         _,            _,            _,         _,            _],
+  handshake_complete: [_,            _,           'syncing', _,            _,            _,         _,            _],
+  handshake_failed:   [_,            _,           'idle',    _,            _,            _,         _,            _],
+  conflicts_detected: [_,            _,           _,         'resolving',  _,            _,         _,            _],
+  no_conflicts:       [_,            _,           _,         'finalizing', _,            _,         _,            _],
+  conflicts_resolved: [_,            _,           _,         _,            'finalizing', _,         _,            _],
+  sync_complete:      [_,            _,           _,         _,            _,            'idle',    _,            _],
+  sync_failed:        [_,            _,           _,         _,            _,            'idle',    _,            _],
+  connection_lost:    [_,            _,           'offline', 'offline',    'offline',    'offline', _,            _],
+  retry:              [_,            _,           _,         _,            _,            _,         'connecting', _],
+  local_change:       [_,            _,           _,         _,            _,            _,         'queuing',    _],
+  change_queued:      [_,            _,           _,         _,            _,            _,         _,            'offline'],
 };

@@ -38,9 +38,9 @@ export class MeasuredUpstream implements Upstream {
     return this.#watched(this.#upstream.handshake(sessionId, request));
   }
 
-  async exchange(sessionId: string, batch: Batch): Promise<Metered<BatchAnswer>> {
+  async exchange(sessionId: string, batch: Batch, compress: boolean): Promise<Metered<BatchAnswer>> {
     const sentAtMs = this.#clock.nowMs();
-    const answer = await this.#watched(this.#upstream.exchange(sessionId, batch));
+    const answer = await this.#watched(this.#upstream.exchange(sessionId, batch, compress));
     // The clock may have jumped meanwhile.
     const tookMs = Math.min(Math.max(0, this.#clock.nowMs() - sentAtMs), LIMITS.exchangeTimeoutMs);
     this.#quality = measure(this.#quality, tookMs);

@@ -3,7 +3,7 @@ import { type EntityKey, type EntityType, entityKey, splitKey } from '../core/id
 import { LIMITS } from '../protocol/limits.ts';
 import { type ChangeResult, isFinal } from '../protocol/messages.ts';
 import type { QueuedChange } from './ports.ts';
-import { hasFailed, msUntilRetry } from './queued-change.ts';
+import { goesAlone, hasFailed, isGivenUp, msUntilRetry, wasBarred } from './queued-change.ts';
 
 export const QUEUE_STATUSES = ['pending', 'syncing', 'failed', 'dead'] as const;
 export type QueueStatus = (typeof QUEUE_STATUSES)[number];
@@ -59,14 +59,28 @@ export class OfflineQueue {
   readonly #answered = new Map<string, ChangeResult>();
   /** Those of the waiting ones that the cloud has failed at. */
   readonly #failed = new Map<string, QueuedChange>();
-  /** Made since the start on what is still confirmed, and never in a batch: nobody else can have seen them. */
+  /** Were in a batch since the start that the cloud may have taken. */
+  readonly #sent = new Set<string>();
+  /** Made on what is still confirmed, and never in a batch: nobody else can have seen them. */
   readonly #fresh = new Set<string>();
-  #bytes = 0;
+  /** Types of which the token of this node allows no change, and when the cloud last said so, ms. */
+  readonly #barred = new Map<EntityType, number>();
+  #waitingBytes = 0;
+  #deadBytes = 0;
   #dead = 0;
-  #nextOrder = 1;
+  #nextOrder: number;
 
-  constructor(stored: readonly QueuedChange[]) {
-    for (const queued of stored) this.put(queued);
+  /**
+   * @param behind the places up to here are taken.
+   * @param isFresh whether a stored one may yet change.
+   */
+  constructor(stored: readonly QueuedChange[], behind = 0, isFresh: (queued: QueuedChange) => boolean = () => false) {
+    this.#nextOrder = behind + 1;
+    for (const queued of stored) {
+      this.put(queued);
+      if (isFresh(queued)) this.#fresh.add(queued.change.id);
+      if (wasBarred(queued)) this.markBarred(queued.change.entityType, queued.lastAttemptMs ?? 0);
+    }
   }
 
   /** The place behind all that is here. */
@@ -74,8 +88,12 @@ export class OfflineQueue {
     return this.#nextOrder;
   }
 
-  get bytes(): number {
-    return this.#bytes;
+  get waitingBytes(): number {
+    return this.#waitingBytes;
+  }
+
+  get deadBytes(): number {
+    return this.#deadBytes;
   }
 
   get dead(): number {
@@ -175,8 +193,13 @@ export class OfflineQueue {
     this.#waiting[priorityOf(queued.change)].delete(queued.order);
   }
 
-  /** These are in the batch under way; what was in the one before waits again. */
-  markInFlight(ids: Iterable<string>): void {
+  /**
+   * These are in the batch under way; what was in the one before waits again.
+   *
+   * @param isRefused whether nothing of that one has happened, for certain.
+   */
+  markInFlight(ids: Iterable<string>, isRefused = false): void {
+    if (!isRefused) for (const id of this.#inFlight) this.#sent.add(id);
     this.#inFlight = new Set(ids);
     for (const id of this.#inFlight) this.#fresh.delete(id);
   }
@@ -187,12 +210,46 @@ export class OfflineQueue {
     else for (const key of keys) for (const { change } of this.#byEntity.get(key) ?? []) this.#fresh.delete(change.id);
   }
 
+  /** The token of this node allows no changes of the type: one of them asks again after a pause, and the rest waits for that. */
+  markBarred(type: EntityType, atMs: number): void {
+    this.#barred.set(type, Math.max(atMs, this.#barred.get(type) ?? 0));
+  }
+
+  /** It allows them. */
+  unbar(type: EntityType): void {
+    this.#barred.delete(type);
+  }
+
+  /** Somebody asks, or has made sure: no pause is waited for. */
+  askAgain(): void {
+    for (const type of this.#barred.keys()) this.#barred.set(type, 0);
+  }
+
+  /** Whether something waits for another token. */
+  get isBarred(): boolean {
+    return this.#barredTypes().length > 0;
+  }
+
+  #barredTypes(): EntityType[] {
+    return [...this.#barred.keys()].filter((type) => PRIORITIES.some((each) => this.#hasWaiting(each, type)));
+  }
+
+  #hasWaiting(priority: Priority, type: EntityType): boolean {
+    for (const { change } of this.#waiting[priority].values()) if (change.entityType === type) return true;
+    return false;
+  }
+
   markAnswered(results: Iterable<ChangeResult>): void {
     for (const result of results) this.#answered.set(result.id, result);
   }
 
   forgetAnswered(): void {
     this.#answered.clear();
+  }
+
+  /** Whether a change was in a batch since the start that the cloud may have taken. */
+  wasSent({ change: { id } }: QueuedChange): boolean {
+    return this.#sent.has(id) || this.#inFlight.has(id);
   }
 
   /** Whether anything waits for the cloud's last word. */
@@ -202,7 +259,7 @@ export class OfflineQueue {
 
   /** Whether there is something that a batch could take. */
   hasUnsent(least: Priority, nowMs: number): boolean {
-    for (const _ of this.#candidates(least, nowMs)) return true;
+    for (const _ of this.#ready(least, nowMs).all()) return true;
     return false;
   }
 
@@ -212,6 +269,7 @@ export class OfflineQueue {
    */
   msUntilReady(nowMs: number): number | null {
     const waits = [...this.#failed.values()].map((queued) => msUntilRetry(queued, nowMs)).filter((ms) => ms > 0);
+    waits.push(...this.#barredTypes().map((type) => this.#msUntilAsked(type, nowMs)));
     const resting = this.#resting(nowMs);
     for (const priority of PRIORITIES) {
       for (const { queuedAtMs } of this.#waitingOf(priority, resting)) {
@@ -233,31 +291,61 @@ export class OfflineQueue {
   }
 
   /**
-   * The next changes for a batch: those of the entities `first`, then what has waited too long, then by priority, each
-   * in the order in which they were written and behind the earlier changes of the same entity; and a transaction as a
-   * whole, however many changes a batch may have. One that the cloud has
-   * failed at goes alone, so that no other one fails with it; what follows it at its entity waits.
+   * The next changes for a batch: those of the entities `first`, then by priority, each in the order in which they were
+   * written and behind the earlier changes of the same entity; and a transaction as a whole, however many changes a batch
+   * may have. What has waited too long goes right behind what is critical, and has a quarter of the batch even before
+   * that. What the cloud has failed at goes behind all others; and where it failed at the whole batch for it, alone, so
+   * that no other one fails with it. What follows it at its entity waits.
    */
   select(bounds: SelectBounds): QueuedChange[] {
+    const ready = this.#ready(bounds.least, bounds.nowMs);
     const selected = new Set<QueuedChange>();
-    let bytes = 0;
-    for (const candidate of this.#inOrder(bounds)) {
-      for (const unit of this.#unitsUpTo(candidate, selected)) {
-        const isFirst = selected.size === 0;
-        if (bounds.maxChanges === 0 || (!isFirst && selected.size + unit.length > bounds.maxChanges))
-          return [...selected];
-        if (unit.some(hasFailed)) {
-          if (isFirst) return [...unit];
-          break;
-        }
+    const { maxChanges, maxBytes } = bounds;
+    const kept = countUpTo(ready.old(), Math.floor(maxChanges / 4));
+    const beside = kept === 0 ? bounds : { maxChanges: maxChanges - kept, maxBytes: maxBytes * 0.75 };
+    this.#fill(selected, this.#firstOf(bounds), bounds);
+    this.#fill(selected, ready.critical(), beside);
+    for (const more of [ready.old, ready.critical, ready.others, ready.failed]) this.#fill(selected, more(), bounds);
+    return selected.size > 0 || maxChanges === 0 ? [...selected] : this.#alone(ready.all());
+  }
+
+  /** Adds candidates, with what they need, for as long as the batch has room. */
+  #fill(
+    selected: Set<QueuedChange>,
+    candidates: Iterable<QueuedChange>,
+    { maxChanges, maxBytes }: Pick<SelectBounds, 'maxChanges' | 'maxBytes'>,
+  ): void {
+    let bytes = bytesOf(selected);
+    const givenUp = this.#givenUp();
+    for (const candidate of candidates) {
+      if (selected.has(candidate)) continue;
+      const units = this.#unitsUpTo(candidate, selected);
+      if (units.flat().some(goesAlone)) continue;
+      for (const unit of units) {
+        if (unit.some(({ change, order }) => order > (givenUp.get(entityKey(change)) ?? order))) break;
         // The first one goes whatever its size: what is too large for the cloud has to be told so.
-        const unitBytes = unit.reduce((sum, queued) => sum + queued.bytes, 0);
-        if (!isFirst && bytes + unitBytes > bounds.maxBytes) return [...selected];
+        const isFirst = selected.size === 0;
+        const isTooMuch = selected.size + unit.length > maxChanges || bytes + bytesOf(unit) > maxBytes;
+        if (maxChanges === 0 || (isTooMuch && !isFirst)) return;
         for (const queued of unit) selected.add(queued);
-        bytes += unitBytes;
+        bytes += bytesOf(unit);
       }
     }
-    return [...selected];
+  }
+
+  /** From where on nothing of an entity goes: what comes of one that is given up has to be known first, for it is in their records. */
+  #givenUp(): ReadonlyMap<EntityKey, number> {
+    const all = [...this.#failed.values()].filter(isGivenUp);
+    return new Map(all.map(({ change, order }) => [entityKey(change), order]));
+  }
+
+  /** The first of what has to go alone. */
+  #alone(candidates: Iterable<QueuedChange>): QueuedChange[] {
+    for (const candidate of candidates) {
+      const [unit = []] = this.#unitsUpTo(candidate, new Set());
+      if (unit.some(goesAlone)) return [...unit];
+    }
+    return [];
   }
 
   /** A change, with all that has to go before or with it, in order; each unit goes as a whole. */
@@ -290,7 +378,7 @@ export class OfflineQueue {
   statusOf(queued: QueuedChange): QueueStatus {
     if (queued.error !== null) return 'dead';
     if (!this.#isUnsent(queued)) return 'syncing';
-    return hasFailed(queued) ? 'failed' : 'pending';
+    return hasFailed(queued) || wasBarred(queued) ? 'failed' : 'pending';
   }
 
   stats(nowMs: number): QueueStats {
@@ -302,7 +390,7 @@ export class OfflineQueue {
     }
     const { critical, high, normal } = this.#waiting;
     const byPriority = { critical: critical.size, high: high.size, normal: normal.size };
-    return { ...counts, total: this.#changes.size, bytes: this.#bytes, oldestMs, byPriority };
+    return { ...counts, total: this.#changes.size, bytes: this.#waitingBytes + this.#deadBytes, oldestMs, byPriority };
   }
 
   /** What waits beside the batch under way. */
@@ -319,28 +407,62 @@ export class OfflineQueue {
     return { byPriority, oldestMs };
   }
 
-  *#inOrder(bounds: SelectBounds): Generator<QueuedChange> {
-    const resting = this.#resting(bounds.nowMs);
-    for (const key of bounds.first) {
+  *#firstOf({ first, nowMs }: SelectBounds): Generator<QueuedChange> {
+    const resting = this.#resting(nowMs);
+    for (const key of first) {
       if (!resting.has(key)) yield* this.of(key).filter((queued) => this.#isUnsent(queued));
     }
-    yield* this.#candidates(bounds.least, bounds.nowMs);
   }
 
-  *#candidates(least: Priority, nowMs: number): Generator<QueuedChange> {
+  /** What a batch could take, in parts; each oldest first. What has failed is in none but the last. */
+  #ready(least: Priority, nowMs: number) {
     // What was queued by a clock that was far ahead has waited too: how long, nobody can tell.
     const isOld = ({ queuedAtMs }: QueuedChange) => Math.abs(nowMs - queuedAtMs) >= LIMITS.maxQueueAgeMs;
     const resting = this.#resting(nowMs);
-    for (const priority of PRIORITIES) {
-      for (const queued of this.#waitingOf(priority, resting)) {
-        if (!isOld(queued)) break;
-        yield queued;
+    /** Of each type that is barred the one change that asks. */
+    const asking = new Map<EntityType, QueuedChange>();
+    const mayAsk = (queued: QueuedChange): boolean => {
+      const barred =
+        this.#barred.size > 0 && this.together(queued).find(({ change }) => this.#barred.has(change.entityType));
+      if (!barred) return true;
+      const { entityType } = barred.change;
+      const first = asking.get(entityType) ?? queued;
+      asking.set(entityType, first);
+      return first === queued;
+    };
+    const mayGo = PRIORITIES.slice(0, PRIORITIES.indexOf(least) + 1);
+    const waiting = (priority: Priority) => this.#waitingOf(priority, resting);
+    const [failures, isUnsent] = [this.#failed, (queued: QueuedChange) => this.#isUnsent(queued)];
+    function* of(...priorities: readonly Priority[]) {
+      for (const priority of priorities)
+        for (const queued of waiting(priority)) if (!hasFailed(queued) && mayAsk(queued)) yield queued;
+    }
+    function* old() {
+      for (const priority of ['high', 'normal'] as const) {
+        for (const queued of of(priority)) {
+          if (!isOld(queued)) break;
+          yield queued;
+        }
       }
     }
-    for (const priority of PRIORITIES) {
-      yield* this.#waitingOf(priority, resting);
-      if (priority === least) return;
+    function* failed() {
+      for (const queued of failures.values()) {
+        const isReady = isUnsent(queued) && !resting.has(entityKey(queued.change));
+        if (isReady && (isOld(queued) || mayGo.includes(priorityOf(queued.change))) && mayAsk(queued)) yield queued;
+      }
     }
+    function* all() {
+      yield* old();
+      yield* of(...mayGo);
+      yield* failed();
+    }
+    return { critical: () => of('critical'), old, others: () => of(...mayGo), failed, all };
+  }
+
+  /** How long nothing of a type is sent, ms. By a clock that was put back nobody can tell: no longer. */
+  #msUntilAsked(type: EntityType, nowMs: number): number {
+    const atMs = this.#barred.get(type) ?? 0;
+    return nowMs < atMs ? 0 : Math.max(0, atMs + LIMITS.pauseMs - nowMs);
   }
 
   /** Unsent changes of a priority, oldest first, but for those of the entities `resting`. */
@@ -356,7 +478,7 @@ export class OfflineQueue {
     const answered = [...this.#answered].flatMap(([id, result]) =>
       isFinal(result) ? [] : (this.#changes.get(id) ?? []),
     );
-    const resting = new Set([...failed, ...answered].map(({ change }) => entityKey(change)));
+    const resting = new Set([...failed, ...answered, ...this.#barredFor(nowMs)].map(({ change }) => entityKey(change)));
     // What goes together waits together.
     for (const key of resting) {
       for (const queued of this.#byTransaction.size === 0 ? [] : this.of(key)) {
@@ -365,6 +487,13 @@ export class OfflineQueue {
       }
     }
     return resting;
+  }
+
+  /** What the token doesn't allow, and isn't to be asked for yet. */
+  #barredFor(nowMs: number): QueuedChange[] {
+    const types = new Set([...this.#barred.keys()].filter((type) => this.#msUntilAsked(type, nowMs) > 0));
+    if (types.size === 0) return [];
+    return [...this.#changes.values()].filter(({ change, error }) => error === null && types.has(change.entityType));
   }
 
   #hasLastWord(id: string): boolean {
@@ -376,6 +505,7 @@ export class OfflineQueue {
     this.#changes.delete(queued.change.id);
     this.#failed.delete(queued.change.id);
     this.#fresh.delete(queued.change.id);
+    this.#sent.delete(queued.change.id);
     this.#unlink(queued);
   }
 
@@ -385,8 +515,7 @@ export class OfflineQueue {
       key,
       [...(this.#byEntity.get(key) ?? []), queued].sort((a, b) => a.order - b.order),
     );
-    this.#bytes += queued.bytes;
-    if (queued.error !== null) this.#dead += 1;
+    this.#count(queued, 1);
     const { transaction } = queued.change;
     if (transaction === undefined) return;
     const members = [...(this.#byTransaction.get(transaction) ?? []), queued].sort((a, b) => a.order - b.order);
@@ -398,8 +527,7 @@ export class OfflineQueue {
     const siblings = (this.#byEntity.get(key) ?? []).filter((other) => other !== queued);
     if (siblings.length > 0) this.#byEntity.set(key, siblings);
     else this.#byEntity.delete(key);
-    this.#bytes -= queued.bytes;
-    if (queued.error !== null) this.#dead -= 1;
+    this.#count(queued, -1);
     const { transaction } = queued.change;
     if (transaction === undefined) return;
     const members = (this.#byTransaction.get(transaction) ?? []).filter((other) => other !== queued);
@@ -407,10 +535,34 @@ export class OfflineQueue {
     else this.#byTransaction.delete(transaction);
   }
 
+  #count({ error, bytes }: QueuedChange, times: 1 | -1): void {
+    if (error === null) this.#waitingBytes += times * bytes;
+    else {
+      this.#deadBytes += times * bytes;
+      this.#dead += times;
+    }
+  }
+
   #isUnsent(queued: QueuedChange): boolean {
     const { id } = queued.change;
     return queued.error === null && !this.#inFlight.has(id) && !this.#answered.has(id);
   }
+}
+
+function countUpTo(all: Iterable<unknown>, most: number): number {
+  let count = 0;
+  if (most === 0) return count;
+  for (const _ of all) {
+    count += 1;
+    if (count === most) break;
+  }
+  return count;
+}
+
+function bytesOf(changes: Iterable<QueuedChange>): number {
+  let sum = 0;
+  for (const { bytes } of changes) sum += bytes;
+  return sum;
 }
 
 function priorityOf({ priority = 'normal' }: Change): Priority {

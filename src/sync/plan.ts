@@ -1,4 +1,5 @@
 import type { Priority } from '../core/change.ts';
+import { LIMITS } from '../protocol/limits.ts';
 
 /** What a caller says of the link: the words of the Network Information API (wicg.github.io/netinfo). */
 export interface NetworkReport {
@@ -14,8 +15,9 @@ export type EffectiveType = (typeof EFFECTIVE_TYPES)[number];
 /** What goes over the link, and how much of it at a time. */
 export interface Plan {
   readonly strategy: 'full' | 'priority' | 'critical';
+  /** Changes, and bytes before compression; one change goes whatever its size. */
   readonly batchSize: number;
-  readonly compression: boolean;
+  readonly batchBytes: number;
   readonly reason: string;
 }
 
@@ -57,11 +59,11 @@ export function planFor(report: NetworkReport, quality: LinkQuality): Plan {
   );
   switch (grade) {
     case 'good':
-      return { strategy: 'full', batchSize: 100, compression: true, reason };
+      return { strategy: 'full', batchSize: 100, batchBytes: LIMITS.batchBytes, reason };
     case 'limited':
-      return { strategy: 'priority', batchSize: 50, compression: true, reason };
+      return { strategy: 'priority', batchSize: 50, batchBytes: LIMITED_BYTES, reason };
     case 'poor':
-      return { strategy: 'critical', batchSize: 10, compression: true, reason };
+      return { strategy: 'critical', batchSize: 10, batchBytes: POOR_BYTES, reason };
   }
 }
 
@@ -125,6 +127,9 @@ const LIMITED_RTT_MS = 270;
 const POOR_RTT_MS = 1_400;
 const LIMITED_MBPS = 0.7;
 const POOR_MBPS = 0.07;
+/** Under ten seconds at 256 kbit/s and at 50 kbit/s: what a break makes to be sent again. */
+const LIMITED_BYTES = 256 * 1024;
+const POOR_BYTES = 32 * 1024;
 /** Two failures in a row on a link that was good. */
 const LIMITED_FAILURES = 0.4;
 /** Better measurements in a row before a plan follows: one lucky exchange is no better link. */

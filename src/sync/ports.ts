@@ -20,6 +20,7 @@ import type {
   NodeReport,
 } from '../protocol/messages.ts';
 import type { Refusal } from '../protocol/record.ts';
+import type { Wait } from './wait.ts';
 import type { Written } from './write.ts';
 
 /** What the engine is given. It never reads time, randomness, storage or network by itself. */
@@ -110,6 +111,8 @@ export interface ReplicaMeta {
   readonly nodeId: NodeId;
   /** Names this storage, among those that a node of this name has had; undefined: it was never asked for. */
   readonly life?: string | undefined;
+  /** Whose records and queue these are, as the client's token says; undefined: nobody said. */
+  readonly owner?: string | undefined;
   /** Set until the first head: see `Change.ownFrom`. */
   readonly ownFrom?: number | undefined;
   readonly epoch: string | null;
@@ -119,6 +122,8 @@ export interface ReplicaMeta {
   readonly cursor: number;
   /** The counter of the last change made here that is no longer in the queue, at least. */
   readonly counter: number;
+  /** No change behind this place in the order has ever been in a batch; undefined: nobody knows of any. */
+  readonly sentTo?: number | undefined;
   /** Counters of this node that it has heard the cloud's last word on, or that will never be sent. */
   readonly settled: DotSet;
   /** Up to which counter all was settled at a time; one an hour, oldest first. */
@@ -133,6 +138,8 @@ export interface ReplicaMeta {
   readonly asOfMs: number;
   readonly lastSyncMs: number;
   readonly session: Session | null;
+  /** A long one, after a failure. */
+  readonly wait?: Wait | undefined;
   /** What this node asks for, in every session. */
   readonly filter?: TypeFilter<EntityType>;
   /** What the confirmed state is of: no more than was asked for, nor than the token allows. */
@@ -148,6 +155,9 @@ export interface Session {
   readonly expiresAtMs: number;
   readonly maxBatchChanges: number;
   readonly maxBatchBytes: number;
+  /** What both sides can. */
+  readonly protocol: number;
+  readonly capabilities: readonly string[];
 }
 
 /**
@@ -169,8 +179,12 @@ export interface QueuedChange {
   readonly lastAttemptMs: number | null;
   /** Of the last try that failed. */
   readonly failure?: { readonly code: ErrorCode; readonly detail: string } | undefined;
+  /** A whole batch has failed for it. */
+  readonly isBlamed?: boolean | undefined;
   /** The cloud needs the whole record, not only the operations. */
   readonly needsFull?: boolean | undefined;
+  /** The storage went back, and the cloud has something under its counter. */
+  readonly isDoubtful?: boolean | undefined;
   /** One that it was made on is dead: its operations need not make its record. */
   readonly isLoose?: boolean | undefined;
   /** Set: the change is dead, and this is why. */
@@ -316,7 +330,8 @@ export interface ConflictFilter {
 export interface Upstream {
   connect(request: ConnectRequest): Promise<Metered<ConnectAnswer>>;
   handshake(sessionId: string, request: HandshakeRequest): Promise<Metered<HandshakeAnswer>>;
-  exchange(sessionId: string, batch: Batch): Promise<Metered<BatchAnswer>>;
+  /** @param compress whether the other side takes what is compressed. */
+  exchange(sessionId: string, batch: Batch, compress: boolean): Promise<Metered<BatchAnswer>>;
 }
 
 /** An answer, and what it and its request took on the wire. */

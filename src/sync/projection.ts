@@ -1,6 +1,8 @@
+import type { EntityVersion } from '../core/entity.ts';
+import { LIMITS } from '../protocol/limits.ts';
 import { readConflictFeed } from './conflict-pages.ts';
 import { readFeed } from './feed.ts';
-import type { Clock, CloudStore, ProjectionSink } from './ports.ts';
+import type { Clock, CloudStore, ConflictRecord, ProjectionSink } from './ports.ts';
 import type { Sequencer } from './sequencer.ts';
 
 /**
@@ -34,21 +36,25 @@ export class Projection {
     const isKnown = position.epoch === epoch;
     let seq = isKnown ? Math.min(position.seq, this.#sequencer.meta.seq) : 0;
     let revision = isKnown ? Math.min(position.conflictRevision, this.#sequencer.meta.conflictRevision) : 0;
-    for (let pages = 0; pages < maxPages; pages += 1) {
-      const heads = this.#sequencer.meta;
-      const { entities, cursor, more } = readFeed(this.#store, heads.seq, seq);
-      const behind = readConflictFeed(this.#store, heads.conflictRevision, revision);
-      const isLast = !more && !behind.more;
-      const atMs = this.#clock.nowMs();
-      [seq, revision] = [cursor, behind.cursor];
-      await this.#sink.apply({
-        epoch,
-        entities,
-        conflicts: behind.conflicts,
-        seq,
-        conflictRevision: revision,
-        asOfMs: isLast ? atMs : undefined,
-      });
+    for (let pages = 0; pages < maxPages; ) {
+      // As many pages as one transaction can take go together: what takes effect together is seen together.
+      const entities: EntityVersion[] = [];
+      const conflicts: ConflictRecord[] = [];
+      let isLast = false;
+      let atMs = 0;
+      for (let together = 0; together < LIMITS.pagesTogether && !isLast && pages < maxPages; together += 1) {
+        const heads = this.#sequencer.meta;
+        const page = readFeed(this.#store, heads.seq, seq);
+        const behind = readConflictFeed(this.#store, heads.conflictRevision, revision);
+        entities.push(...page.entities);
+        conflicts.push(...behind.conflicts);
+        [seq, revision] = [page.cursor, behind.cursor];
+        isLast = !page.more && !behind.more;
+        atMs = this.#clock.nowMs();
+        pages += 1;
+      }
+      const asOfMs = isLast ? atMs : undefined;
+      await this.#sink.apply({ epoch, entities, conflicts, seq, conflictRevision: revision, asOfMs });
       if (isLast) {
         this.#sequencer.noteProjected({ seq, conflictRevision: revision, atMs });
         return;

@@ -1,12 +1,13 @@
 import { assertNever } from '../core/assert.ts';
 import { checksum } from '../core/canonical.ts';
-import type { Change } from '../core/change.ts';
+import { type Change, dotOf } from '../core/change.ts';
+import { type DotSet, has } from '../core/dot-set.ts';
 import { CLOUD, type NodeId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import { merge } from '../core/vector-clock.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
-import type { ChangeResult, Withdrawal } from '../protocol/messages.ts';
+import { type ChangeResult, isBarred, type Withdrawal } from '../protocol/messages.ts';
 import { utf8Bytes } from '../protocol/record.ts';
 import { backoffMs } from './backoff.ts';
 import type { QueuedChange } from './ports.ts';
@@ -37,6 +38,12 @@ export function afterResult(queued: QueuedChange, result: ChangeResult, nowMs: n
     case 'failed':
       return afterFailure(queued, { code: result.code ?? 'internal', detail: result.detail ?? '' }, nowMs);
     case 'rejected': {
+      if (isBarred(result)) {
+        // When it was last asked for is worth no row.
+        if (wasBarred(queued)) return queued;
+        const failure = { code: 'forbidden' as const, detail: result.detail ?? '' };
+        return { ...queued, failure, lastAttemptMs: nowMs };
+      }
       const error = { code: result.code ?? 'bad_request', detail: result.detail ?? '' };
       return { ...queued, error, lastAttemptMs: nowMs };
     }
@@ -60,7 +67,8 @@ export function afterFailure(queued: QueuedChange, failure: QueuedChange['failur
  * only that, for what is in it may be what the cloud fails at.
  */
 export function onWire(queued: QueuedChange): Change | Withdrawal {
-  const { change, needsFull, failure } = queued;
+  const { needsFull, failure } = queued;
+  const change = queued.isDoubtful ? { ...queued.change, isDoubtful: true as const } : queued.change;
   if (failure !== undefined && isGivenUp(queued)) {
     const { code, detail } = failure;
     const withdrawn = { code, detail: detail.slice(0, LIMITS.reasonChars) };
@@ -98,6 +106,23 @@ export function isWithdrawal(change: Change | Withdrawal): change is Withdrawal 
   return 'withdrawn' in change;
 }
 
+/** The first counter that went into it. */
+export function sinceOf({ since, change }: QueuedChange): number {
+  return since ?? dotOf(change).counter;
+}
+
+/**
+ * As it goes on at a node whose storage went back, where the cloud has something under its counters: asked for again as
+ * what it is, or dead, where a part of it may be there. Its writer hasn't seen what is there up to `last`.
+ */
+export function doubted(queued: QueuedChange, received: DotSet, last: number): QueuedChange {
+  const unseeing = { ...queued, change: { ...queued.change, ownFrom: last + 1 } };
+  if (has(received, dotOf(queued.change).counter)) return { ...unseeing, isDoubtful: true };
+  if (!has(received, sinceOf(queued))) return unseeing;
+  const detail = 'the storage of the node went back, and the cloud may have a part of this change already';
+  return { ...unseeing, error: { code: 'outcome_unknown', detail } };
+}
+
 /** What a base says of one history says nothing of the next. */
 export function withoutHistory(change: Change): Change {
   const { [CLOUD]: _, ...base } = change.base;
@@ -116,6 +141,16 @@ export function hasFailed({ retryCount, error }: QueuedChange): boolean {
   return retryCount > 0 && error === null;
 }
 
+/** Whether the token of its node did not allow it when it was last sent. */
+export function wasBarred({ failure, error }: QueuedChange): boolean {
+  return failure?.code === 'forbidden' && error === null;
+}
+
+/** Whether a whole batch failed for it, and may again: what is sent of one that is given up can do no harm. */
+export function goesAlone(queued: QueuedChange): boolean {
+  return queued.isBlamed === true && hasFailed(queued) && !isGivenUp(queued);
+}
+
 /** Whether it has had its tries, and the next thing that the cloud is told of it is that it never comes. */
 export function isGivenUp({ retryCount }: QueuedChange): boolean {
   return retryCount >= LIMITS.maxRetries;
@@ -129,4 +164,4 @@ export function msUntilRetry({ retryCount, lastAttemptMs }: QueuedChange, nowMs:
 }
 
 /** Of a change that the cloud has not failed at. */
-export const UNTRIED = { retryCount: 0, lastAttemptMs: null, failure: undefined } as const;
+export const UNTRIED = { retryCount: 0, lastAttemptMs: null, failure: undefined, isBlamed: undefined } as const;

@@ -15,6 +15,7 @@ export function freshMeta(nodeId: NodeId, filter: TypeFilter<EntityType>): Repli
     epoch: null,
     cursor: 0,
     counter: 0,
+    sentTo: 0,
     received: EMPTY_DOT_SET,
     settled: EMPTY_DOT_SET,
     settledAt: [],

@@ -4,7 +4,7 @@ import { type Change, type ChangeContent, dotOf, isDelta, PRIORITIES, type Prior
 import { coalesce } from '../core/coalesce.ts';
 import { digestOf, digestTotal, digestWithin } from '../core/digest.ts';
 import { formatDot } from '../core/dot.ts';
-import { add, addAll, type DotSet, EMPTY_DOT_SET, gaps, has } from '../core/dot-set.ts';
+import { addAll, type DotSet, EMPTY_DOT_SET, gaps, has, type Interval, lastOf } from '../core/dot-set.ts';
 import type { EntityVersion } from '../core/entity.ts';
 import { type HlcState, observe, type Stamp, stampOf, tick } from '../core/hlc.ts';
 import { CLOUD, type EntityId, type EntityKey, type EntityType, entityKey, type NodeId } from '../core/ids.ts';
@@ -17,7 +17,13 @@ import { EMPTY_CLOCK, entry, merge, type VectorClock } from '../core/vector-cloc
 import { batchChecksum } from '../protocol/batch-checksum.ts';
 import { type ErrorCode, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
-import type { Batch, BatchAnswer, HandshakeAnswer, HandshakeRequest } from '../protocol/messages.ts';
+import {
+  type Batch,
+  type BatchAnswer,
+  type HandshakeAnswer,
+  type HandshakeRequest,
+  isBarred,
+} from '../protocol/messages.ts';
 import { checkContent, checkRecord, utf8Bytes } from '../protocol/record.ts';
 import { localContent } from './local-content.ts';
 import { KEY_REUSED, Memos } from './memos.ts';
@@ -28,19 +34,23 @@ import { QueueSlots } from './queue-slots.ts';
 import {
   afterFailure,
   changeBytes,
+  doubted,
   givenBack,
+  goesAlone,
   isWithdrawal,
   onWire,
   type Resolved,
   resolvedBy,
+  sinceOf,
   UNTRIED,
   withoutHistory,
 } from './queued-change.ts';
 import { freshMeta, settledBefore, withSettled } from './replica-meta.ts';
 import { predictedVersion } from './replica-version.ts';
-import { settle } from './settle.ts';
+import { type Answered, settle } from './settle.ts';
 import { strongContent } from './strong-content.ts';
 import { VisibleChanges, type Watcher } from './visible-changes.ts';
+import type { Wait } from './wait.ts';
 import type { Once, Write, WriteOptions, Written } from './write.ts';
 
 export interface ReplicaOptions {
@@ -71,6 +81,8 @@ export interface BatchBounds {
   readonly maxBytes: number;
   /** The least pressing priority that may go. */
   readonly least: Priority;
+  /** False: every change goes with its whole record, if there is one. */
+  readonly deltas?: boolean;
 }
 
 /** What an exchange brought, once it reached the head. */
@@ -115,6 +127,16 @@ export class Replica {
   #formerUpTo = 0;
   /** Records that got another id while a strong write is under way that may be meant for them. */
   readonly #movedTo = new Map<EntityKey, EntityKey>();
+  /** Changes behind this counter were made since the start. */
+  readonly #startedAt: number;
+  /** What was at a place behind this one at the start had never left. */
+  readonly #sentBefore: number;
+  /** The cloud has another change under a counter of this node. */
+  #isForked = false;
+  /** That was found and mended since the start: the storage had gone back. */
+  #hasGoneBack = false;
+  /** Of records of which several changes wait, what these make of what is confirmed; until another state of it is. */
+  readonly #folded = new Map<EntityKey, Folded>();
   /** Counters whose change is under way without being queued; no void, until there is no answer. */
   readonly #awaited = new Set<number>();
   /** Counters of strong writes that the cloud has, and that this replica does not show yet. */
@@ -128,13 +150,13 @@ export class Replica {
     this.#memos = new Memos(options.store, options.clock);
     this.#meta = options.store.readMeta() ?? freshMeta(options.nodeId, options.entityTypes);
     assert(this.#meta.nodeId === options.nodeId, 'a store belongs to one node');
-    this.#refilter(options.entityTypes);
-
     const stored = options.store.readQueue(this.#meta.settled.upTo).filter((queued) => !this.#isSettled(queued));
-    this.#queue = new OfflineQueue(stored);
+    this.#queue = this.#restored(stored);
     this.#slots = new QueueSlots(options.store);
     this.#visible = new VisibleChanges((key) => this.#fold(key, this.#store.readRecord(key)).current, options.watcher);
     this.#counter = stored.reduce((max, { change }) => Math.max(max, dotOf(change).counter), this.#meta.counter);
+    this.#startedAt = this.#counter;
+    this.#sentBefore = this.#meta.sentTo ?? Number.POSITIVE_INFINITY;
     this.#hlc = stored.reduce((hlc, { change }) => observe(hlc, change.stamp, 0), this.#meta.hlc);
 
     // What doesn't have everything begins anew.
@@ -144,6 +166,7 @@ export class Replica {
       if (this.#stagedPages === 0) this.#pullSince = batch.since ?? 0;
       this.#noteStaged(batch, answer);
     }
+    this.refilter(options.entityTypes);
   }
 
   // --- what is known ---
@@ -225,6 +248,16 @@ export class Replica {
   condition() {
     const { digestMismatches } = this.#meta;
     return { ...this.#queue.backlog(this.nowMs()), dead: this.#queue.dead, digestMismatches };
+  }
+
+  /** Whether something waits until the token of this node allows it. */
+  get isBarred(): boolean {
+    return this.#queue.isBarred;
+  }
+
+  /** Asks for what the token didn't allow, with the next batch. */
+  askAgain(): void {
+    this.#queue.askAgain();
   }
 
   /** Whether anything written here waits for the cloud's last word. */
@@ -377,12 +410,14 @@ export class Replica {
       this.#visible.note(entityKey(change), change.operation === 'delete' ? change.id : undefined);
     this.#checkRoom(checkSize(changes));
     const first = this.#queue.nextOrder;
-    const rows = changes.map((change, index) => ({
-      ...this.#newRow(change, changeBytes(change)),
-      order: first + index,
-    }));
+    const rows: QueuedChange[] = [];
     this.#store.transaction(() => {
-      for (const row of rows) this.#store.writeQueued(row);
+      for (const [index, change] of changes.entries()) {
+        // One by one: what is free for the next one is looked up in the store.
+        const row = { ...this.#newRow(change, changeBytes(change)), order: first + index };
+        this.#store.writeQueued(row);
+        rows.push(row);
+      }
       also();
     });
     for (const row of rows) {
@@ -392,11 +427,17 @@ export class Replica {
     this.#visible.tell();
   }
 
-  #checkRoom(bytes: number): void {
-    if (this.#queue.bytes + bytes <= LIMITS.queueBytes) return;
-    throw new SyncError('queue_full', `${this.#queue.bytes} bytes wait for the cloud; the write was not accepted`, {
-      retryAfterMs: 30_000,
-    });
+  /** @param forDead the room is for what was dead: that there is much of it is no reason to leave it so. */
+  #checkRoom(bytes: number, { forDead = false } = {}): void {
+    const { waitingBytes, deadBytes } = this.#queue;
+    if (waitingBytes + bytes > LIMITS.queueBytes) {
+      throw new SyncError('queue_full', `${waitingBytes} bytes wait for the cloud; the write was not accepted`, {
+        retryAfterMs: 30_000,
+      });
+    }
+    if (deadBytes <= LIMITS.deadBytes || forDead) return;
+    const detail = `${deadBytes} bytes of dead letters are here; somebody has to send them again or give them up`;
+    throw new SyncError('queue_full', `${detail}; the write was not accepted`);
   }
 
   /**
@@ -439,7 +480,7 @@ export class Replica {
    * Sends a dead change again, as a new one on the old one's base; with its transaction, if it was in one.
    *
    * @param data the record that it shall make instead.
-   * @throws SyncError `not_found`, `not_dead`; for `data` as a write.
+   * @throws SyncError `not_found`, `not_dead`, `queue_full`; for `data` as a write.
    */
   retryDead(id: string, data?: JsonObject): string {
     const dead = this.#dead(id);
@@ -453,6 +494,10 @@ export class Replica {
     const rows = asTransaction(changes).map((change, index) => {
       return { ...this.#newRow(change, changeBytes(change), all[index]?.slot), order: first + index };
     });
+    this.#checkRoom(
+      rows.reduce((sum, { bytes }) => sum + bytes, 0),
+      { forDead: true },
+    );
     for (const { change } of rows) this.#visible.note(entityKey(change));
     this.#store.transaction(() => {
       for (const row of rows) this.#store.writeQueued(row);
@@ -466,9 +511,11 @@ export class Replica {
     return rows[all.indexOf(dead)]?.change.id ?? id;
   }
 
+  /** What made a record still does: it must not take the place of one that somebody else has made since. */
   #edited(change: Change, data: JsonObject): Change {
-    const { operation, data: before, operations, mergePatch, stamps, ...header } = change;
-    return { ...header, stamp: stampOf(tick(this.#hlc, this.nowMs()), this.nodeId), operation: 'update', data };
+    const { operation: before, data: _, operations, mergePatch, stamps, ...header } = change;
+    const operation = before === 'create' ? before : 'update';
+    return { ...header, stamp: stampOf(tick(this.#hlc, this.nowMs()), this.nodeId), operation, data };
   }
 
   /** Gives a dead change up, with its transaction. @throws SyncError `not_found`, `not_dead` */
@@ -497,6 +544,16 @@ export class Replica {
     this.#saveMeta({ session });
   }
 
+  saveWait(wait: Wait | undefined): void {
+    this.#saveMeta({ wait });
+  }
+
+  /** Whether this storage is of an owner; it becomes that of the first one who asks. */
+  belongsTo(owner: string): boolean {
+    if (this.#meta.owner === undefined) this.#saveMeta({ owner });
+    return this.#meta.owner === owner;
+  }
+
   /** The name of this storage; `fresh` from now on, if it has none yet. */
   lifeOr(fresh: string): string {
     const { life = fresh } = this.#meta;
@@ -515,16 +572,34 @@ export class Replica {
     };
   }
 
-  /** Takes over what the cloud said: its history's identity, its time, and what it has of this node. */
+  /** The cloud refused a batch, for it has another change under a counter of this node: the next handshake sees to that. */
+  noteFork(): void {
+    this.#isForked = true;
+  }
+
+  /**
+   * Takes over what the cloud said: its history's identity, its time, and what it has of this node.
+   *
+   * @throws SyncError `node_forked` where a copy of this node is alive. Nothing has changed then.
+   */
   adopt(answer: HandshakeAnswer, sentAtMs: number, answeredAtMs: number): void {
     const clockOffsetMs = Math.round(answer.serverTime - (sentAtMs + answeredAtMs) / 2);
     this.#reported = answer.received;
     const { epoch: before, presumedEpoch } = this.#meta;
     const isOtherHistory = before !== answer.epoch;
     const isUnexpected = isOtherHistory && (before ?? presumedEpoch ?? answer.epoch) !== answer.epoch;
+    const hasGoneBack = !isOtherHistory && (this.#isForked || this.#isAhead(answer.received));
+    // A storage goes back once; what does so again and again is another node of this name.
+    if (hasGoneBack && this.#hasGoneBack) {
+      throw new SyncError(
+        'node_forked',
+        `a copy of ${this.nodeId} writes under its name; one of the two needs another`,
+      );
+    }
     if (isOtherHistory) for (const { change } of this.#store.readQueue(0)) this.#visible.note(entityKey(change));
+    if (hasGoneBack) for (const { change } of this.#queue.all()) this.#visible.note(entityKey(change));
     this.#store.transaction(() => {
-      const former = before === null ? this.#renumberBehind(answer.received) : 0;
+      const former = before === null || hasGoneBack ? this.#goBehind(answer.received, before === null) : 0;
       if (isOtherHistory || answer.mode === 'snapshot') this.#beginAnew();
       this.#saveMeta({
         clockOffsetMs,
@@ -539,6 +614,8 @@ export class Replica {
       if (isUnexpected) this.#giveBack();
     });
     if (isUnexpected) this.#formerUpTo = this.#counter;
+    this.#hasGoneBack ||= hasGoneBack;
+    this.#isForked = false;
     this.#visible.tell();
   }
 
@@ -556,11 +633,11 @@ export class Replica {
     const first = new Set(strong.flatMap((change) => this.#placesOf(change)));
     const isHeld = this.#queue.isHeld;
     const selected = isHeld ? [] : this.#queue.select({ ...room, first, least: bounds.least, nowMs: this.nowMs() });
+    this.#noteSent(selected);
     this.#queue.markInFlight(selected.map(({ change }) => change.id));
     let left = bounds.maxBytes - selected.reduce((bytes, queued) => bytes + queued.bytes, 0);
     const waited: Change[] = [];
-    // A change that failed before goes alone.
-    const isAlone = selected.some(({ retryCount }) => retryCount > 0);
+    const isAlone = selected.some(goesAlone);
     const maxWaited = isHeld || isAlone ? 0 : bounds.maxChanges - selected.length;
     for (const unit of unitsOf(strong)) {
       left -= unit.reduce((bytes, change) => bytes + changeBytes(change), 0);
@@ -568,12 +645,11 @@ export class Replica {
       if (maxWaited <= 0 || (!isFirst && (waited.length + unit.length > maxWaited || left < 0))) break;
       const places = unit.flatMap((change) => this.#placesOf(change));
       if (places.some((key) => this.#queue.hasUnsettledOf(key))) continue;
-      waited.push(
-        ...unit.map((change) => (dotOf(change).counter > this.#formerUpTo ? change : withoutHistory(change))),
-      );
+      const ofNow = unit.map((change) => (dotOf(change).counter > this.#formerUpTo ? change : withoutHistory(change)));
+      waited.push(...(this.#hasGoneBack ? ofNow.map((change) => ({ ...change, isDoubtful: true as const })) : ofNow));
     }
     const voids = this.#voids(new Set(selected)).slice(0, LIMITS.intervals);
-    const changes = selected.map(onWire);
+    const changes = selected.map((queued) => onWire(bounds.deltas === false ? { ...queued, needsFull: true } : queued));
     const batch: Batch = {
       batchId,
       sourceNodeId: this.nodeId,
@@ -585,12 +661,29 @@ export class Replica {
       changes: [...changes, ...waited],
       ...(voids.length === 0 ? {} : { void: voids }),
       pending: this.pending,
+      newest: this.#counter,
     };
     const deltas = new Set(changes.filter((change) => !isWithdrawal(change) && isDelta(change)).map(({ id }) => id));
     const made = selected.filter(({ change }) => deltas.has(change.id)).map(({ change }) => versionMadeBy(change));
     const isTellable = made.length > 0 && !selected.some(({ isLoose }) => isLoose);
     const digest = isTellable ? { digest: digestTotal(digestOf(made)) } : {};
     return { ...batch, ...digest, checksum: batchChecksum(batch) };
+  }
+
+  /** What never left may yet change, as before; what is made from now on begins behind what counts as sent. */
+  #restored(stored: readonly QueuedChange[]): OfflineQueue {
+    const { sentTo = Number.POSITIVE_INFINITY } = this.#meta;
+    const isSent = ({ order, error }: QueuedChange) => order <= sentTo && error === null;
+    const behind = stored.some(isSent) && Number.isFinite(sentTo) ? sentTo : 0;
+    return new OfflineQueue(stored, behind, (queued) => queued.order > sentTo && this.#isOnTop(queued));
+  }
+
+  /** What has left may be in the cloud, and stays as it is. That is known before it leaves, also after a crash. */
+  #noteSent(selected: readonly QueuedChange[]): void {
+    const last = selected.reduce((max, { order }) => Math.max(max, order), 0);
+    const { sentTo = 0 } = this.#meta;
+    if (last > sentTo || this.#meta.sentTo === undefined)
+      this.#saveMeta({ sentTo: Math.max(last, sentTo) + SENT_AHEAD });
   }
 
   /** Where changes wait that a strong one goes behind. */
@@ -606,16 +699,22 @@ export class Replica {
     return pending + failed;
   }
 
-  /** The batch under way failed: what it took waits again. */
-  releaseBatch(): void {
-    this.#queue.markInFlight([]);
+  /**
+   * The batch under way failed: what it took waits again.
+   *
+   * @param isRefused whether the cloud said that nothing of it has happened.
+   */
+  releaseBatch(isRefused = false): void {
+    this.#queue.markInFlight([], isRefused);
   }
 
   /** Counts a try of a change that the cloud could not take a batch for, and takes others. */
   noteFailure(id: string, failure: { readonly code: ErrorCode; readonly detail: string }): void {
     const queued = this.#queue.get(id);
     if (queued === undefined || queued.error !== null) return;
-    const nextOnes = this.#queue.together(queued).map((each) => afterFailure(each, failure, this.nowMs()));
+    const nextOnes = this.#queue.together(queued).map((each) => {
+      return { ...afterFailure(each, failure, this.nowMs()), isBlamed: true };
+    });
     this.#store.transaction(() => {
       for (const next of nextOnes) this.#store.writeQueued(next);
     });
@@ -677,7 +776,10 @@ export class Replica {
         policyFor: (entityType) => policyFor(this.#policies, entityType),
         note: (key, deletedBy) => this.#visible.note(key, deletedBy),
       });
-      const settled = settle(this.#queue, merged.answered, this.nowMs());
+      const answers = settle(this.#queue, merged.answered, this.nowMs());
+      const forked = this.#forked(answers.changed);
+      this.#renumber(forked, this.#counter);
+      const settled = { ...answers, changed: answers.changed.filter((queued) => !forked.includes(queued)) };
       for (const queued of [...settled.changed, ...settled.restamped]) this.#store.writeQueued(queued);
       const { digest, types } = last.answer;
       // The cloud gives more types than it gave for the first pages, or before: their past is missing.
@@ -714,11 +816,13 @@ export class Replica {
       if (has(head.received, dotOf(change).counter)) this.#visible.note(entityKey(change));
     }
     this.#meta = head.meta;
+    this.#folded.clear();
     this.#hlc = head.meta.hlc;
     this.#stagedPages = 0;
     for (const id of head.gone) this.#queue.remove(id);
     if (this.#awaited.size > 0) for (const [from, to] of head.moves) this.#movedTo.set(from, to);
     for (const queued of head.changed) this.#queue.put(queued);
+    this.#noteBarred(head.answered);
     this.#queue.markInFlight([]);
     this.#queue.forgetAnswered();
     this.#queue.markOvertaken(head.overtaken);
@@ -740,18 +844,37 @@ export class Replica {
     };
   }
 
-  /** What isn't wanted any more goes; what is wanted now, and wasn't, is read from the beginning, with all the rest. */
-  #refilter(filter: TypeFilter<EntityType>): void {
+  /** What the token of this node allows is known by what the cloud took, and what it didn't. */
+  #noteBarred(answered: readonly Answered[]): void {
+    for (const { change, result } of answered) {
+      if (change.entityType === undefined) continue;
+      if (isBarred(result)) this.#queue.markBarred(change.entityType, this.nowMs());
+      else if (result.status !== 'deferred' && result.status !== 'duplicate') this.#queue.unbar(change.entityType);
+    }
+  }
+
+  /**
+   * What isn't wanted any more goes; what is wanted now, and wasn't, is read from the beginning, with all the rest. Not
+   * while a batch is under way.
+   */
+  refilter(filter: TypeFilter<EntityType>): void {
     const before = this.#meta;
     const isWider = !admitsAll(before.filter, filter);
     if (!isWider && admitsAll(filter, before.filter)) return;
+    const unwanted = [...keysOutside(this.#store, filter)];
+    for (const key of unwanted) this.#visible.note(key);
     this.#store.transaction(() => {
-      this.#store.clearStaged();
-      for (const key of keysOutside(this.#store, filter)) this.#store.removeRecord(key);
+      this.#beginAnew();
+      for (const key of unwanted) this.#store.removeRecord(key);
       const types = narrowed<string>(before.types, filter);
       const digest = digestWithin(before.digest, filter);
       this.#saveMeta({ filter, types, digest, session: null, asOfMs: isWider ? 0 : before.asOfMs });
     });
+    // What has everything of fewer types goes on where it was.
+    if (this.#meta.asOfMs > 0) this.#pullFrom = this.#meta.cursor;
+    this.#pullSince = this.#pullFrom;
+    this.#queue.markOvertaken(unwanted);
+    this.#visible.tell();
   }
 
   *#pages(last: StagedPage): Iterable<StagedPage> {
@@ -784,6 +907,7 @@ export class Replica {
     });
     for (const queued of kept) this.#store.writeQueued(queued);
     this.#queue = new OfflineQueue(kept);
+    this.#saveMeta({ sentTo: Math.max(kept.length, this.#meta.sentTo ?? 0) });
     this.#slots = new QueueSlots(this.#store);
   }
 
@@ -798,29 +922,74 @@ export class Replica {
   }
 
   /**
-   * A node that lost its storage and wrote before it could ask where it had been: nothing in its queue was ever sent,
-   * and its counters may stand for changes of its former life. They get new ones.
+   * The cloud has counters of this node that it knows nothing of: a node that lost its storage, or whose storage went back.
+   * What it wrote before it could ask may have counters that stand for others there. What was surely never sent gets new
+   * ones; of the rest the cloud has to tell, and where it can't, people.
    *
+   * @param isEmpty whether nothing in the queue was ever sent.
    * @returns the last counter of the former life.
    */
-  #renumberBehind(received: DotSet): number {
+  #goBehind(received: DotSet, isEmpty: boolean): number {
     const last = lastOf(received);
     if (last === 0) return 0;
     this.#counter = Math.max(this.#counter, last);
-    const waiting = [...this.#queue.all()].sort((a, b) => a.order - b.order);
-    const changes = waiting.map(({ change }): Change => {
+    const waiting = [...this.#queue.all()].filter(({ error }) => isEmpty || error === null);
+    const isNew = (queued: QueuedChange) => isEmpty || (this.#isOfThisStart(queued) && !this.#queue.wasSent(queued));
+    const own = waiting.filter(isNew);
+    this.#renumber(own, last);
+    for (const queued of waiting.filter((one) => !own.includes(one))) {
+      const next = doubted(queued, received, last);
+      this.#store.writeQueued(next);
+      this.#queue.put(next);
+    }
+    return last;
+  }
+
+  /** Changes that the cloud has others for under their counters: nothing of them is there, so they go under new ones. */
+  #forked(changed: readonly QueuedChange[]): QueuedChange[] {
+    const isAlone = (queued: QueuedChange) => queued.since === undefined || this.#isOfThisStart(queued);
+    const forked = changed.filter((queued) => queued.error?.code === 'node_forked' && isAlone(queued));
+    const units = Map.groupBy(forked, ({ change }) => change.transaction ?? change.id);
+    return [...units].flatMap(([name, unit]) => ((transactionSize(name) ?? 1) === unit.length ? unit : []));
+  }
+
+  /** Whether the cloud has counters of this node that this storage has not made, or has never sent. */
+  #isAhead(received: DotSet): boolean {
+    if (lastOf(received) > this.#counter) return true;
+    return [...this.#queue.all()].some((queued) => {
+      const isUnsent = this.#isOfThisStart(queued) || queued.order > this.#sentBefore;
+      return isUnsent && queued.error === null && !this.#queue.wasSent(queued) && has(received, sinceOf(queued));
+    });
+  }
+
+  /** Whether all that went into a change was written since the start. */
+  #isOfThisStart(queued: QueuedChange): boolean {
+    return sinceOf(queued) > this.#startedAt;
+  }
+
+  /** Gives changes that the cloud has not, and the transactions that they are all of, new counters, in their order. */
+  #renumber(waiting: readonly QueuedChange[], last: number): void {
+    const inOrder = [...waiting].sort((a, b) => a.order - b.order);
+    const changes = inOrder.map(({ change }): Change => {
       this.#counter += 1;
       const id = formatDot({ node: this.nodeId, counter: this.#counter });
       return { ...change, id, base: { ...change.base, [this.nodeId]: this.#counter - 1 }, ownFrom: last + 1 };
     });
     const renumbered = unitsOf(changes).flatMap(asTransaction);
-    for (const { change } of waiting) this.#queue.remove(change.id);
-    for (const [index, queued] of waiting.entries()) {
-      const next = { ...queued, since: undefined, change: renumbered[index] ?? queued.change };
+    for (const { change } of inOrder) this.#queue.remove(change.id);
+    for (const [index, queued] of inOrder.entries()) {
+      const change = renumbered[index] ?? queued.change;
+      const next = {
+        ...queued,
+        since: undefined,
+        isDoubtful: undefined,
+        error: null,
+        change,
+        bytes: changeBytes(change),
+      };
       this.#store.writeQueued(next);
       this.#queue.put(next);
     }
-    return last;
   }
 
   // --- the fold ---
@@ -831,16 +1000,22 @@ export class Replica {
     return { data: current.data, version: current.version, stamp: current.stamp, synced };
   }
 
-  #fold(key: EntityKey, confirmed: EntityVersion | undefined) {
-    let current = confirmed;
-    let synced = true;
-    for (const { change } of this.#queue.of(key)) {
+  #fold(key: EntityKey, confirmed: EntityVersion | undefined): Folded {
+    const changes = this.#queue.of(key);
+    const before = this.#folded.get(key);
+    // What is there is another list only by what has come behind it, or it counts for nothing.
+    const known = before?.changes.every((queued, index) => queued === changes[index]) ? before : undefined;
+    let { current, synced } = known ?? { current: confirmed, synced: true };
+    for (const { change } of changes.slice(known?.changes.length)) {
       // In the confirmed state already, though the answer that said so was lost.
       if (has(this.#meta.received, dotOf(change).counter)) continue;
       synced = false;
       current = predictedVersion(current, change, this.#policy(change));
     }
-    return { current, synced };
+    const folded = { changes, current, synced };
+    // One change is folded as fast as it is found here.
+    if (changes.length > 1) this.#folded.set(key, folded);
+    return folded;
   }
 
   *#viewsOf(type: EntityType, after: string, limit: number): Generator<{ entityId: EntityId; view: View }> {
@@ -893,13 +1068,19 @@ export class Replica {
    * is sent and no sooner, for who asks for it by its counter must not be told that it is there.
    */
   #voids(sent: ReadonlySet<QueuedChange> = new Set()): (readonly [number, number])[] {
-    let spent = addAll(this.#meta.received, [...this.#awaited]);
+    const spent = [...this.#awaited].map((counter): Interval => [counter, counter]);
     for (const queued of this.#queue.all()) {
       const { counter } = dotOf(queued.change);
-      const { since = counter, error } = queued;
-      spent = add(spent, error !== null || sent.has(queued) ? counter : since, counter);
+      spent.push([queued.error !== null || sent.has(queued) ? counter : sinceOf(queued), counter]);
     }
-    return gaps(spent, this.#counter);
+    return gaps(addAll(this.#meta.received, spent), this.#counter);
+  }
+
+  /** Whether a change was made on the confirmed version of its record that is there now, as far as the two tell. */
+  #isOnTop({ change }: QueuedChange): boolean {
+    const record = this.#store.readRecord(entityKey(change));
+    const seen = entry(change.base, CLOUD);
+    return record === undefined ? seen === this.#meta.cursor : record.seq <= seen;
   }
 
   #isSettled({ change, error }: QueuedChange): boolean {
@@ -929,7 +1110,7 @@ export class Replica {
     const replaced = next === change ? undefined : earlier;
     const bytes = changeBytes(next);
     this.#checkRoom(bytes - (replaced?.bytes ?? 0));
-    const since = replaced && (replaced.since ?? dotOf(replaced.change).counter);
+    const since = replaced && sinceOf(replaced);
     const queued: QueuedChange = replaced ? { ...replaced, change: next, since, bytes } : this.#newRow(next, bytes);
     this.#store.transaction(() => {
       this.#store.writeQueued(queued);
@@ -976,14 +1157,19 @@ export class Replica {
   }
 }
 
-/** The newest counter of a set. */
-function lastOf({ extra, upTo }: DotSet): number {
-  return extra.at(-1)?.[1] ?? upTo;
-}
+/** Places that are taken for used in advance, so that not each batch costs a row: those behind them begin with the next start. */
+const SENT_AHEAD = 100;
 
 /** What a delta makes of the record that its writer has. */
 function versionMadeBy({ entityType, entityId, id, data }: Change) {
   return { entityType, entityId, version: id, data: data ?? null };
+}
+
+/** What changes make of the confirmed version of their record. */
+interface Folded {
+  readonly changes: readonly QueuedChange[];
+  readonly current: EntityVersion | undefined;
+  readonly synced: boolean;
 }
 
 /** Of a record that a transaction has changed, and of one that it has not. */

@@ -1,4 +1,5 @@
 import { digestOf, digestTotal } from '../core/digest.ts';
+import { lastOf } from '../core/dot-set.ts';
 import { CLOUD, type NodeId } from '../core/ids.ts';
 import { describePolicies, type Policies } from '../core/policy.ts';
 import { admits, narrowed } from '../core/type-filter.ts';
@@ -127,6 +128,9 @@ export class Responder {
     if (batch.cursor > this.#sequencer.meta.seq) {
       throw new SyncError('session_expired', `the cursor ${batch.cursor} is not of this history`);
     }
+    if (lastOf(node.received) > (batch.newest ?? Number.POSITIVE_INFINITY)) {
+      throw new SyncError('session_expired', `${node.nodeId} has gone back behind what it had sent; connect again`);
+    }
     const exchange = (needsFull: boolean) =>
       this.#sequencer.commit((commit) => this.#exchange(commit, session, batch, { ...caller, needsFull }, hash));
     try {
@@ -163,6 +167,7 @@ export class Responder {
     if (batch.digest !== undefined && made !== undefined && made.length > 0) {
       if (batch.digest !== digestTotal(digestOf(made))) throw OTHER_RECORDS;
     }
+    const takesDeltas = session.capabilities.includes('delta-sync');
     const types = narrowed<string>(session.filter, caller.readTypes);
     const snapshotHead = batch.cursor === 0 ? commit.head : (batch.snapshotHead ?? 0);
     const page = readFeed(this.#store, commit.head, batch.cursor, batch.limit, (entity) => {
@@ -173,7 +178,7 @@ export class Responder {
     const answer: BatchAnswer = {
       batchId: batch.batchId,
       results,
-      changes: page.entities.map((entity) => toRemoteChange(entity, batch.since)),
+      changes: page.entities.map((entity) => toRemoteChange(entity, takesDeltas ? batch.since : undefined)),
       cursor: page.cursor,
       more: page.more,
       vectorClock: clockFor(node, commit.head),

@@ -1,5 +1,5 @@
 import type { ErrorCode, SyncError } from '../protocol/errors.ts';
-import { type BatchAnswer, type ChangeResult, isFinal } from '../protocol/messages.ts';
+import { type BatchAnswer, type ChangeResult, isBarred, isFinal } from '../protocol/messages.ts';
 import type { MessageBytes, Metered } from './ports.ts';
 
 /** What went over a link. */
@@ -29,6 +29,7 @@ export class Tally {
   readonly results = new Map<string, ChangeResult>();
   readonly unanswered = new Set<string>();
   covered: boolean | undefined;
+  isAtHead = false;
   conflicts = 0;
   failed = 0;
   error: SyncError | undefined;
@@ -44,17 +45,20 @@ export class Tally {
 
   add(answer: BatchAnswer, downloaded: number): void {
     this.#downloaded += downloaded;
+    // One may be sent twice, where its session ended with its answer.
+    const taken = answer.results.filter(
+      (result) => isFinal(result) && result.status !== 'rejected' && !this.results.has(result.id),
+    );
     if (!answer.more && answer.covered !== undefined) this.covered = answer.covered;
     for (const result of answer.results) {
-      if (isFinal(result)) this.results.set(result.id, result);
+      if (isFinal(result) || isBarred(result)) this.results.set(result.id, result);
       this.unanswered.delete(result.id);
       if (result.conflictId !== undefined) this.conflicts += 1;
       if (result.status === 'superseded') this.#superseded += 1;
-      if (result.status === 'rejected') this.#rejected += 1;
-      if (result.status === 'failed') this.failed += 1;
+      if (result.status === 'failed' || isBarred(result)) this.failed += 1;
+      else if (result.status === 'rejected') this.#rejected += 1;
     }
-    const uploaded = answer.results.filter((result) => isFinal(result) && result.status !== 'rejected').length;
-    this.#traffic = { ...this.#traffic, uploaded: this.#traffic.uploaded + uploaded };
+    this.#traffic = { ...this.#traffic, uploaded: this.#traffic.uploaded + taken.length };
   }
 
   /** @param pending how many changes wait now. */

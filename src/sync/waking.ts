@@ -5,7 +5,7 @@ import type { Replica } from './replica.ts';
 /** What a node may have to wake for. */
 export interface Waking {
   readonly nowMs: number;
-  readonly link: Pick<Link, 'online' | 'isBusy' | 'nextAttemptAtMs'>;
+  readonly link: Pick<Link, 'online' | 'isBusy' | 'nextAttemptAtMs' | 'lastSummary'>;
   readonly replica: Pick<Replica, 'isPulling' | 'isWaiting' | 'msUntilUnsent'>;
   readonly plan: Pick<Plan, 'strategy'>;
   /** When the plan may become another one by time alone; null: it doesn't. */
@@ -23,21 +23,37 @@ export interface Waking {
  * but the cloud has to have heard of that once. Pure.
  */
 export function wakeAtMs(waking: Waking): number | null {
-  const { nowMs, link, replica, plan, isWatched } = waking;
+  const { nowMs, link, replica } = waking;
   if (!link.online) return null;
-  const wantsNews = waking.isUsed || (isWatched && waking.hasPokeSocket);
   if (link.isBusy) {
     // The net for an object that dies before the end. Who only listens needs none: the socket ends with the object.
-    return wantsNews || replica.isWaiting || replica.isPulling() ? nowMs + PULL_EVERY_MS : null;
+    return wantsNews(waking) || replica.isWaiting || replica.isPulling() ? nowMs + PULL_EVERY_MS : null;
   }
-  const unsentMs = replica.isPulling() ? 0 : replica.msUntilUnsent(leastOf(plan));
-  const otherPlanMs = unsentMs === null ? null : waking.msUntilOtherPlan;
-  const isUnheard = isWatched && link.nextAttemptAtMs !== null;
+  const workMs = msUntilWork(waking);
   const waits = [
-    ...[unsentMs, otherPlanMs, isUnheard ? 0 : null].map((ms) => (ms === null ? null : Math.max(SYNC_DELAY_MS, ms))),
-    wantsNews ? PULL_EVERY_MS : null,
+    workMs === null ? null : Math.max(SYNC_DELAY_MS, workMs),
+    wantsNews(waking) ? PULL_EVERY_MS : null,
   ].filter((ms) => ms !== null);
   return waits.length === 0 ? null : Math.max(nowMs + Math.min(...waits), link.nextAttemptAtMs ?? 0);
+}
+
+/** Whether a node that has woken has a reason to sync: the one that it was to wake for may be gone. Pure. */
+export function hasReasonToSync(waking: Waking): boolean {
+  // Of a sync that failed before its object ended, nothing may be left but the alarm.
+  const mayBeUnheard = waking.isWatched && waking.link.lastSummary === null;
+  return wantsNews(waking) || mayBeUnheard || msUntilWork(waking) === 0;
+}
+
+function wantsNews({ isUsed, isWatched, hasPokeSocket }: Waking): boolean {
+  return isUsed || (isWatched && hasPokeSocket);
+}
+
+/** How long until there is something to send, to pull or to say, ms; null: nothing waits for that. */
+function msUntilWork({ link, replica, plan, isWatched, msUntilOtherPlan }: Waking): number | null {
+  const isUnheard = isWatched && link.nextAttemptAtMs !== null;
+  if (isUnheard || replica.isPulling()) return 0;
+  const unsentMs = replica.msUntilUnsent(leastOf(plan));
+  return unsentMs === null ? null : Math.min(unsentMs, msUntilOtherPlan ?? unsentMs);
 }
 
 /** What doesn't go at once waits so long: over a limited link the first of a burst for the others. */

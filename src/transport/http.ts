@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { decodeText, encodeText } from '../protocol/codec.ts';
-import { type ErrorDetails, isErrorCode, SyncError } from '../protocol/errors.ts';
+import { type ErrorCode, type ErrorDetails, isErrorCode, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { batchAnswer, connectAnswer, handshakeAnswer } from '../protocol/messages.ts';
 import { parseAnswer } from '../protocol/parse.ts';
@@ -20,14 +20,20 @@ export interface HttpUpstreamOptions {
 
 /** A cloud elsewhere, over HTTP. `http.md`, section 5. */
 export function httpUpstream(options: HttpUpstreamOptions): Upstream {
-  const typed = async <T>(path: string, sessionId: string | undefined, message: object, schema: z.ZodType<T>) => {
-    const { json, ...bytes } = await post(options, path, sessionId, JSON.stringify(message));
+  const typed = async <T>(
+    path: string,
+    sessionId: string | undefined,
+    message: object,
+    schema: z.ZodType<T>,
+    compress = false,
+  ) => {
+    const { json, ...bytes } = await post(options, path, sessionId, JSON.stringify(message), compress);
     return { value: parseAnswer(schema, json), ...bytes };
   };
   return {
     connect: (request) => typed('connect', undefined, request, connectAnswer),
     handshake: (sessionId, request) => typed('handshake', sessionId, request, handshakeAnswer),
-    exchange: (sessionId, batch) => typed('exchange', sessionId, batch, batchAnswer),
+    exchange: (sessionId, batch, compress) => typed('exchange', sessionId, batch, batchAnswer, compress),
   };
 }
 
@@ -39,7 +45,8 @@ export interface HttpCarrierOptions extends Omit<HttpUpstreamOptions, 'token'> {
 /** As {@link httpUpstream}, for the nodes below a relay. */
 export function httpCarrier({ tokenFor, ...options }: HttpCarrierOptions): Carrier {
   const carry = async (path: string, sessionId: string | undefined, text: string, caller: Caller): Promise<string> => {
-    return (await post({ ...options, token: () => tokenFor(caller) }, path, sessionId, text)).text;
+    // Whether those below compress is between them and the cloud; on the way from here it takes what is compressed.
+    return (await post({ ...options, token: () => tokenFor(caller) }, path, sessionId, text, true)).text;
   };
   return {
     connect: (request, caller) => carry('connect', undefined, request, caller),
@@ -54,36 +61,43 @@ async function post(
   path: string,
   sessionId: string | undefined,
   message: string,
+  compress: boolean,
 ): Promise<{ text: string; json: unknown } & MessageBytes> {
-  const { bytes, encoding, plainBytes } = encodeText(message);
+  const { bytes, encoding, plainBytes } = encodeText(message, compress ? 'deflate' : undefined);
   const headers = new Headers({ 'Content-Type': 'application/json', Authorization: `Bearer ${await token()}` });
   if (encoding !== 'identity') headers.set('Content-Encoding', encoding);
   if (sessionId !== undefined) headers.set('X-Session-Id', sessionId);
   const timeout = new AbortController();
-
-  const request = async () => {
-    const { signal } = timeout;
-    const response = await send(`${url}/sync/${path}`, { method: 'POST', headers, body: bytes, signal });
-    const body = new Uint8Array(await response.arrayBuffer());
-    return {
-      response,
-      text: decodeText(body, 'identity', LIMITS.exchangeAnswerBytes),
-      plainBytesDown: body.byteLength,
-    };
-  };
-  const answer = await unreachableAsError(() => within(clock, LIMITS.exchangeTimeoutMs, request()));
-  if (answer === undefined) {
+  const inTime = async <T>(carriedBytes: number, call: () => Promise<T>): Promise<T> => {
+    const waitMs = patienceMs(carriedBytes);
+    const answer = await unreachableAsError(() => within(clock, waitMs, call()));
+    if (answer !== undefined) return answer;
     timeout.abort();
-    throw new SyncError('cloud_unavailable', `no answer within ${LIMITS.exchangeTimeoutMs} ms`);
-  }
-  const { response, text, plainBytesDown } = answer;
-  if (!response.ok) throw toError(response, text);
+    throw new SyncError('cloud_unavailable', `no answer within ${waitMs} ms`);
+  };
+  const { signal } = timeout;
+  const response = await inTime(bytes.byteLength, () =>
+    send(`${url}/sync/${path}`, { method: 'POST', headers, body: bytes, signal }),
+  );
+  const { text, plainBytesDown } = await inTime(bytesOnWire(response) ?? LIMITS.pageBytes, async () => {
+    const body = new Uint8Array(await response.arrayBuffer());
+    return { text: decodeText(body, 'identity', LIMITS.exchangeAnswerBytes), plainBytesDown: body.byteLength };
+  });
+  if (!response.ok) throw toError(response, text, clock.nowMs());
   const json = tryJson(text);
   // A page of something between here and the cloud, which says nothing of what the cloud did.
   if (json === undefined) throw new SyncError('cloud_unavailable', 'what answered is not the cloud');
   const bytesDown = bytesOnWire(response) ?? plainBytesDown;
   return { text, json, bytesUp: bytes.byteLength, bytesDown, plainBytesUp: plainBytes, plainBytesDown };
 }
+
+/** How long it may take until these bytes have gone over a slow link, and the other side has done its part. */
+function patienceMs(bytes: number): number {
+  return LIMITS.exchangeTimeoutMs + Math.ceil(Math.min(bytes, LIMITS.exchangeAnswerBytes) / SLOWEST_BYTES_PER_MS);
+}
+
+/** 4 KB/s, as GPRS does it. */
+const SLOWEST_BYTES_PER_MS = 4;
 
 /** As it came, before whoever fetched it inflated it; undefined: that isn't told. */
 function bytesOnWire({ headers }: Response): number | undefined {
@@ -107,18 +121,30 @@ const problem = z.object({
 });
 
 /** A problem document's failure; what is none came from something between here and the cloud. */
-function toError(response: Response, text: string): SyncError {
+function toError(response: Response, text: string, nowMs: number): SyncError {
   const parsed = problem.safeParse(tryJson(text));
-  const retryAfterMs = Number(response.headers.get('Retry-After') ?? Number.NaN) * 1000;
+  const retryAfterMs = retryAfterOf(response.headers.get('Retry-After') ?? '', nowMs);
   const details: ErrorDetails = Number.isFinite(retryAfterMs) ? { retryAfterMs } : {};
   if (parsed.success && isErrorCode(parsed.data.code)) {
     const { code, detail, ...said } = parsed.data;
     return new SyncError(code, detail, { ...details, ...said });
   }
-  // Of something on the way, which lets less pass than the cloud.
-  if (response.status === 413) return new SyncError('too_large', 'the way to the cloud answered 413', details);
-  if (response.status === 429) return new SyncError('rate_limited', 'the cloud answered 429', details);
-  return new SyncError('cloud_unavailable', `the cloud answered ${response.status}`, details);
+  const code = CODES_ON_THE_WAY.get(response.status) ?? 'cloud_unavailable';
+  return new SyncError(code, `the cloud, or what is on the way to it, answered ${response.status}`, details);
+}
+
+/** What means the same, whoever answers it: what lets less pass than the cloud, or asks for another token. */
+const CODES_ON_THE_WAY: ReadonlyMap<number, ErrorCode> = new Map([
+  [401, 'unauthenticated'],
+  [403, 'forbidden'],
+  [413, 'too_large'],
+  [426, 'protocol_unsupported'],
+  [429, 'rate_limited'],
+]);
+
+/** Seconds, or a date (RFC 9110, section 10.2.3). @returns ms; NaN: it says nothing. */
+function retryAfterOf(header: string, nowMs: number): number {
+  return /^\d+$/.test(header) ? Number(header) * 1000 : Math.max(0, Date.parse(header) - nowMs);
 }
 
 function tryJson(text: string): unknown {

@@ -30,6 +30,8 @@ export interface LiveSocketOptions {
   /** It is open; nothing was told before. */
   readonly onOpen: () => void;
   readonly onPoke: (head: number, source: NodeId | undefined) => void;
+  /** It is not open any more, or could not be opened: {@link LiveSocket.retryAtMs} says when to ask for it again. */
+  readonly onFailed?: (() => void) | undefined;
 }
 
 /**
@@ -47,6 +49,11 @@ export class LiveSocket {
 
   constructor(options: LiveSocketOptions) {
     this.#options = options;
+  }
+
+  /** When the wait after the last failure ends, ms since 1970; null: it is open, or about to be, or not wanted. */
+  get retryAtMs(): number | null {
+    return this.#isWanted && this.#socket === undefined && !this.#isConnecting ? this.#retryAtMs : null;
   }
 
   /** Says whether the socket is to be open. Never throws. @returns when what has to be done for it is done. */
@@ -117,6 +124,7 @@ export class LiveSocket {
     const { clock, entropy } = this.#options;
     this.#failures += 1;
     this.#retryAtMs = clock.nowMs() + backoffMs(this.#failures, entropy.fraction());
+    this.#options.onFailed?.();
   }
 
   #end(): void {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { dotOf, isDelta, type Priority } from '../../src/core/change.ts';
+import { type Change, dotOf, isDelta, type Priority } from '../../src/core/change.ts';
 import { has } from '../../src/core/dot-set.ts';
 import { entityKey } from '../../src/core/ids.ts';
 import type { JsonObject } from '../../src/core/json.ts';
@@ -141,6 +141,13 @@ class Real {
     return this.store.readQueue(meta?.settled.upTo ?? 0).filter(({ change, error }) => {
       return error !== null || meta === undefined || !has(meta.settled, dotOf(change).counter);
     });
+  }
+
+  /** Whether the confirmed version of a record is still that on which a change was made. */
+  isOnTop({ entityId, base }: Change): boolean {
+    const record = this.store.readRecord(entityKey({ entityType: TYPE, entityId }));
+    const { cloud = 0 } = base;
+    return record === undefined ? cloud === this.replica.meta.cursor : record.seq <= cloud;
   }
 
   #start(): Replica {
@@ -305,6 +312,9 @@ class Exchange extends Step {
     this.#checkBatch(batch, model, world.nowMs, mayHave);
     const sent = new Set(batch.changes.map(({ id }) => id));
     for (const row of model.rows) if (sent.has(idOf(row.counter))) row.isFresh = false;
+    // What has left is known to, before it leaves.
+    const { sentTo = 0 } = real.store.readMeta() ?? {};
+    for (const { change, order } of real.rows()) if (sent.has(change.id)) expect(order).toBeLessThanOrEqual(sentTo);
     if (this.#fate === 'request lost') {
       replica.releaseBatch();
       return;
@@ -439,7 +449,10 @@ class Restart extends Step {
     expect(real.replica.listQueue(undefined, 0, 1_000).items.map(({ change }) => change)).toEqual(
       before.items.map(({ change }) => change),
     );
-    for (const row of model.rows) row.isFresh = false;
+    for (const { change, order } of real.rows()) {
+      const row = made(model.rows.find(({ counter }) => idOf(counter) === change.id));
+      row.isFresh = order > (real.store.readMeta()?.sentTo ?? 0) && real.isOnTop(change);
+    }
   }
 
   override toString(): string {

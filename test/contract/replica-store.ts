@@ -55,7 +55,14 @@ export function replicaStoreContract(name: string, withStore: WithStore<ReplicaS
         digest: { task: 'f'.repeat(32) },
         hlc: { wallMs: 2 ** 48 - 1, counter: 0xffff },
         clockOffsetMs: -12.5,
-        session: { id: 's', expiresAtMs: 1, maxBatchChanges: 2, maxBatchBytes: 3 },
+        session: {
+          id: 's',
+          expiresAtMs: 1,
+          maxBatchChanges: 2,
+          maxBatchBytes: 3,
+          protocol: 1,
+          capabilities: ['delta-sync'],
+        },
       });
       store.writeMeta(last);
       expect(store.readMeta()).toEqual(last);

@@ -117,6 +117,8 @@ test('[S31] a node whose cloud is elsewhere tells what came and went, and what i
   expect(summary.downloaded).toBeGreaterThanOrEqual(20);
   expect(summary.plainBytesDown).toBeGreaterThan(6_000);
   expect(summary.bytesDown).toBeLessThan(summary.plainBytesDown / 4);
+  const status = await fetch(`${far.url}/v1/edge/packed/status`, { headers: { Authorization: `Bearer ${token}` } });
+  expect(await status.json()).toMatchObject({ plan: { compression: true } });
 });
 
 test.each(['edge/closing/live', 'edge/closing/sync/live?node=below', 'sync/live?node=below'])(

@@ -9,16 +9,17 @@ test('a text comes back as it was, compressed where that pays', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'grapheme', maxLength: 4_000 }), fc.nat(40), (text, times) => {
       const long = text.repeat(times);
-      const { bytes, encoding } = encodeText(long);
+      const { bytes, encoding } = encodeText(long, 'deflate');
       expect(decodeText(bytes, encoding, 10_000_000)).toBe(long);
     }),
     { numRuns: 50 },
   );
-  expect(encodeText('a'.repeat(5_000))).toMatchObject({ encoding: 'deflate', plainBytes: 5_000 });
+  expect(encodeText('a'.repeat(5_000), 'deflate')).toMatchObject({ encoding: 'deflate', plainBytes: 5_000 });
   const zipped = encodeText('a'.repeat(5_000), 'gzip');
   expect(zipped.encoding).toBe('gzip');
   expect(gunzipSync(zipped.bytes).toString()).toBe('a'.repeat(5_000));
-  expect(encodeText('a'.repeat(1_000)).encoding).toBe('identity');
+  expect(encodeText('a'.repeat(1_000), 'deflate').encoding).toBe('identity');
+  expect(encodeText('a'.repeat(5_000), undefined).encoding).toBe('identity');
 });
 
 test('[I10] what would inflate beyond the limit is refused before it has', () => {

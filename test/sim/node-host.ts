@@ -110,7 +110,7 @@ export class NodeHost implements Endpoint {
     const wasOnline = this.isOnline;
     this.isOnline = isOnline;
     this.process?.link.setOnline(isOnline);
-    if (isOnline && !wasOnline && this.#wakes) void this.process?.link.sync();
+    if (isOnline && !wasOnline && this.#wakes) void this.process?.link.sync({ ends: 'own' });
     this.process?.waker.called();
   }
 

@@ -3,7 +3,7 @@ import type { Link } from '../../src/sync/link.ts';
 import { leastAtOnce, type Plan } from '../../src/sync/plan.ts';
 import type { Clock } from '../../src/sync/ports.ts';
 import type { Replica } from '../../src/sync/replica.ts';
-import { wakeAtMs } from '../../src/sync/waking.ts';
+import { hasReasonToSync, type Waking, wakeAtMs } from '../../src/sync/waking.ts';
 import type { HostAlarm } from './host-alarm.ts';
 import type { Life } from './life.ts';
 
@@ -35,17 +35,22 @@ export class Waker {
     this.#caller.called();
     const { link, replica, plan } = this.#options;
     if (this.#isOff) return;
-    if (link.isDue && replica.hasUnsent(leastAtOnce(plan()))) void link.sync();
+    if (link.isDue && replica.hasUnsent(leastAtOnce(plan()))) void link.sync({ ends: 'none' });
     this.schedule();
   }
 
   /** After a start, and after each sync. */
   schedule(): void {
     if (this.#isOff) return;
-    const { link, replica, clock, alarm, plan, isWatched } = this.#options;
-    const nowMs = clock.nowMs();
-    const wakesAtMs = wakeAtMs({
-      nowMs,
+    const waking = this.#waking();
+    const wakesAtMs = wakeAtMs(waking);
+    if (wakesAtMs !== null) this.#options.alarm.ringIn(wakesAtMs - waking.nowMs);
+  }
+
+  #waking(): Waking {
+    const { link, replica, clock, plan, isWatched } = this.#options;
+    return {
+      nowMs: clock.nowMs(),
       link,
       replica,
       plan: plan(),
@@ -53,14 +58,13 @@ export class Waker {
       isUsed: this.#caller.isThere || isWatched(),
       isWatched: false,
       hasPokeSocket: false,
-    });
-    if (wakesAtMs !== null) alarm.ringIn(wakesAtMs - nowMs);
+    };
   }
 
   rang(): void {
     if (this.#isOff) return;
     const { link } = this.#options;
-    if (link.isDue) void link.sync();
+    if (link.isDue && hasReasonToSync(this.#waking())) void link.sync({ ends: 'none' });
     else this.schedule();
   }
 

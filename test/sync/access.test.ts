@@ -231,3 +231,23 @@ test('[I6] a token of a strong write is not covered by the node that made it whi
   expect(a.replica.covers({ clock: { a: 1 } })).toBe(true);
   expect(a.read('x')).toEqual({ value: 1 });
 });
+
+test('[I11] [S20] strong writes, however many, leave half of each batch to what is queued, and get the other half', async () => {
+  const { a } = pair();
+  await a.link.sync();
+  a.plan = { ...a.plan, batchSize: 4 };
+  const ids = Array.from({ length: 8 }, (_, index) => `s${index}`);
+  for (let n = 0; n < 6; n += 1) a.put(`queued${n}`, { n });
+  const sent = a.exchanges.length;
+  await Promise.all(ids.map((id) => a.access.writeStrong({ ...put(1), entityId: entityId(id) }, {}, 1_000)));
+  const shares = a.exchanges.slice(sent).map(({ batch }) => {
+    const strong = batch.changes.filter(({ consistency }) => consistency === 'strong').length;
+    return [batch.changes.length - strong, strong];
+  });
+  expect(shares.slice(0, 3)).toEqual([
+    [2, 2],
+    [2, 2],
+    [2, 2],
+  ]);
+  expect(shares.slice(3)).toEqual([[0, 2]]);
+});

@@ -1,11 +1,13 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { type Change, dotOf } from '../../src/core/change.ts';
-import { entityKey } from '../../src/core/ids.ts';
+import { type EntityType, entityKey } from '../../src/core/ids.ts';
 import type { Policy } from '../../src/core/policy.ts';
 import { type ErrorCode, SyncError } from '../../src/protocol/errors.ts';
 import { LIMITS } from '../../src/protocol/limits.ts';
 import type { IncomingBatch } from '../../src/protocol/messages.ts';
-import { entityId, Node, TYPE, World } from './world.ts';
+import { Access } from '../../src/sync/access.ts';
+import type { Clock } from '../../src/sync/ports.ts';
+import { entityId, entityType, Node, TYPE, World } from './world.ts';
 
 const entity = (id: string) => ({ entityType: TYPE, entityId: entityId(id) });
 const read = { level: 'strong', after: {}, waitMs: 1_000 } as const;
@@ -83,6 +85,21 @@ describe('a change that the cloud fails at', () => {
     expect(world.cloudStore.readNode(a.nodeId)?.received).toEqual({ upTo: 3, extra: [] });
     // The last one tells the cloud that it is dead.
     expect(a.exchanges.map(({ batch }) => batch.changes.length)).toEqual([2, 1, 1, 1, 1, 0]);
+  });
+
+  test('[I11] [S27] holds up none of the others, however many there are', async () => {
+    const ids = Array.from({ length: 30 }, (_, n) => `p${n}`);
+    const { world, a } = poisoned(...ids);
+    for (const id of ids) a.put(id, { n: 1 });
+    await a.link.sync();
+    world.nowMs += 1_000;
+    a.put('good', { n: 1 });
+    const sent = a.exchanges.length;
+    await a.link.sync();
+    expect(a.exchanges[sent]?.batch.changes.map(({ entityId: id }) => id)).toContain('good');
+    // Three to a batch here.
+    expect(a.exchanges.length - sent).toBeLessThanOrEqual(11);
+    expect(atCloud(world, 'good')).toEqual({ n: 1 });
   });
 
   test('[S27] that the cloud takes at a later try is one like any other', async () => {
@@ -238,17 +255,135 @@ describe('a change that the cloud fails at', () => {
   });
 });
 
-test.each(['invalid_data', 'forbidden'] as const)(
-  '[I11] [S27] a change that the cloud refuses is dead at once: trying again can’t help (%s)',
-  async (code) => {
+test('[I11] [S27] a change that the cloud refuses is dead at once: trying again can’t help', async () => {
+  const { world, a } = poisoned();
+  world.refuse = () => true;
+  a.put('x', { n: 1 });
+  expect((await a.link.sync()).summary).toMatchObject({ success: true, rejected: 1, failed: 0 });
+  expect(queue(a)).toEqual([['x', 'dead', 0, 'invalid_data']]);
+});
+
+describe('what the token of a node does not allow', () => {
+  const secret = entityType('secret');
+
+  async function barred() {
     const { world, a } = poisoned();
-    if (code === 'invalid_data') world.refuse = () => true;
-    else a.grant = { writeTypes: [] };
+    a.grant = { writeTypes: [TYPE] };
+    for (const id of ['s', 't', 'u', 'v']) a.put(id, { n: 1 }, secret);
     a.put('x', { n: 1 });
-    expect((await a.link.sync()).summary).toMatchObject({ success: true, rejected: 1, failed: 0 });
-    expect(queue(a)).toEqual([['x', 'dead', 0, code]]);
-  },
-);
+    const { summary } = await a.link.sync();
+    const sent = () => a.exchanges.flatMap(({ batch }) => batch.changes.map(({ entityId: id }) => id));
+    return { world, a, summary, sent };
+  }
+
+  test('[I1] [I11] [S23] waits for another one, and holds up nothing else', async () => {
+    const { world, a, summary, sent } = await barred();
+    expect(summary).toMatchObject({ success: true, uploaded: 1, failed: 3, rejected: 0, pending: 4 });
+    expect(queue(a)).toEqual([
+      ['s', 'failed', 0, undefined],
+      ['t', 'failed', 0, undefined],
+      ['u', 'failed', 0, undefined],
+      ['v', 'pending', 0, undefined],
+    ]);
+    const [first] = a.replica.listQueue('failed', 0, 1).items;
+    expect(first?.failure).toEqual({ code: 'forbidden', detail: 'the token may not write secret' });
+    expect(a.link.paused).toBe('needs-auth');
+    expect(a.read('s', secret)).toEqual({ n: 1 });
+    expect(sent()).toEqual(['s', 't', 'u', 'x']);
+    expect(world.cloudStore.readNode(a.nodeId)?.received).toEqual({ upTo: 0, extra: [[5, 5]] });
+    expect(a.replica.msUntilUnsent('normal')).toBe(LIMITS.pauseMs);
+    // What is written of the type meanwhile waits too, and all others go.
+    a.put('w', { n: 1 }, secret);
+    a.put('y', { n: 1 });
+    await a.link.sync();
+    expect(sent().slice(4)).toEqual(['y']);
+  });
+
+  test('[I1] [S23] is asked for again after some minutes, by one change and for no row, and goes when it may', async () => {
+    const { world, a, sent } = await barred();
+    for (let tries = 0; tries < 5; tries += 1) {
+      world.nowMs += LIMITS.pauseMs;
+      const writeQueued = vi.spyOn(a.store, 'writeQueued');
+      await a.link.sync();
+      expect(writeQueued).not.toHaveBeenCalled();
+      expect(a.replica.msUntilUnsent('normal')).toBe(LIMITS.pauseMs);
+    }
+    expect(sent().slice(4)).toEqual(['s', 's', 's', 's', 's']);
+    expect(queue(a).map(([, , tries]) => tries)).toEqual([0, 0, 0, 0]);
+    a.grant = {};
+    world.nowMs += LIMITS.pauseMs;
+    const before = a.exchanges.length;
+    expect((await a.link.sync()).summary).toMatchObject({ uploaded: 4, pending: 0 });
+    expect(a.exchanges.slice(before).map(({ batch }) => batch.changes.length)).toEqual([1, 3]);
+    expect(a.link.paused).toBeNull();
+    expect(world.cloudStore.readNode(a.nodeId)?.received).toEqual({ upTo: 5, extra: [] });
+    expect(a.replica.meta.digestMismatches).toBe(0);
+  });
+
+  test('[S23] is asked for at once by who syncs, or says what the link is like, and by a node that starts after the pause', async () => {
+    for (const ask of ['sync', 'network', 'restart', 'clock'] as const) {
+      const { world, a } = await barred();
+      a.grant = {};
+      expect((await a.link.sync()).summary.uploaded).toBe(0);
+      if (ask === 'network') a.link.setOnline(true);
+      if (ask === 'clock') world.nowMs -= 3_600_000;
+      if (ask === 'restart') {
+        a.restart();
+        expect(a.link.paused).toBe('needs-auth');
+        expect((await a.link.sync()).summary.uploaded).toBe(0);
+        world.nowMs += LIMITS.pauseMs;
+      }
+      expect((await a.link.sync({ all: ask === 'sync' })).summary, ask).toMatchObject({ uploaded: 4, pending: 0 });
+    }
+  });
+
+  test('[I8] [S34] is a transaction as a whole, of which one change is not allowed', async () => {
+    const world = new World();
+    const a = new Node(world, 'a');
+    a.grant = { writeTypes: [TYPE] };
+    const put = (type: EntityType, id: string) =>
+      ({ entityType: type, entityId: entityId(id), kind: 'put', data: { n: 1 } }) as const;
+    const other = entityType('other');
+    for (const [index, types] of [
+      [TYPE, secret],
+      [secret, TYPE],
+      [secret, other],
+      [other, TYPE],
+    ].entries())
+      a.replica.transact(
+        types.map((type) => put(type, `e${index}`)),
+        {},
+      );
+    const sent = () => a.exchanges.splice(0).flatMap(({ batch }) => batch.changes.length);
+    // Each type is asked for once; a transaction doesn't fit in a batch with another one here.
+    for (const batches of [
+      [[2, 2], [0]],
+      [[2], [2], [0]],
+    ]) {
+      for (const sizes of batches) {
+        await a.link.sync();
+        expect(sent()).toEqual(sizes);
+        expect(a.link.paused).toBe('needs-auth');
+      }
+      expect(world.sequencer.meta.seq).toBe(0);
+      expect(a.replica.queueStats()).toMatchObject({ total: 8, dead: 0 });
+      world.nowMs += LIMITS.pauseMs;
+    }
+    a.grant = {};
+    await a.link.sync();
+    expect(a.replica.queueStats().total).toBe(0);
+    expect(world.sequencer.meta.seq).toBe(8);
+  });
+
+  test('[S20] is refused at once to who waits for it', async () => {
+    const { a } = await barred();
+    const write = { entityType: secret, entityId: entityId('strong'), kind: 'put', data: { n: 1 } } as const;
+    await expect(a.access.writeStrong(write, {}, 1_000)).rejects.toMatchObject({ code: 'forbidden' });
+    const both = [write, { ...write, entityType: TYPE }];
+    await expect(a.access.transactStrong(both, {}, 1_000)).rejects.toMatchObject({ code: 'forbidden' });
+    await expect(a.access.transactStrong(both.reverse(), {}, 1_000)).rejects.toMatchObject({ code: 'forbidden' });
+  });
+});
 
 describe('where the cloud fails at a whole batch', () => {
   test.each(['internal', 'too_large', 'bad_request'] as const)(
@@ -346,12 +481,15 @@ describe('where the cloud fails at a whole batch', () => {
     });
   });
 
-  test.each(['node_forked', 'forbidden'] as const)('[S23] %s is none of the batch', async (code) => {
+  test.each([
+    ['node_forked', [2, 2]],
+    ['forbidden', [2]],
+  ] as const)('[S17] [S23] %s is none of the batch', async (code, sent) => {
     const { a, sizes } = choking(() => true, code);
     a.put('x', { n: 1 });
     a.put('y', { n: 1 });
     expect((await a.link.sync()).summary).toMatchObject({ success: false, error: { code } });
-    expect(sizes).toEqual([2]);
+    expect(sizes).toEqual(sent);
     expect(queue(a).map(([, status]) => status)).toEqual(['pending', 'pending']);
   });
 });
@@ -393,17 +531,23 @@ describe('how long a node waits', () => {
     expect([a.link.isDue, a.link.nextAttemptAtMs]).toEqual([true, null]);
   });
 
-  test.each(['unauthenticated', 'forbidden'] as const)(
-    '[I1] [S23] where its token is refused: minutes, for all to see, with all that waits kept (%s)',
-    async (code) => {
+  test.each([
+    ['unauthenticated', 'needs-auth'],
+    ['forbidden', 'needs-auth'],
+    ['protocol_unsupported', 'needs-upgrade'],
+  ] as const)(
+    '[I1] [S23] where its token is refused, or its version: minutes, for all to see, with all that waits kept (%s)',
+    async (code, paused) => {
       const { world, a } = failing(code);
       for (let tries = 0; tries < 5; tries += 1) {
         await a.link.sync();
-        expect(a.link.paused).toBe('needs-auth');
-        expect((a.link.nextAttemptAtMs ?? 0) - world.nowMs).toBe((LIMITS.authRetryMs * 3) / 4);
-        world.nowMs += LIMITS.authRetryMs;
+        expect(a.link.paused).toBe(paused);
+        expect((a.link.nextAttemptAtMs ?? 0) - world.nowMs).toBe((LIMITS.pauseMs * 3) / 4);
+        world.nowMs += LIMITS.pauseMs;
       }
       expect(queue(a)).toEqual([['x', 'pending', 0, undefined]]);
+      await a.link.sync();
+      expect(a.link.isDue).toBe(false);
       // It ends by itself once the token is good, or when somebody says that it is.
       a.beforeCall = () => undefined;
       a.link.setOnline(true);
@@ -413,6 +557,148 @@ describe('how long a node waits', () => {
       expect(a.replica.queueStats().total).toBe(0);
     },
   );
+
+  describe('and whom that keeps from asking', () => {
+    const after = { clock: { other: 1 } };
+    const eventual = { level: 'eventual', after, waitMs: 1_000 } as const;
+    const note = { ...entity('y'), kind: 'put', data: { n: 1 } } as const;
+
+    /** A node that has had everything, and after a sync that failed so; `asked` counts the calls since then. */
+    async function waiting(code: ErrorCode, retryAfterMs?: number) {
+      const { world, a } = failing(code, retryAfterMs);
+      const { beforeCall } = a;
+      a.beforeCall = () => undefined;
+      await a.link.sync();
+      const asked = { calls: 0 };
+      a.beforeCall = (call) => {
+        asked.calls += 1;
+        beforeCall(call);
+      };
+      await a.link.sync();
+      asked.calls = 0;
+      return { world, a, asked };
+    }
+
+    test.each([
+      ['its own', 'cloud_unavailable', undefined],
+      ['the cloud’s', 'overloaded', 600_000],
+    ] as const)('[S23] in %s wait: eventual reads, and writes with a token, take what is here', async (_, code, ms) => {
+      const { a, asked } = await waiting(code, ms);
+      for (let n = 0; n < 10; n += 1) {
+        expect(await a.access.satisfy(eventual)).toMatchObject({ source: 'edge' });
+        await a.access.write(note, after, 1_000);
+        await a.access.transact([note, { ...note, ...entity('z') }], after, 1_000);
+      }
+      expect(asked.calls).toBe(0);
+      expect(a.replica.causalContext(after).clock).toMatchObject({ other: 1 });
+    });
+
+    test('[S23] a causal read waits for the end of the wait, and asks then', async () => {
+      const { world, a, asked } = await waiting('overloaded', 10_000);
+      const askedAtMs: number[] = [];
+      world.responder.exchange = (
+        (exchange) =>
+        (...args) => {
+          askedAtMs.push(world.nowMs);
+          return exchange(...args);
+        }
+      )(world.responder.exchange.bind(world.responder));
+      a.beforeCall = () => undefined;
+      const startMs = world.nowMs;
+      const other = new Node(world, 'other');
+      other.put('x', { of: 'other' });
+      const clock: Clock = {
+        nowMs: () => world.nowMs,
+        // A pause ends by itself; the caller's patience, which is longer, does not.
+        sleep: async (ms, signal) => {
+          if (signal !== undefined)
+            return await new Promise<void>((end) => signal.addEventListener('abort', () => end()));
+          world.nowMs += ms;
+        },
+      };
+      await other.link.sync();
+      askedAtMs.length = 0;
+      const access = new Access(a.replica, a.link, clock);
+      await access.satisfy({ level: 'causal', after: other.replica.causalContext(), waitMs: 30_000 });
+      expect(a.read('x')).toMatchObject({ of: 'other' });
+      expect(asked.calls).toBe(0);
+      expect(askedAtMs).toHaveLength(1);
+      expect((askedAtMs[0] ?? 0) - startMs).toBeGreaterThanOrEqual(10_000);
+      expect((askedAtMs[0] ?? 0) - startMs).toBeLessThan(11_000);
+    });
+
+    test('[S23] who needs the cloud now ends the node’s own wait', async () => {
+      const { a, asked } = await waiting('cloud_unavailable');
+      await expect(a.access.satisfy(read)).rejects.toMatchObject({ code: 'cloud_unavailable' });
+      expect(asked.calls).toBe(1);
+      await expect(a.access.writeStrong(note, {}, 1_000)).rejects.toMatchObject({ code: 'outcome_unknown' });
+      expect(asked.calls).toBe(2);
+      await a.link.hear(99);
+      expect(asked.calls).toBe(3);
+      a.beforeCall = () => undefined;
+      await a.link.hear(99);
+      expect(a.link.nextAttemptAtMs).toBeNull();
+      expect(a.replica.queueStats().total).toBe(0);
+    });
+
+    test('[S23] but not one that the cloud asked for: he is told so at once, and for how long', async () => {
+      const { world, a, asked } = await waiting('overloaded', 90_000);
+      world.nowMs += 10_000;
+      const refusal = { code: 'overloaded', details: { retryAfterMs: 80_000 } };
+      await expect(a.access.satisfy(read)).rejects.toMatchObject(refusal);
+      await expect(a.access.writeStrong(note, {}, 1_000)).rejects.toMatchObject(refusal);
+      await a.link.hear(99);
+      a.link.setOnline(true);
+      expect([a.link.isDue, a.link.nextAttemptAtMs]).toEqual([false, world.nowMs + 80_000]);
+      expect(asked.calls).toBe(0);
+      // Nor does what was asked while the sync was under way that failed.
+      world.nowMs += 80_000;
+      const { beforeCall } = a;
+      let second: Promise<unknown> = Promise.resolve();
+      a.beforeCall = (call) => {
+        second = a.access.satisfy(read).catch((error) => error);
+        beforeCall(call);
+      };
+      expect((await a.link.sync({ ends: 'none' })).summary.success).toBe(false);
+      expect(await second).toMatchObject({ code: 'overloaded', details: { retryAfterMs: 90_000 } });
+      a.beforeCall = beforeCall;
+      expect(asked.calls).toBe(1);
+      // A sync that is asked for goes.
+      await a.link.sync();
+      expect(asked.calls).toBe(2);
+    });
+
+    test('[S23] nor is a cloud that speaks another version asked by reads, writes and pokes', async () => {
+      const { a, asked } = await waiting('protocol_unsupported');
+      for (let n = 0; n < 10; n += 1) {
+        await a.access.satisfy(eventual);
+        await a.access.write(note, after, 1_000);
+        await expect(a.access.satisfy(read)).rejects.toMatchObject({ code: 'cloud_unavailable', message: 'not now' });
+        await a.link.hear(99);
+      }
+      expect(asked.calls).toBe(0);
+    });
+
+    test('[S23] also after a restart, where it is longer than any of the node’s own', async () => {
+      for (const [retryAfterMs, isKept] of [
+        [30_000, false],
+        [90_000, true],
+      ] as const) {
+        const { world, a, asked } = await waiting('overloaded', retryAfterMs);
+        a.restart();
+        expect(a.link.nextAttemptAtMs).toBe(isKept ? world.nowMs + retryAfterMs : null);
+        await expect(a.access.satisfy(read)).rejects.toMatchObject({ code: 'overloaded' });
+        expect(asked.calls).toBe(isKept ? 0 : 1);
+        a.beforeCall = () => undefined;
+        await a.link.sync();
+        a.restart();
+        expect(a.link.nextAttemptAtMs).toBeNull();
+      }
+      const { a } = await waiting('unauthenticated');
+      a.restart();
+      expect([a.link.paused, a.link.isDue]).toEqual(['needs-auth', false]);
+    });
+  });
 
   test('[I3] [S23] before it reads everything once more, where that did not mend the difference', async () => {
     const world = new World();
@@ -454,4 +740,60 @@ test('[S16] [S27] what went into a change that is given up is void with it', asy
   const [dead] = a.replica.listQueue('dead', 0, 10).items as { change: Change }[];
   expect(dead && dotOf(dead.change).counter).toBe(2);
   expect(world.cloudStore.readNode(a.nodeId)?.received).toEqual({ upTo: 2, extra: [] });
+});
+
+describe('[I11] [S23] a cloud that never says its last word', () => {
+  /** What a node does by itself in ten minutes. @returns how often it asked. */
+  async function syncs(world: World, a: Node): Promise<number> {
+    const endMs = world.nowMs + 600_000;
+    let count = 0;
+    while (world.nowMs < endMs) {
+      if (a.link.isDue) {
+        await a.link.sync();
+        count += 1;
+      }
+      world.nowMs = Math.max(world.nowMs + 1_000, a.link.nextAttemptAtMs ?? 0);
+    }
+    return count;
+  }
+
+  const stalled = { success: false, pending: 1, error: { code: 'internal', detail: expect.stringContaining('word') } };
+
+  test('on one change is asked less and less often, and others go on', async () => {
+    const world = new World();
+    const a = new Node(world, 'a');
+    const exchange = world.responder.exchange.bind(world.responder);
+    world.responder.exchange = (...args) => {
+      const answer = exchange(...args);
+      return { ...answer, vectorClock: { cloud: 0 }, results: answer.results.filter(({ id }) => id !== 'a:1') };
+    };
+    a.put('x', { n: 1 });
+    a.put('y', { n: 1 });
+    expect((await a.link.sync()).summary).toMatchObject({ ...stalled, uploaded: 1 });
+    expect([a.link.state, a.link.isDue]).toEqual(['idle', false]);
+    // What it has is the cloud's state all the same.
+    expect(await a.access.satisfy(read)).toMatchObject({ source: 'cloud' });
+    expect(a.errors).toContainEqual({ event: 'stalled', node: 'a', changes: ['a:1'] });
+    expect(await syncs(world, a)).toBeLessThan(50);
+    expect(a.replica.queueStats()).toMatchObject({ pending: 1, dead: 0, total: 1 });
+    world.responder.exchange = exchange;
+    expect((await a.link.sync()).summary).toMatchObject({ success: true });
+    expect([a.replica.queueStats().total, a.link.nextAttemptAtMs]).toEqual([0, null]);
+  });
+
+  test('but always wants the whole of one that it has got whole, as well', async () => {
+    const world = new World();
+    const a = new Node(world, 'a');
+    a.put('x', { n: 1 });
+    const exchange = world.responder.exchange.bind(world.responder);
+    world.responder.exchange = (sessionId, batch, caller) => {
+      const answer = exchange(sessionId, { ...batch, changes: [], void: undefined, checksum: undefined }, caller);
+      return { ...answer, results: batch.changes.map(({ id }) => ({ id, status: 'needs-full' as const })) };
+    };
+    expect((await a.link.sync()).summary).toMatchObject(stalled);
+    expect(await syncs(world, a)).toBeLessThan(50);
+    world.responder.exchange = exchange;
+    await a.link.sync();
+    expect(a.replica.queueStats().total).toBe(0);
+  });
 });

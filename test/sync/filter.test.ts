@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { digestOf, digestTotal } from '../../src/core/digest.ts';
 import type { EntityType } from '../../src/core/ids.ts';
+import { SyncError } from '../../src/protocol/errors.ts';
 import { LIMITS } from '../../src/protocol/limits.ts';
 import { entityId, entityType, type Fault, Node, TYPE, World } from './world.ts';
 
@@ -17,9 +18,11 @@ async function began() {
   return { world, writer, reader };
 }
 
-function refilter(node: Node, types: EntityType[] | undefined): void {
+/** With a restart, as a node begins with another filter; or at once. */
+function refilter(node: Node, types: EntityType[] | undefined, isRestarted = true): void {
   node.entityTypes = types;
-  node.restart();
+  if (isRestarted) node.restart();
+  else node.replica.refilter(types);
 }
 
 function held(node: Node): EntityType[] {
@@ -119,6 +122,49 @@ describe('a node that asks for some types', () => {
   });
 });
 
+test('[I1] [S21] a filter that comes in the middle of a pull: what the pull had brought comes again, and what was answered is sent again', async () => {
+  const { world, reader } = await began();
+  refilter(reader, [TASK, USER], false);
+  reader.put('z', { n: 1 }, TASK);
+  world.pageLimit = 1;
+  let calls = 0;
+  reader.beforeCall = (call) => {
+    calls += call === 'exchange' ? 1 : 0;
+    if (calls === 2) throw new SyncError('cloud_unavailable', 'gone');
+  };
+  await reader.link.sync();
+  reader.beforeCall = () => undefined;
+  expect([reader.replica.isPulling(), reader.replica.queueStats().syncing]).toEqual([true, 1]);
+  refilter(reader, [TASK], false);
+  expect(reader.replica.queueStats()).toMatchObject({ pending: 1, syncing: 0 });
+  await reader.link.sync();
+  expect(held(reader)).toEqual([TASK]);
+  expect(reader.replica.queueStats().total).toBe(0);
+  expectVerified(world, reader, [TASK]);
+});
+
+test('[S11] [S21] what was written on a record that goes, and what is written after that, stay two', async () => {
+  const { reader } = await began();
+  await reader.link.sync();
+  reader.put('x', { n: 1 }, USER);
+  reader.put('x', { n: 1 }, TASK);
+  refilter(reader, [TASK], false);
+  reader.put('x', { n: 2 }, USER);
+  reader.put('x', { n: 2 }, TASK);
+  expect([...reader.replica.queued()].map(({ change }) => change.entityType)).toEqual([USER, USER, TASK]);
+});
+
+test('[S21] [S25] who listens is told of what a node drops, at once, and of what it gets again', async () => {
+  const { reader } = await began();
+  await reader.link.sync();
+  reader.watches = () => true;
+  refilter(reader, [TASK, USER], false);
+  refilter(reader, undefined, false);
+  expect(reader.seen).toEqual([{ entityType: TYPE, entityId: 'x', operation: 'delete', version: null }]);
+  await reader.link.sync();
+  expect(reader.seen.slice(1)).toMatchObject([{ entityType: TYPE, entityId: 'x', operation: 'create' }]);
+});
+
 describe('a node whose token reads some types', () => {
   test('is verified in these, and writes others', async () => {
     const { world, reader } = await began();
@@ -183,7 +229,7 @@ const types = fc.option(fc.subarray(TYPES), { nil: undefined });
 type Step =
   | { do: 'write'; node: number; type: EntityType; entity: number; value: number | null }
   | { do: 'sync'; node: number; fault: Fault }
-  | { do: 'filter'; types: EntityType[] | undefined }
+  | { do: 'filter'; types: EntityType[] | undefined; isRestarted: boolean }
   | { do: 'grant'; types: EntityType[] | undefined };
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
@@ -204,7 +250,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       fault: fc.constantFrom<Fault>('none', 'none', 'request-lost', 'answer-lost', 'duplicated'),
     }),
   },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant('filter'), types }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('filter'), types, isRestarted: fc.boolean() }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('grant'), types }) },
 );
 
@@ -218,7 +264,7 @@ test('[I3] [I4] whatever a node asks for and may read, and when, it ends with ju
         world.pageLimit = limit;
         const [plain, some] = [new Node(world, 'plain'), new Node(world, 'some')];
         for (const one of steps) {
-          if (one.do === 'filter') refilter(some, one.types);
+          if (one.do === 'filter') refilter(some, one.types, one.isRestarted);
           else if (one.do === 'grant') some.grant = { readTypes: one.types };
           else {
             const node = one.node === 0 ? plain : some;

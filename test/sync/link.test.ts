@@ -49,6 +49,53 @@ describe('a node that is cut off', () => {
   });
 });
 
+describe('[S33] a write at a node that has no link', () => {
+  const put = { ...entity, kind: 'put', data: { n: 1 } } as const;
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+  test.each(['cut off', 'out of reach'])('is queued for all to see, once for all of a turn: %s', async (how) => {
+    const { a } = single();
+    if (how === 'cut off') a.link.setOnline(false);
+    else {
+      a.connectFault = 'request-lost';
+      await a.link.sync();
+    }
+    a.states.length = 0;
+    await Promise.all([a.access.write(put, {}, 0), a.access.write({ ...put, entityId: entityId('y') }, {}, 0)]);
+    await turn();
+    expect(a.states).toEqual(['queuing', 'offline']);
+    await a.access.transact([put, put], {}, 0);
+    await turn();
+    expect(a.states.slice(2)).toEqual(['queuing', 'offline']);
+  });
+
+  test('and the sync that begins in the same turn goes through its states', async () => {
+    const world = new World();
+    // A pause ends with the turn, and no sooner.
+    Object.assign(world, { sleep: turn });
+    const a = new Node(world, 'a');
+    a.connectFault = 'request-lost';
+    await a.link.sync();
+    a.states.length = 0;
+    a.replica.write(put, {});
+    a.link.noteLocalChange();
+    await a.link.sync();
+    await turn();
+    const states = ['queuing', 'offline', 'connecting', 'handshake', 'syncing', 'finalizing', 'idle'];
+    expect(a.states).toEqual(states);
+  });
+
+  test('where it is refused, or there is a link, there is nothing to see', async () => {
+    const { a } = single();
+    await a.access.write(put, {}, 0);
+    a.link.setOnline(false);
+    const refused = a.access.write({ ...put, ifMatch: 'b:9' }, {}, 0);
+    await expect(refused).rejects.toMatchObject({ code: 'precondition_failed' });
+    await turn();
+    expect(a.states).toEqual(['offline']);
+  });
+});
+
 describe('[S26] what a poke says', () => {
   async function heardBy(a: Node, heads: readonly number[]): Promise<number> {
     const before = a.exchanges.length;
@@ -210,4 +257,102 @@ test('[S32] traffic adds up what syncs sent: their calls that were answered, and
   expect((await a.link.sync()).summary).toMatchObject({ uploaded: 0, roundTrips: 0 });
   expect((await a.link.sync()).summary).toMatchObject({ uploaded: 1, roundTrips: 1 });
   expect(a.link.traffic).toMatchObject({ uploaded: 5, roundTrips: 5 });
+});
+
+test.each(['state', 'exchange', 'end'] as const)(
+  '[I11] who fails at what the link tells (%s) stops no sync',
+  async (at) => {
+    const { a } = single();
+    a.heard = (what) => {
+      if (what === at) throw new TypeError('a bug of who listens');
+    };
+    a.put('x', { n: 1 });
+    expect((await a.link.sync()).summary).toMatchObject({ success: true, uploaded: 1 });
+    a.put('y', { n: 1 });
+    expect((await a.link.sync()).summary).toMatchObject({ success: true, uploaded: 1 });
+    expect([a.link.isBusy, a.link.isDue, a.link.state]).toEqual([false, true, 'idle']);
+    expect(a.errors.length).toBeGreaterThan(0);
+    expect(a.errors[0]).toMatchObject({
+      event: 'listener_failed',
+      error: expect.stringContaining('a bug of who listens'),
+    });
+  },
+);
+
+test('[I11] a storage that failed once has failed one sync', async () => {
+  const { a } = single();
+  const { writeMeta } = a.store;
+  a.beforeCall = () => {
+    a.store.writeMeta = () => {
+      throw new RangeError('the disk is full');
+    };
+    throw new SyncError('overloaded', 'busy', { retryAfterMs: 60_000 });
+  };
+  await expect(a.link.sync()).rejects.toThrow('the disk is full');
+  a.store.writeMeta = writeMeta;
+  a.beforeCall = () => undefined;
+  a.put('x', { n: 1 });
+  expect((await a.link.sync()).summary).toMatchObject({ success: true, uploaded: 1 });
+  expect(a.link.isBusy).toBe(false);
+});
+
+test('[I6] [I10] what many callers have seen is asked for in as many questions as it takes', async () => {
+  const { world, a } = single();
+  await a.link.sync();
+  const names = Array.from({ length: 300 }, (_, index) => `n${index}`);
+  // Of one of the last the cloud has nothing.
+  for (const name of names.slice(0, 299)) {
+    const node = new Node(world, name);
+    node.put(name, {});
+    await node.link.sync();
+  }
+  const asked = a.exchanges.length;
+  const runs = await Promise.all(
+    names.map((name) => a.link.sync({ requires: { clock: { [name]: 1 } } }).then(({ covered }) => covered)),
+  );
+  expect(runs).toEqual(names.map((_, index) => index < LIMITS.clockEntries));
+  expect(a.exchanges.slice(asked).map(({ batch }) => Object.keys(batch.requires ?? {}).length)).toEqual([256, 44]);
+});
+
+test('[S32] a change that is sent twice in a sync, since its session ended, counts once', async () => {
+  const { world, a } = single();
+  const other = new Node(world, 'other');
+  for (let index = 0; index < 10; index += 1) other.put(`e${index}`, { index });
+  await other.link.sync();
+  world.pageLimit = 2;
+  a.put('x', {});
+  a.put('y', {});
+  let exchanges = 0;
+  a.beforeCall = (call) => {
+    exchanges += call === 'exchange' ? 1 : 0;
+    if (call === 'exchange' && exchanges === 3) throw new SyncError('session_expired', 'connect again');
+  };
+  expect((await a.link.sync()).summary).toMatchObject({ success: true, uploaded: 2 });
+});
+
+test('what may not happen during a sync happens behind the one under way, and before the next', async () => {
+  const { a } = single();
+  const order: string[] = [];
+  let release = (): void => undefined;
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  a.beforeExchange = async () => {
+    order.push('begins');
+    await released;
+  };
+  a.heard = (what) => void (what === 'end' && order.push('ends'));
+  const running = a.link.sync().then(() => a.link.isBusy);
+  const failing = a.link.between(() => {
+    order.push('between');
+    throw new RangeError('it failed');
+  });
+  const next = a.link.sync();
+  release();
+  await expect(failing).rejects.toThrow('it failed');
+  await Promise.all([running, next]);
+  expect(order).toEqual(['begins', 'ends', 'between']);
+  await a.link.between(() => order.push('between'));
+  await a.link.sync();
+  expect(order.slice(3)).toEqual(['between', 'begins', 'ends']);
 });

@@ -24,7 +24,7 @@ function way() {
     const calls = {
       connect: () => upstream.connect({} as ConnectRequest),
       handshake: () => upstream.handshake('s', {} as HandshakeRequest),
-      exchange: () => upstream.exchange('s', {} as Batch),
+      exchange: () => upstream.exchange('s', {} as Batch, true),
     };
     return await calls[name]().then(
       () => 'answered',

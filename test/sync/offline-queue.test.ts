@@ -1,12 +1,16 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type Change, dotOf, type Priority } from '../../src/core/change.ts';
+import { parseStamp, type Stamp } from '../../src/core/hlc.ts';
 import { type EntityKey, entityKey } from '../../src/core/ids.ts';
+import { SyncError } from '../../src/protocol/errors.ts';
 import { LIMITS } from '../../src/protocol/limits.ts';
-import { batch } from '../../src/protocol/messages.ts';
+import { batch as batchSchema } from '../../src/protocol/messages.ts';
+import { MemoryReplicaStore } from '../../src/store/memory-replica-store.ts';
 import { OfflineQueue } from '../../src/sync/offline-queue.ts';
 import type { QueuedChange } from '../../src/sync/ports.ts';
-import { entityId, Node, TYPE, World } from './world.ts';
+import { Replica } from '../../src/sync/replica.ts';
+import { entityId, Node, nodeId, TYPE, World } from './world.ts';
 
 const NOW = 10_000_000;
 const all = { maxChanges: 1_000, maxBytes: 1e9, first: new Set<EntityKey>(), least: 'normal', nowMs: NOW } as const;
@@ -30,6 +34,14 @@ function queued(order: number, entity: string, priority: Priority, over: Partial
 
 const idsOf = (changes: readonly QueuedChange[]) => changes.map(({ change }) => change.id);
 
+/** As over a poor link: what does not press waits, and what is new comes. */
+function pull(world: World, { replica, nodeId }: Node): void {
+  const sent = replica.nextBatch('b1', { maxChanges: 10, maxBytes: 1e6, least: 'critical' }, []);
+  const session = replica.meta.session?.id ?? '';
+  const answer = world.responder.exchange(session, batchSchema.parse(sent), { nodeId, relay: false });
+  replica.confirm(sent, answer, replica.nowMs());
+}
+
 describe('what goes next', () => {
   test('[S11] what presses, with all that it depends on before it; then the rest in its order', () => {
     const queue = new OfflineQueue([
@@ -45,19 +57,42 @@ describe('what goes next', () => {
     expect(idsOf(queue.select({ ...all, first }))).toEqual(['a:2', 'a:1', 'a:3', 'a:4']);
   });
 
-  test('[I11] what has waited too long goes before all others, by every plan', () => {
+  test('[I11] [S11] what is critical goes before what has waited too long, and that before the rest, by every plan', () => {
     const old = { queuedAtMs: NOW - LIMITS.maxQueueAgeMs };
     const queue = new OfflineQueue([
       queued(1, 'x', 'normal', old),
       queued(2, 'y', 'critical'),
-      queued(3, 'z', 'normal'),
+      queued(3, 'z', 'high'),
+      queued(4, 'v', 'normal'),
     ]);
-    expect(idsOf(queue.select({ ...all, least: 'critical' }))).toEqual(['a:1', 'a:2']);
+    expect(idsOf(queue.select(all))).toEqual(['a:2', 'a:1', 'a:3', 'a:4']);
+    expect(idsOf(queue.select({ ...all, least: 'critical' }))).toEqual(['a:2', 'a:1']);
     expect(queue.hasUnsent('critical', NOW)).toBe(true);
     queue.remove('a:1');
     queue.remove('a:2');
     expect(queue.hasUnsent('critical', NOW)).toBe(false);
     expect(queue.hasUnsent('normal', NOW)).toBe(true);
+  });
+
+  test('[I11] [S11] neither holds up the other, however many there are: a quarter of a batch is for what has waited too long', () => {
+    const old = { queuedAtMs: NOW - LIMITS.maxQueueAgeMs };
+    const rows = Array.from({ length: 40 }, (_, n) => [
+      queued(2 * n + 1, `old${n}`, 'normal', old),
+      queued(2 * n + 2, `new${n}`, 'critical'),
+    ]);
+    const queue = new OfflineQueue(rows.flat());
+    const prioritiesOf = (bounds: { maxChanges: number; maxBytes?: number }) =>
+      Object.groupBy(queue.select({ ...all, ...bounds }), ({ change }) => change.priority ?? 'normal');
+    expect(prioritiesOf({ maxChanges: 8 })).toMatchObject({ critical: { length: 6 }, normal: { length: 2 } });
+    expect(prioritiesOf({ maxChanges: 40, maxBytes: 800 })).toMatchObject({
+      critical: { length: 6 },
+      normal: { length: 2 },
+    });
+    // What is left over is for whoever is there.
+    for (let n = 3; n < 40; n += 1) queue.remove(`a:${2 * n + 2}`);
+    expect(prioritiesOf({ maxChanges: 8 })).toMatchObject({ critical: { length: 3 }, normal: { length: 5 } });
+    for (let n = 1; n < 40; n += 1) queue.remove(`a:${2 * n + 1}`);
+    expect(prioritiesOf({ maxChanges: 4 })).toMatchObject({ critical: { length: 3 }, normal: { length: 1 } });
   });
 
   test('[I10] a batch is bounded in changes and bytes, but one goes whatever its size', () => {
@@ -67,8 +102,8 @@ describe('what goes next', () => {
     expect(queue.select({ ...all, maxBytes: 1 })).toHaveLength(1);
   });
 
-  test('[S27] what failed goes alone when its time has come, and nothing of its record before it', () => {
-    const tried = { retryCount: 2, lastAttemptMs: NOW - 1_999 };
+  test('[S28] what a whole batch failed for goes alone when its time has come, behind all others; nothing of its record before it', () => {
+    const tried = { retryCount: 2, lastAttemptMs: NOW - 1_999, isBlamed: true };
     const queue = new OfflineQueue([
       queued(1, 'x', 'normal', tried),
       queued(2, 'x', 'critical'),
@@ -82,18 +117,41 @@ describe('what goes next', () => {
     const first = new Set([entityKey(queued(1, 'x', 'normal').change)]);
     expect(idsOf(queue.select({ ...all, first }))).toEqual(['a:3']);
     const later = { ...all, nowMs: NOW + 1 };
+    expect(idsOf(queue.select(later))).toEqual(['a:3']);
+    expect(idsOf(queue.select({ ...later, first }))).toEqual(['a:3']);
+    queue.remove('a:3');
     expect(idsOf(queue.select(later))).toEqual(['a:1']);
     expect(queue.select({ ...later, maxChanges: 0 })).toEqual([]);
-    // What goes before it in the batch leaves it, and its record, for another one.
+    queue.put(queued(3, 'y', 'normal'));
     queue.put(queued(5, 'z', 'critical'));
     queue.put(queued(2, 'x', 'normal'));
     expect(idsOf(queue.select(later))).toEqual(['a:5', 'a:3']);
-    expect(idsOf(queue.select({ ...later, first }))).toEqual(['a:1']);
     // By a clock that was put back nobody knows how long it has waited.
     expect(queue.hasUnsent('normal', NOW - 10_000)).toBe(true);
     queue.put(queued(1, 'x', 'normal', { ...tried, error: { code: 'internal', detail: '' } }));
     expect(idsOf(queue.select(all)).sort()).toEqual(['a:2', 'a:3', 'a:4', 'a:5']);
     expect(queue.stats(NOW)).toMatchObject({ failed: 0, dead: 1, pending: 4 });
+  });
+
+  test('[I11] [S27] what failed by itself goes with others, behind them; nothing of its record with what is given up', () => {
+    const tried = { retryCount: 2, lastAttemptMs: NOW - 2_000 };
+    const queue = new OfflineQueue([
+      queued(1, 'x', 'normal', tried),
+      queued(2, 'w', 'normal', { ...tried, isBlamed: true, retryCount: LIMITS.maxRetries }),
+      queued(3, 'w', 'critical'),
+      queued(4, 'x', 'normal'),
+      queued(5, 'y', 'normal'),
+    ]);
+    // What is given up is sent without what the cloud may fail at.
+    expect(idsOf(queue.select(all))).toEqual(['a:2', 'a:1', 'a:4', 'a:5']);
+    expect(idsOf(queue.select({ ...all, maxChanges: 1 }))).toEqual(['a:2']);
+    for (const id of ['a:2', 'a:3', 'a:4']) queue.remove(id);
+    expect(idsOf(queue.select(all))).toEqual(['a:5', 'a:1']);
+    expect(idsOf(queue.select({ ...all, maxChanges: 1 }))).toEqual(['a:5']);
+    // By a plan that it may not go by it waits, until it is old.
+    queue.remove('a:5');
+    expect(queue.select({ ...all, least: 'critical' })).toEqual([]);
+    expect(idsOf(queue.select({ ...all, least: 'critical', nowMs: NOW + LIMITS.maxQueueAgeMs }))).toEqual(['a:1']);
   });
 
   test('[I5] nothing of a record goes before what of it has to be sent once more, also within one pull', () => {
@@ -219,12 +277,58 @@ describe('changes that go into one another', () => {
     a.put('x', { n: 1 });
     a.fault = 'answer-lost';
     await a.link.sync();
-    a.write('x', { kind: 'patch', operations: [{ op: 'increment', path: 'n', value: 1 }] });
+    const increment = () => a.write('x', { kind: 'patch', operations: [{ op: 'increment', path: 'n', value: 1 }] });
     a.restart();
-    a.write('x', { kind: 'patch', operations: [{ op: 'increment', path: 'n', value: 1 }] });
-    expect(a.replica.queueStats().total).toBe(3);
+    increment();
+    increment();
+    expect(a.replica.queueStats().total).toBe(2);
     await settle(world, a);
     expect(a.read('x')).toEqual({ n: 3 });
+  });
+
+  test('[S11] what never left goes on to, over any number of restarts', async () => {
+    const world = new World();
+    const a = new Node(world, 'a');
+    const increment = () => a.write('x', { kind: 'patch', operations: [{ op: 'increment', path: 'n', value: 1 }] });
+    a.put('x', { n: 0 });
+    await a.link.sync();
+    a.beforeCall = () => {
+      throw new SyncError('cloud_unavailable', 'away');
+    };
+    a.restart();
+    a.put('new', { n: 0 });
+    await a.link.sync();
+    for (let n = 0; n < 20; n += 1) {
+      increment();
+      a.put('new', { n });
+      a.put('newer', { n });
+      a.restart();
+    }
+    // What was in a batch, and what is in the places behind it until the next start, counts as sent.
+    const { items } = a.replica.listQueue(undefined, 0, 100);
+    expect(items.map(({ change }) => change.entityId)).toEqual(['new', 'x', 'new', 'newer', 'x', 'new', 'newer']);
+    a.beforeCall = () => undefined;
+    expect(await settle(world, a)).toEqual({ upTo: 62, extra: [] });
+    expect(a.list()).toEqual({ x: { n: 20 }, new: { n: 19 }, newer: { n: 19 } });
+  });
+
+  test('[I2] [S11] what others have written since then on its record, or deleted, ends that, also over a restart', async () => {
+    const world = new World({ policy: { conflict: 'merge' } });
+    const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
+    for (const id of ['x', 'y', 'z']) a.put(id, { n: 0 });
+    await settle(world, a, b);
+    a.put('v', { n: 1 });
+    a.restart();
+    for (const id of ['x', 'y', 'z', 'w']) a.put(id, { n: 1 });
+    b.put('x', { n: 0, by: 'b' });
+    b.write('y', { kind: 'delete' });
+    b.put('w', { n: 1, by: 'b' });
+    await b.link.sync();
+    pull(world, a);
+    a.restart();
+    for (const id of ['x', 'y', 'z', 'w']) a.put(id, { n: 2 });
+    const { items } = a.replica.listQueue(undefined, 0, 100);
+    expect(items.map(({ change }) => change.entityId)).toEqual(['v', 'x', 'y', 'z', 'w', 'x', 'y', 'w']);
   });
 
   test('where the policy or the write says so, every step goes', async () => {
@@ -313,7 +417,7 @@ describe('what may not go into one another', () => {
     const { sessionId } = world.responder.connect({ nodeId: a.nodeId, protocol: 1 });
     const all = a.replica.nextBatch('all', { maxChanges: 9, maxBytes: 1e6, least: 'normal' }, []);
     a.put('x', { n: 2 });
-    const answer = world.responder.exchange(sessionId, batch.parse(all), { nodeId: a.nodeId, relay: false });
+    const answer = world.responder.exchange(sessionId, batchSchema.parse(all), { nodeId: a.nodeId, relay: false });
     expect(answer).toMatchObject({ more: false, changes: [] });
     a.replica.confirm(all, answer, world.nowMs);
     expect(all.cursor).toBe(0);
@@ -485,6 +589,25 @@ describe('what the cloud has', () => {
     expect(b.list()).toEqual({ x: { n: 1 }, y: { n: 2 } });
     expect(a.list()).toEqual(b.list());
   });
+
+  test('[I2] [S11] and counts as sent then, also after a restart', async () => {
+    const world = new World();
+    const a = new Node(world, 'a');
+    for (let start = 0; start < 3; start += 1) {
+      a.restart();
+      for (let n = 0; n < 50; n += 1) a.put(`e${start}-${n}`, { n });
+      await a.link.sync();
+    }
+    world.loseCloud();
+    a.beforeCall = (call) => {
+      if (call === 'exchange') throw new SyncError('cloud_unavailable', 'away');
+    };
+    a.replica.saveSession(null);
+    await a.link.sync();
+    const { items } = a.replica.listQueue(undefined, 0, 1_000);
+    expect(items).toHaveLength(150);
+    expect(a.store.readMeta()?.sentTo).toBeGreaterThanOrEqual(items.at(-1)?.order ?? 0);
+  });
 });
 
 describe('dead letters', () => {
@@ -541,6 +664,158 @@ describe('dead letters', () => {
     expect(a.replica.queueStats().total).toBe(0);
     expect(world.cloudStore.readNode(a.nodeId)?.received.extra).toEqual([]);
   });
+});
+
+describe('a dead letter that is edited', () => {
+  test.each([
+    ['rename', { x: { by: 'b' }, 'x~a': { by: 'a' } }],
+    ['merge', { x: { by: 'a', of: 'b' } }],
+  ] as const)('[S2] [S12] makes a record still, where it did: %s', async (onCreate, records) => {
+    const world = new World({ policy: { onCreate } });
+    const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
+    await a.link.sync();
+    world.refuse = ({ data }) => data?.['bad'] === true;
+    const bad = a.put('x', { bad: true });
+    await a.link.sync();
+    b.put('x', onCreate === 'merge' ? { by: 'b', of: 'b' } : { by: 'b' });
+    await b.link.sync();
+    world.nowMs += 1;
+    a.replica.retryDead(bad, { by: 'a' });
+    await a.link.sync();
+    await b.link.sync();
+    expect(b.list()).toEqual(records);
+  });
+
+  test('[S4] [S12] is a write of now, no answer to a conflict, and has to fit as any', async () => {
+    const world = new World({ policy: { conflict: 'custom', custom: 'node' } });
+    const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
+    a.put('x', { n: 0 });
+    await a.link.sync();
+    await b.link.sync();
+    a.resolve = () => ({ winner: 'merged', resolvedData: { bad: true }, metadata: { reason: 'a test' } }) as never;
+    world.refuse = ({ data }) => data?.['bad'] === true;
+    b.put('x', { n: 1 });
+    await b.link.sync();
+    const answer = a.put('x', { n: 2 });
+    await a.link.sync();
+    const [dead] = a.replica.listQueue('dead', 0, 10).items;
+    expect(dead?.change).toMatchObject({ id: answer, resolves: { attempts: 1 } });
+    expect(() => a.replica.retryDead(answer, { text: 'x'.repeat(LIMITS.recordBytes) })).toThrow(
+      expect.objectContaining({ code: 'too_large' }),
+    );
+    expect(a.replica.queueStats()).toMatchObject({ dead: 1, pending: 0 });
+    world.nowMs += 60_000;
+    const again = a.replica.retryDead(answer, { n: 3 });
+    const [waiting] = a.replica.listQueue('pending', 0, 10).items;
+    expect(waiting?.change.id).toBe(again);
+    expect(waiting?.change.resolves).toBeUndefined();
+    expect((waiting?.change.stamp ?? '') > (dead?.change.stamp ?? '')).toBe(true);
+    expect(parseStamp(waiting?.change.stamp as Stamp)?.wallMs).toBe(world.nowMs);
+  });
+});
+
+describe('[I10] dead letters', () => {
+  const big = 'x'.repeat(200_000);
+  async function full() {
+    const world = new World({ policy: { coalesce: false } });
+    const a = new Node(world, 'a');
+    world.refuse = ({ data }) => data?.['bad'] === true;
+    const fill = async () => {
+      for (let n = 0; n < 84; n += 1) {
+        a.put(`d${n}`, { bad: true, big });
+        if (n % 20 === 19) await a.link.sync();
+      }
+    };
+    await fill();
+    await a.link.sync();
+    return { world, a };
+  }
+
+  test('take no room of what waits; beyond their own bound a write is refused, which says so', async () => {
+    const { a } = await full();
+    expect(a.replica.queueStats().bytes).toBeGreaterThan(LIMITS.deadBytes);
+    const write = () => a.put('y', { n: 1 });
+    expect(write).toThrow(
+      expect.objectContaining({ code: 'queue_full', message: expect.stringContaining('dead letters') }),
+    );
+    const [dead, other] = a.replica.listQueue('dead', 0, 2).items;
+    a.replica.discardDead(dead?.change.id ?? '');
+    expect(write()).toBeDefined();
+    a.restart();
+    expect(write()).toBeDefined();
+    expect(a.replica.retryDead(other?.change.id ?? '')).toBeDefined();
+  });
+
+  test('are sent again only as far as there is room for what waits', async () => {
+    const { a } = await full();
+    const { total } = a.replica.queueStats();
+    const retry = () => {
+      for (;;) a.replica.retryDead(a.replica.listQueue('dead', 0, 1).items[0]?.change.id ?? '');
+    };
+    expect(retry).toThrow(expect.objectContaining({ code: 'queue_full', details: { retryAfterMs: 30_000 } }));
+    expect(a.replica.queueStats()).toMatchObject({ total, dead: 1 });
+  });
+});
+
+test('[I10] a write costs no more where many of its record wait', () => {
+  const { policies, clock } = new World({ policy: { coalesce: false } });
+  let looks = 0;
+  const types = new Proxy(policies.types, {
+    get: (target, name, receiver) => {
+      looks += 1;
+      return Reflect.get(target, name, receiver);
+    },
+    getOwnPropertyDescriptor: (target, name) => {
+      looks += 1;
+      return Reflect.getOwnPropertyDescriptor(target, name);
+    },
+  });
+  const store = new MemoryReplicaStore();
+  const replica = new Replica({ store, nodeId: nodeId('a'), policies: { ...policies, types }, clock });
+  const write = (n: number) => {
+    const before = looks;
+    replica.write({ entityType: TYPE, entityId: entityId('x'), kind: 'put', data: { n } }, {});
+    return looks - before;
+  };
+  const costs = Array.from({ length: 100 }, (_, n) => write(n));
+  expect(Math.max(...costs)).toBeLessThanOrEqual(20);
+  expect(costs[99]).toBeGreaterThan(0);
+  expect(replica.read(entityKey({ entityType: TYPE, entityId: entityId('x') }))?.data).toEqual({ n: 99 });
+});
+
+test('[I4] what waits is made of what is confirmed now, also where several changes of a record wait', async () => {
+  const world = new World({ policy: { conflict: 'merge', coalesce: false } });
+  const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
+  a.put('x', { n: 0 });
+  for (const node of [a, b]) await node.link.sync();
+  const increment = () => a.write('x', { kind: 'patch', operations: [{ op: 'increment', path: 'n', value: 1 }] });
+  for (let n = 0; n < 3; n += 1) increment();
+  expect(a.read('x')).toEqual({ n: 3 });
+  b.put('x', { n: 0, by: 'b' });
+  await b.link.sync();
+  pull(world, a);
+  expect(a.read('x')).toEqual({ n: 3, by: 'b' });
+  increment();
+  expect(a.read('x')).toEqual({ n: 4, by: 'b' });
+});
+
+test('[I10] what goes into another one counts once', () => {
+  const a = new Node(new World(), 'a');
+  const big = 'x'.repeat(230_000);
+  for (let n = 0; n < 72; n += 1) a.put(`e${n}`, { big });
+  expect(() => a.put('e99', { big })).toThrow(expect.objectContaining({ code: 'queue_full' }));
+  for (let n = 0; n < 72; n += 1) expect(a.put(`e${n}`, { big, n })).toBeDefined();
+});
+
+test('[I10] a list of what waits is bounded in bytes', () => {
+  const a = new Node(new World(), 'a');
+  for (let n = 0; n < 9; n += 1) a.put(`e${n}`, { big: 'x'.repeat(200_000) });
+  const { items, next } = a.replica.listQueue(undefined, 0, 100);
+  expect(items).toHaveLength(2);
+  expect(a.replica.listQueue(undefined, next ?? 0, 100).items.map(({ change }) => change.entityId)).toEqual([
+    'e2',
+    'e3',
+  ]);
 });
 
 test('[I10] a queue that is full refuses a write, and keeps what it has', () => {

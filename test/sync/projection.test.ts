@@ -8,7 +8,7 @@ import { resolveConflict } from '../../src/sync/inbox.ts';
 import { takeBatch } from '../../src/sync/judge.ts';
 import type { ProjectionPage, ProjectionSink } from '../../src/sync/ports.ts';
 import { Projection } from '../../src/sync/projection.ts';
-import { entityId, made, TYPE, World } from './world.ts';
+import { entityId, made, Node, TYPE, World } from './world.ts';
 
 const nodeId = made(toNodeId('a'));
 
@@ -130,8 +130,8 @@ test('pages are bounded in bytes, end for both feeds together, and another epoch
   await projection.catchUp(10);
   expect(projection.isBehind).toBe(false);
   expectCopied(world, copy);
-  expect(copy.pages.map(({ asOfMs }) => asOfMs !== undefined)).toEqual([false, false, false, false, true]);
-  expect(copy.pages.map(({ conflicts }) => conflicts.length)).toEqual([1, 1, 1, 1, 1]);
+  expect(copy.pages.map(({ asOfMs }) => asOfMs !== undefined)).toEqual([false, true]);
+  expect(copy.pages.map(({ conflicts }) => conflicts.length)).toEqual([1, 4]);
 
   // A cloud that lost all begins another history. The copy's cursors are beyond its heads, and mean nothing.
   const other = new World();
@@ -143,4 +143,28 @@ test('pages are bounded in bytes, end for both feeds together, and another epoch
   expect(other.sequencer.meta.epoch).not.toBe(copy.epoch);
   await new Projection(other.cloudStore, other.sequencer, copy, other.clock).catchUp(10);
   expectCopied(other, copy);
+});
+
+test('[I8] [S9] what takes effect together comes in one step, though it is more than a page', async () => {
+  const world = new World();
+  const copy = new Copy();
+  const a = new Node(world, 'a');
+  const text = 'x'.repeat(100 * 1024);
+  const ids = ['p', 'q', 'r', 's', 't', 'u', 'v', 'w'];
+  a.replica.transact(
+    ids.map((id) => ({ entityType: TYPE, entityId: entityId(id), kind: 'put', data: { text } })),
+    {},
+  );
+  await a.link.sync();
+  await new Projection(world.cloudStore, world.sequencer, copy, world.clock).catchUp(50);
+  expect(copy.pages.map(({ entities }) => entities.length)).toEqual([ids.length]);
+  for (let round = 0; round < 4; round += 1) {
+    for (const id of ids) a.put(id, { text, round });
+    await a.link.sync();
+  }
+  for (let index = 0; index < 40; index += 1) a.put(`more${index}`, { text });
+  await a.link.sync();
+  await new Projection(world.cloudStore, world.sequencer, copy, world.clock).catchUp(50);
+  expect(copy.pages.length).toBeGreaterThan(2);
+  expectCopied(world, copy);
 });

@@ -1,10 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import { formatStamp } from '../../src/core/hlc.ts';
-import { toNodeId } from '../../src/core/ids.ts';
+import { entityKey, toNodeId } from '../../src/core/ids.ts';
+import type { Policy } from '../../src/core/policy.ts';
 import { batch } from '../../src/protocol/messages.ts';
+import { MemoryReplicaStore } from '../../src/store/memory-replica-store.ts';
 import { backoffMs } from '../../src/sync/backoff.ts';
 import { type LinkEvent, type LinkState, step } from '../../src/sync/machine.ts';
-import { made, Node, TYPE, World } from './world.ts';
+import { entityId, made, Node, TYPE, World } from './world.ts';
 
 describe('a node without its storage', () => {
   test('[I2] [S18] goes on behind the counters of its former life, also with what it wrote before it asked', async () => {
@@ -53,19 +55,179 @@ describe('a node without its storage', () => {
   });
 });
 
-test('[I9] [S17] a copy of a node that goes on by itself is told so, and keeps its queue', async () => {
-  const world = new World();
-  const a = new Node(world, 'a');
-  await a.link.sync();
-  const copy = new Node(world, 'a');
-  await copy.link.sync();
-  a.put('x', { by: 'the one' });
-  await a.link.sync();
-  copy.put('x', { by: 'the other' });
-  expect((await copy.link.sync()).summary.error?.code).toBe('node_forked');
-  expect(copy.replica.queueStats().total).toBe(1);
-  expect(a.read('x')).toEqual({ by: 'the one' });
+describe('a node whose storage went back', () => {
+  const increment = { kind: 'patch', operations: [{ op: 'increment', path: 'n', value: 1 }] } as const;
+
+  /** A node that is about to go back to what it has now. @returns how it does. */
+  async function restorable(policy: Partial<Policy> = {}) {
+    const world = new World({ policy });
+    const a = new Node(world, 'a');
+    a.put('x', { n: 1, text: 'so long that a field of it is worth sending by itself' });
+    await a.link.sync();
+    const restore = () => {
+      const kept = copyOf(a.store);
+      return () => {
+        a.store = kept;
+        a.restart();
+      };
+    };
+    const atCloud = (id: string) =>
+      world.cloudStore.readEntity(entityKey({ entityType: TYPE, entityId: entityId(id) }))?.data;
+    const dead = () => a.replica.listQueue('dead', 0, 10).items.map(({ error }) => error?.code);
+    return { world, a, restore, atCloud, dead };
+  }
+
+  test.each([
+    ['little, and is not restarted', 3, false, true],
+    ['little, and is restarted', 3, true, true],
+    ['much, and is not restarted', 1_100, false, true],
+    ['what went into other changes', 1_100, false, false],
+  ])('[I1] [S17] goes on behind what it had sent, which was %s', async (_, count, isRestarted, isEach) => {
+    const { world, a, restore, atCloud } = await restorable();
+    const goBack = restore();
+    for (let n = 0; n < count; n += 1) a.put(isEach ? `y${n}` : 'y', { n });
+    await a.link.sync();
+    goBack();
+    const ids = ['p', 'q', 'r', 's', 't'];
+    for (const id of ids) a.put(id, { v: 1 });
+    if (isRestarted) a.restart();
+    const seen: unknown[] = [];
+    for (let n = 0; n < 2; n += 1) {
+      expect((await a.link.sync()).summary).toMatchObject({ success: true });
+      seen.push(...ids.map((id) => a.read(id)));
+    }
+    expect(seen).toEqual(Array(10).fill({ v: 1 }));
+    for (const id of ids) expect(atCloud(id)).toEqual({ v: 1 });
+    expect(a.replica.queueStats().total).toBe(0);
+    expect(world.cloudStore.readNode(a.nodeId)?.received.extra).toEqual([]);
+    expect(a.replica.meta).toMatchObject({ digestMismatches: 0, ownFrom: undefined });
+  });
+
+  test('[I6] [S17] and that asks before it writes has what it writes', async () => {
+    const { a, restore, atCloud } = await restorable();
+    const goBack = restore();
+    for (let n = 0; n < 3; n += 1) a.put(`y${n}`, { n });
+    await a.link.sync();
+    goBack();
+    await a.link.sync();
+    a.put('p', { v: 1 });
+    expect(a.read('p')).toEqual({ v: 1 });
+    await a.link.sync();
+    expect([a.read('p'), atCloud('p')]).toEqual([{ v: 1 }, { v: 1 }]);
+  });
+
+  test('[I2] [S17] does nothing twice that waited then and was sent since', async () => {
+    const { a, restore, atCloud, dead } = await restorable({ coalesce: false });
+    a.write('x', increment);
+    const goBack = restore();
+    await a.link.sync();
+    a.put('y', { n: 1 });
+    await a.link.sync();
+    goBack();
+    a.write('x', increment);
+    for (let n = 0; n < 2; n += 1) await a.link.sync();
+    expect([atCloud('x'), a.read('x')]).toMatchObject([{ n: 3 }, { n: 3 }]);
+    expect(dead()).toEqual([]);
+    expect(a.replica.queueStats().total).toBe(0);
+  });
+
+  test('[I1] [I2] [S17] leaves to people what may be there, and may not', async () => {
+    const { a, restore, atCloud, dead } = await restorable();
+    a.put('w', { n: 0 });
+    a.restart();
+    a.put('z', { n: 0 });
+    a.write('x', increment);
+    a.replica.saveSession(null);
+    const goBack = restore();
+    // It goes into another one, and its counter is void.
+    a.write('x', increment);
+    a.put('z', { n: 1 });
+    await a.link.sync();
+    goBack();
+    // Here too, and into one that the cloud knows nothing of.
+    for (let n = 0; n < 5; n += 1) a.write('x', increment);
+    await a.link.sync();
+    expect(atCloud('x')).toMatchObject({ n: 3 });
+    expect(dead()).toEqual(['outcome_unknown', 'outcome_unknown']);
+    expect(a.read('x')).toMatchObject({ n: 3 });
+    for (const { change } of a.replica.listQueue('dead', 0, 10).items) a.replica.retryDead(change.id);
+    await a.link.sync();
+    expect(a.replica.queueStats().total).toBe(0);
+  });
+
+  test('[I1] [S17] has not seen what it had written since', async () => {
+    const { world, a, restore } = await restorable();
+    const goBack = restore();
+    for (let n = 0; n < 3; n += 1) a.put('y', { n });
+    await a.link.sync();
+    goBack();
+    world.nowMs += 1;
+    a.put('y', { after: true });
+    await a.link.sync();
+    expect(world.sequencer.meta.conflicts).toBe(1);
+    expect(a.read('y')).toEqual({ n: 2, after: true });
+  });
+
+  test('[S17] [S20] refuses a strong write under a counter that was used, and the next one is done', async () => {
+    const { a, restore, atCloud } = await restorable();
+    const goBack = restore();
+    for (let n = 0; n < 3; n += 1) a.put(`y${n}`, { n });
+    await a.link.sync();
+    goBack();
+    const write = { entityType: TYPE, entityId: entityId('p'), kind: 'put', data: { v: 1 } } as const;
+    await expect(a.access.writeStrong(write, {}, 1_000)).rejects.toMatchObject({ code: 'node_forked' });
+    await expect(a.access.writeStrong(write, {}, 1_000)).resolves.toMatchObject({ created: true });
+    expect(atCloud('p')).toEqual({ v: 1 });
+  });
+
+  test('[I8] [S17] gives a transaction new counters as a whole', async () => {
+    const { a, restore, atCloud } = await restorable();
+    const goBack = restore();
+    for (let n = 0; n < 9; n += 1) a.put(`y${n}`, { n });
+    await a.link.sync();
+    goBack();
+    const write = (id: string) => ({ entityType: TYPE, entityId: entityId(id), kind: 'put', data: { v: 1 } }) as const;
+    a.replica.transact(['p', 'q'].map(write), {});
+    a.restart();
+    await a.link.sync();
+    expect([atCloud('p'), atCloud('q')]).toEqual([{ v: 1 }, { v: 1 }]);
+    const [sent] = a.exchanges.at(-1)?.batch.changes ?? [];
+    expect(sent).toMatchObject({ id: 'a:11', transaction: 'a:11-12' });
+  });
+
+  test('[I9] [S17] again and again is a copy that is alive: it is told so, and keeps its queue', async () => {
+    const { world, a, atCloud } = await restorable();
+    const copy = new Node(world, 'a');
+    copy.store = copyOf(a.store);
+    copy.restart();
+    a.put('y', { by: 'the one' });
+    await a.link.sync();
+    copy.put('z', { by: 'the other' });
+    expect((await copy.link.sync()).summary.error).toBeUndefined();
+    expect(atCloud('z')).toEqual({ by: 'the other' });
+    for (const id of ['u', 'v']) a.put(id, { by: 'the one' });
+    expect((await a.link.sync()).summary.error).toBeUndefined();
+    copy.put('w', { by: 'the other' });
+    for (let n = 0; n < 3; n += 1) {
+      expect((await copy.link.sync()).summary.error?.code).toBe('node_forked');
+      world.nowMs += 30_000;
+    }
+    expect(copy.replica.queueStats()).toMatchObject({ total: 1, pending: 1 });
+    expect(copy.read('w')).toEqual({ by: 'the other' });
+  });
 });
+
+function copyOf(store: MemoryReplicaStore): MemoryReplicaStore {
+  const copy = new MemoryReplicaStore();
+  const meta = store.readMeta();
+  if (meta !== undefined) copy.writeMeta(meta);
+  for (const key of store.recordKeys()) {
+    const record = store.readRecord(key);
+    if (record !== undefined) copy.writeRecord(record);
+  }
+  for (const queued of store.readQueue(0)) copy.writeQueued(queued);
+  return copy;
+}
 
 test('[I11] a change that the cloud refuses is dead at its node, and those behind it go on', async () => {
   const world = new World();

@@ -226,6 +226,23 @@ describe('a transaction', () => {
     expect(a.replica.queueStats().total).toBe(0);
   });
 
+  test('[I1] takes rows that are free, each of them once', async () => {
+    const world = new World();
+    const a = new Node(world, 'a');
+    for (const id of ['p', 'q']) a.put(id, { n: 1 });
+    await syncAll(a);
+    world.nowMs += 2 * HOUR_MS;
+    a.put('s', { n: 1 });
+    await syncAll(a);
+    world.nowMs += 23 * HOUR_MS;
+    a.put('r', { n: 1 });
+    // The row of q was found free before, and is still; that of s is free by now.
+    world.nowMs += 3 * HOUR_MS;
+    a.replica.transact([putOf('u', { n: 1 }), putOf('v', { n: 1 })], {});
+    a.restart();
+    expect([...a.replica.queued()].map(({ change }) => change.entityId).sort()).toEqual(['r', 'u', 'v']);
+  });
+
   test('[I10] has a bound, and is not taken beyond it', async () => {
     const { a } = await began();
     const text = 'x'.repeat(200 * 1024);

@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { formatDot } from '../../src/core/dot.ts';
 import { entityKey, toNodeId } from '../../src/core/ids.ts';
+import type { JsonObject } from '../../src/core/json.ts';
+import { LIMITS } from '../../src/protocol/limits.ts';
 import { type BatchAnswer, batch as batchSchema } from '../../src/protocol/messages.ts';
 import { writeAtCloud } from '../../src/sync/cloud-write.ts';
 import type { ChangeFailure } from '../../src/sync/commit.ts';
@@ -187,5 +189,46 @@ describe('a write that could not be taken in is refused where it is made', () =>
     world.sequencer.commit((commit) => writeAtCloud(commit, { ...entity, kind: 'put', data: {} }));
     expect(() => world.sequencer.commit((commit) => writeAtCloud(commit, write))).toThrow(refused);
     expect(world.sequencer.meta.seq).toBe(1);
+  });
+});
+
+describe('a field that no path of a message names', () => {
+  const long = 'k'.repeat(LIMITS.pathChars + 1);
+  const half = 'k'.repeat(LIMITS.pathChars / 2 + 1);
+  const text = 'so long that a field is worth sending by itself'.repeat(100);
+  test.each<[string, (n: number) => JsonObject]>([
+    ['for it is too long', (n) => ({ [long]: n })],
+    ['for the names on its way are', (n) => ({ [half]: { [half]: n } })],
+    ['for a prototype is on its way: __proto__', (n) => JSON.parse(`{"__proto__":${n}}`)],
+    ['for a prototype is on its way: constructor', (n) => ({ a: { constructor: n } })],
+  ])('[I3] [I11] [S10] comes with the whole record, and holds up nobody: %s', async (_, fieldOf) => {
+    const world = new World();
+    const [a, b, c] = [new Node(world, 'a'), new Node(world, 'b'), new Node(world, 'c')];
+    const record = (n: number): JsonObject => ({ ...fieldOf(n), text });
+    a.put('x', record(1));
+    await a.link.sync();
+    await b.link.sync();
+    a.put('x', record(2));
+    expect((await a.link.sync()).summary).toMatchObject({ success: true, uploaded: 1, rejected: 0 });
+    // A record of who hasn't seen the one that is there: only what is another changes.
+    world.nowMs += 1;
+    c.put('x', record(3));
+    await c.link.sync();
+    for (const node of [a, b]) expect((await node.link.sync()).summary).toMatchObject({ success: true, downloaded: 1 });
+    for (const node of [a, b]) expect(JSON.stringify(node.read('x'))).toBe(JSON.stringify(record(3)));
+    expect([a, b, c].map(({ replica }) => replica.meta.digestMismatches)).toEqual([0, 0, 0]);
+  });
+
+  test('[I10] also where a merge patch writes it', async () => {
+    const world = new World();
+    const a = new Node(world, 'a');
+    a.put('x', { [long]: 1, text });
+    a.write('x', { kind: 'merge-patch', patch: { [long]: 2 } });
+    await a.link.sync();
+    a.write('x', { kind: 'merge-patch', patch: { [long]: 3 } });
+    expect((await a.link.sync()).summary).toMatchObject({ uploaded: 1, rejected: 0 });
+    expect(world.cloudStore.readEntity(entityKey({ entityType: TYPE, entityId: entityId('x') }))?.data).toMatchObject({
+      [long]: 3,
+    });
   });
 });

@@ -194,5 +194,5 @@ test('a link tells the states of a sync as it goes through them, and no state tw
   a.states.length = 0;
   a.link.setOnline(false);
   a.link.noteLocalChange();
-  expect(a.states).toEqual(['offline']);
+  expect(a.states).toEqual(['offline', 'queuing']);
 });

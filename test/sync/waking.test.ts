@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { type Waking, wakeAtMs } from '../../src/sync/waking.ts';
+import { Tally } from '../../src/sync/tally.ts';
+import { hasReasonToSync, type Waking, wakeAtMs } from '../../src/sync/waking.ts';
 
 const NOW = 1_000_000;
 
@@ -10,9 +11,9 @@ interface Node extends Partial<Omit<Waking, 'link' | 'replica'>> {
   readonly unsentMs?: number;
 }
 
-/** How long until a node wakes that is at rest but for what is named; null: it doesn't. */
-function wakesIn({ link, replica, isPulling = false, unsentMs, ...node }: Node): number | null {
-  const atMs = wakeAtMs({
+/** A node that is at rest but for what is named. */
+function nodeThat({ link, replica, isPulling = false, unsentMs, ...node }: Node): Waking {
+  return {
     nowMs: NOW,
     plan: { strategy: 'full' },
     msUntilOtherPlan: null,
@@ -20,12 +21,18 @@ function wakesIn({ link, replica, isPulling = false, unsentMs, ...node }: Node):
     isWatched: false,
     hasPokeSocket: false,
     ...node,
-    link: { online: true, isBusy: false, nextAttemptAtMs: null, ...link },
+    link: { online: true, isBusy: false, nextAttemptAtMs: null, lastSummary: SYNCED, ...link },
     replica: { isWaiting: false, ...replica, isPulling: () => isPulling, msUntilUnsent: () => unsentMs ?? null },
-  });
+  };
+}
+
+/** How long until it wakes; null: it doesn't. */
+function wakesIn(node: Node): number | null {
+  const atMs = wakeAtMs(nodeThat(node));
   return atMs === null ? null : atMs - NOW;
 }
 
+const SYNCED = new Tally().summary(0);
 const BUSY = { link: { isBusy: true } };
 const FAILED = { link: { nextAttemptAtMs: NOW + 7_000 } };
 
@@ -51,4 +58,20 @@ test.each<[string, Node, number | null]>([
   ['that syncs the rest of a pull', { ...BUSY, isPulling: true }, 30_000],
 ])('[I11] [S26] [S29] a node %s wakes when it has to, and not otherwise', (_, node, wantedMs) => {
   expect(wakesIn(node)).toBe(wantedMs);
+});
+
+test.each<[string, Node, boolean]>([
+  ['that is at rest', {}, false],
+  ['with something to send', { unsentMs: 0 }, true],
+  ['with something to send later', { unsentMs: 5_000 }, false],
+  ['with something to send later, or by another plan', { unsentMs: 5_000, msUntilOtherPlan: 20_000 }, false],
+  ['with half a pull', { isPulling: true }, true],
+  ['that is used', { isUsed: true }, true],
+  ['that is only listened to', { isWatched: true }, false],
+  ['that is listened to, and of another deployment', { isWatched: true, hasPokeSocket: true }, true],
+  ['that is listened to, which the cloud has not heard of', { ...FAILED, isWatched: true }, true],
+  ['that is listened to, and may have failed before', { link: { lastSummary: null }, isWatched: true }, true],
+  ['with nothing to do, after a failure', FAILED, false],
+])('[I11] [S29] a node %s, woken by an alarm of before, may have a reason to sync', (_, node, wanted) => {
+  expect(hasReasonToSync(nodeThat(node))).toBe(wanted);
 });

@@ -31,6 +31,7 @@ import type { AwaitedResolution } from '../../src/sync/commit.ts';
 import { Link } from '../../src/sync/link.ts';
 import type { LinkState } from '../../src/sync/machine.ts';
 import { NodeResolver } from '../../src/sync/node-resolver.ts';
+import type { Plan } from '../../src/sync/plan.ts';
 import type { Clock, Entropy, Metered, Upstream } from '../../src/sync/ports.ts';
 import { Replica } from '../../src/sync/replica.ts';
 import { type Caller, Responder } from '../../src/sync/responder.ts';
@@ -142,6 +143,8 @@ export class Node {
   handshakeFault: Fault = 'none';
   /** Called before each call of this node; what it throws is what the call fails with. */
   beforeCall: (call: Call) => void = () => undefined;
+  /** As {@link beforeCall}, of an exchange. */
+  beforeSend: (batch: Batch) => void = () => undefined;
   /** The only types that it asks for, from its next start. */
   entityTypes: readonly EntityType[] | undefined;
   /** What the token of the node allows. */
@@ -150,6 +153,12 @@ export class Node {
   resolve: Resolver | undefined;
   /** Awaited before each exchange of this node. */
   beforeExchange: () => Promise<void> = async () => undefined;
+  /** By which the node's link goes. */
+  plan: Pick<Plan, 'strategy' | 'batchSize' | 'batchBytes'> = {
+    strategy: 'full',
+    batchSize: 3,
+    batchBytes: LIMITS.batchBytes,
+  };
   /** What was logged: nothing, where nothing is wrong. */
   readonly errors: Record<string, unknown>[] = [];
   /** Of which types visible changes are told. */
@@ -157,8 +166,12 @@ export class Node {
   /** The visible changes that were told, and the states that the link was said to go through. */
   readonly seen: VisibleChange[] = [];
   readonly states: LinkState[] = [];
+  /** Of each exchange, whether it was to be compressed. */
+  readonly compressed: boolean[] = [];
   /** What went to and fro. */
   readonly exchanges: { readonly batch: Batch; readonly answer: BatchAnswer }[] = [];
+  /** Told of what the link tells. */
+  heard: (what: 'state' | 'exchange' | 'end') => void = () => undefined;
   replica!: Replica;
   link!: Link;
   access!: Access;
@@ -186,8 +199,13 @@ export class Node {
       entropy,
       logger: { error: (event, fields) => this.errors.push({ event, ...fields }) },
       isLive: () => false,
-      plan: () => ({ strategy: 'full', batchSize: 3 }),
-      onState: (state) => this.states.push(state),
+      plan: () => this.plan,
+      onState: (state) => {
+        this.states.push(state);
+        this.heard('state');
+      },
+      onExchange: () => this.heard('exchange'),
+      onEnd: () => this.heard('end'),
     });
     this.access = new Access(this.replica, this.link, clock);
   }
@@ -236,9 +254,11 @@ export class Node {
           return handshakeAnswer.parse(overTheWire(this.#world.responder.handshake(sessionId, parsed, caller())));
         });
       },
-      exchange: async (sessionId, sent) => {
+      exchange: async (sessionId, sent, compress) => {
+        this.compressed.push(compress);
         await this.beforeExchange();
         this.beforeCall('exchange');
+        this.beforeSend(sent);
         const fault = this.fault;
         this.fault = 'none';
         return faulty(fault, () => {

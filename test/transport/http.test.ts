@@ -45,3 +45,25 @@ test('[S31] what came over the wire is counted, and what it was before compressi
   const untold = await upstreamOf(async () => new Response(answer)).connect(request);
   expect(untold).toMatchObject({ bytesDown: answer.length, plainBytesDown: answer.length });
 });
+
+test.each([
+  ['a batch of 80 KB', 80_000, { 'Content-Length': '2' }, [40_000, 20_001]],
+  ['an answer of 400 KB', 0, { 'Content-Length': '400000' }, [20_000, 120_000]],
+  ['an answer of unknown length: a page', 0, {}, [20_000, 85_536]],
+])('[S23] over a slow link what takes longer is waited for longer: %s', async (_, sentBytes, headers, wanted) => {
+  const waits: number[] = [];
+  const sleep = (ms: number) => {
+    waits.push(ms);
+    return new Promise<never>(() => undefined);
+  };
+  const upstream = httpUpstream({
+    url: 'http://cloud/v1',
+    token: async () => 'token',
+    clock: { nowMs: () => 0, sleep },
+    fetch: async () => new Response('{}', { headers }),
+  });
+  const life = 'x'.repeat(sentBytes);
+  await upstream.connect({ ...request, life }).catch(() => undefined);
+  expect(waits).toHaveLength(2);
+  for (const [index, ms] of wanted.entries()) expect(Math.abs((waits[index] ?? 0) - ms)).toBeLessThan(1_000);
+});

@@ -36,6 +36,20 @@ test('a node that nobody has used for 60 s sleeps: without a reason there is no 
   expect(await runDurableObjectAlarm(edgeObject('a'))).toBe(false);
 });
 
+test('[S29] an alarm whose reason is gone asks the cloud nothing', async () => {
+  const { edge, edgeObject, alarmOf } = freshSpace();
+  const { pass } = stopClock();
+  const exchange = vi.spyOn(CloudSpace.prototype, 'syncExchange');
+  await edge('a').read(NOTE, LOCAL);
+  await until(() => exchange.mock.calls.length === 1);
+  expect(await alarmOf('a')).toBe(Date.now() + 30_000);
+  // It rings late: who was there has gone.
+  pass(3_600_000);
+  await runDurableObjectAlarm(edgeObject('a'));
+  expect(exchange).toHaveBeenCalledTimes(1);
+  expect(await alarmOf('a')).toBeNull();
+});
+
 test('a node that is cut off has no alarm, whatever waits; back online it sends that at once', async () => {
   const { edge, cloud, alarmOf } = freshSpace();
   stopClock();

@@ -1,4 +1,4 @@
-import { runDurableObjectAlarm } from 'cloudflare:test';
+import { evictDurableObject, runDurableObjectAlarm } from 'cloudflare:test';
 import { afterEach, expect, test, vi } from 'vitest';
 import { SqlCloudStore } from '../../src/store/sql-cloud-store.ts';
 import { CloudSpace } from '../../src/worker.ts';
@@ -120,6 +120,30 @@ test('[S23] a node whose token is refused says so, keeps all, asks seldom, and g
   await wake();
   expect(await status()).toMatchObject({ paused: null, queue: { total: 0 } });
   expect((await call('GET', 'data/note/x')).status).toBe(200);
+});
+
+test('[S23] a cloud that asks for time gets it also from a node that was evicted, and that is called', async () => {
+  const { call, pass, wake, alarmOf, status, edgeObject } = await node();
+  const busy = { ok: false, code: 'overloaded', detail: 'busy', details: { retryAfterMs: 600_000 } } as const;
+  const exchange = vi.spyOn(CloudSpace.prototype, 'syncExchange').mockResolvedValue(busy);
+  await call('PUT', 'edge/a/data/note/x', { body: { n: 1 } });
+  await call('POST', 'edge/a/sync');
+  const dueMs = Date.now() + 600_000;
+  await evictDurableObject(edgeObject('a'));
+  pass(30_000);
+  await wake();
+  expect(await status()).toMatchObject({ nextAttemptAt: dueMs, queue: { pending: 1 } });
+  await call('GET', 'edge/a/data/note/y', { headers: { 'X-Max-Staleness-Ms': '0' } });
+  await call('PUT', 'edge/a/network', { body: { effectiveType: '4g' } });
+  const strong = await call('GET', 'edge/a/data/note/x', { headers: { 'X-Consistency': 'strong' } });
+  expect(strong).toMatchObject({ status: 503, code: 'overloaded', json: { retryAfterMs: 570_000 } });
+  expect(strong.headers.get('Retry-After')).toBe('570');
+  expect(exchange).toHaveBeenCalledTimes(1);
+  exchange.mockRestore();
+  pass(570_000);
+  expect(await alarmOf('a')).toBeLessThanOrEqual(Date.now());
+  await wake();
+  expect(await status()).toMatchObject({ nextAttemptAt: null, queue: { total: 0 } });
 });
 
 test('[S23] a cloud that asks for time gets it: an alarm that rings earlier asks nothing', async () => {

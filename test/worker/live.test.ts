@@ -126,6 +126,18 @@ describe('a live socket', () => {
     await socket.until('status', ({ state, online }) => state === 'offline' && online === false);
   });
 
+  test('[S33] shows that a node without a link queues', async () => {
+    const { space, edge } = freshSpace();
+    const socket = await subscribed(space, LIVE);
+    await edge('a').setNetwork({ online: false });
+    await edge('a').write(put('x'), {}, 0);
+    await socket.until(
+      'status',
+      ({ state, queue }) => state === 'queuing' && (queue as { pending: number }).pending === 1,
+    );
+    expect(await socket.next('status')).toMatchObject({ state: 'offline', queue: { pending: 1 } });
+  });
+
   test('[S25] shows a plan that a caller’s hints change, one who opens a socket among them', async () => {
     const { space, call } = freshSpace();
     const socket = await subscribed(space, LIVE);

@@ -1,0 +1,499 @@
+import { type CausalContext, joined } from '../core/causal-context.ts';
+import type { Priority } from '../core/change.ts';
+import type { ConsistencyLevel } from '../core/consistency.ts';
+import type { Operation } from '../core/delta.ts';
+import { type EntityId, type EntityType, entityKey, toEntityId, toEntityType, toNodeId } from '../core/ids.ts';
+import type { JsonObject } from '../core/json.ts';
+import { type ConflictRule, policyFor } from '../core/policy.ts';
+import type { Resolver } from '../core/resolver.ts';
+import { clock } from '../platform/clock.ts';
+import { entropy } from '../platform/entropy.ts';
+import { logger } from '../platform/logger.ts';
+import { SyncError } from '../protocol/errors.ts';
+import { LIMITS } from '../protocol/limits.ts';
+import { Access } from '../sync/access.ts';
+import { Link } from '../sync/link.ts';
+import { MeasuredUpstream } from '../sync/measured-upstream.ts';
+import { NodeResolver } from '../sync/node-resolver.ts';
+import { leastAtOnce, type NetworkReport, planFor } from '../sync/plan.ts';
+import type { Upstream } from '../sync/ports.ts';
+import { Replica } from '../sync/replica.ts';
+import type { VisibleChange } from '../sync/visible-changes.ts';
+import { wakeAtMs } from '../sync/waking.ts';
+import type { Write, WriteContent, Written } from '../sync/write.ts';
+import { httpUpstream } from '../transport/http.ts';
+import { LiveSocket } from '../transport/live-socket.ts';
+import { asTold, type ConsistencyRule, clientPolicies, differences } from './client-policies.ts';
+import { type ClientRecord, Receipts, type Settlement } from './receipts.ts';
+import { type ClientStorage, memoryStorage, type OpenStorage } from './storage.ts';
+import { ownerOf, type TokenGiven, TokenSource } from './token-source.ts';
+import { socketOpener } from './web-socket.ts';
+
+export interface ClientOptions {
+  /** Unique among all that write to the space; the token may have to name it. */
+  readonly nodeId: string;
+  /** The cloud, `https://host/v1`, or an edge node, `https://host/v1/edge/<node>`. */
+  readonly cloudEndpoint: string;
+  /** A bearer token of the role `node`, or where to get one: asked at the start, and when the last was refused. */
+  readonly token: TokenGiven;
+  /** By entity type; `eventual`, where none is said. */
+  readonly consistencyRules?: Readonly<Record<string, ConsistencyRule>> | undefined;
+  /** By entity type: what the client expects of the cloud, whose policies decide. */
+  readonly conflictStrategies?: Readonly<Record<string, ConflictRule>> | undefined;
+  /** Where records and queue are kept; in memory, where none is given. */
+  readonly storage?: ClientStorage | undefined;
+  /** The only entity types that this client holds. */
+  readonly entityTypes?: readonly string[] | undefined;
+  readonly fetch?: typeof fetch | undefined;
+  /** False: no socket tells of news; it is asked for every half minute. */
+  readonly live?: boolean | undefined;
+}
+
+export interface ReadOptions {
+  readonly level?: ConsistencyLevel | undefined;
+  readonly maxStaleness?: number | undefined;
+  /** Of one user of this client among several: reads and writes with it see all that went before with it. */
+  readonly sessionId?: string | undefined;
+  readonly waitMs?: number | undefined;
+}
+
+export interface WriteOptions extends ReadOptions {
+  readonly priority?: Priority | undefined;
+  readonly ifMatch?: string | undefined;
+  readonly ifNoneMatch?: string | undefined;
+}
+
+/** What a write did here; `settled` is what the cloud made of it, which may take until there is a link again. */
+export interface Receipt {
+  readonly changeId: string;
+  readonly version: string;
+  readonly created: boolean;
+  readonly data: JsonObject | null;
+  readonly settled: Promise<Settlement>;
+}
+
+/** One write of a transaction. */
+export type TransactionWrite = { readonly entityType: string; readonly entityId: string } & WriteContent;
+
+export interface ClientEvents {
+  /** The link went into another state. */
+  state: string;
+  change: VisibleChange;
+  settled: Settlement;
+  /** The cloud refused a change. */
+  deadLetter: Settlement;
+  /** A change met another one; its record is in the cloud's inbox. */
+  conflict: Settlement;
+}
+
+type Listener<Event> = (event: Event) => void;
+
+/** What is there from `initialize` to `close`. */
+interface Running {
+  readonly storage: OpenStorage;
+  readonly replica: Replica;
+  readonly link: Link;
+  readonly access: Access;
+  readonly upstream: MeasuredUpstream;
+  /** By which it is told of news; undefined: there are no sockets here, and it asks now and then. */
+  readonly live: LiveSocket | undefined;
+}
+
+/**
+ * A client: a replica as any other, with the same engine and protocol as an edge node. It reads and writes at once, online
+ * or not, and syncs by itself. `design.md`, section 1.
+ */
+export class EdgeCloudClient {
+  readonly #options: ClientOptions;
+  readonly #own: ReturnType<typeof clientPolicies>;
+  #policies: ReturnType<typeof clientPolicies>;
+  #warnings: readonly string[] = [];
+  readonly #tokens: TokenSource;
+  readonly #resolvers = new Map<string, Resolver>();
+  readonly #sessions = new Map<string, CausalContext>();
+  readonly #listeners = new Map<keyof ClientEvents, Set<Listener<never>>>();
+  readonly #receipts: Receipts;
+  /** Answers whose effect is not visible yet. */
+  #answers: Parameters<Receipts['answered']>[] = [];
+  #network: NetworkReport = {};
+  #running: Running | undefined;
+  #timer: ReturnType<typeof setTimeout> | null = null;
+
+  /** @throws PolicyError, SyncError `bad_name` for what can't be. */
+  constructor(options: ClientOptions) {
+    this.#options = options;
+    this.#own = clientPolicies(options.consistencyRules ?? {}, options.conflictStrategies ?? {});
+    this.#policies = this.#own;
+    this.#tokens = new TokenSource(options.token);
+    if (toNodeId(options.nodeId) === undefined) throw new SyncError('bad_name', 'nodeId is no node id');
+    this.#receipts = new Receipts((settlement) => this.#settled(settlement));
+  }
+
+  /** Opens the storage, and begins to sync. */
+  async initialize(): Promise<void> {
+    if (this.#running !== undefined) return;
+    const { nodeId: name, storage: given = memoryStorage(), entityTypes } = this.#options;
+    const nodeId = toNodeId(name);
+    if (nodeId === undefined) throw new SyncError('bad_name', 'nodeId is no node id');
+    const storage = await given.open(name);
+    const client = this;
+    const policies = {
+      get types() {
+        return client.#policies.types;
+      },
+      get default() {
+        return client.#policies.default;
+      },
+    };
+    const watcher = { watches: () => true, changed: (change: VisibleChange) => this.#emit('change', change) };
+    const types = entityTypes?.map((type) => typeOf(type));
+    const replica = new Replica({ store: storage.store, nodeId, policies, clock, watcher, entityTypes: types });
+    const upstream = new MeasuredUpstream(this.#upstream(storage, replica), clock);
+    const resolverFor = (entityType: EntityType) => this.#resolvers.get(entityType);
+    const link = new Link({
+      replica,
+      upstream,
+      resolver: new NodeResolver({ replica, policies, clock, resolverFor }),
+      clock,
+      entropy,
+      logger,
+      isLive: () => false,
+      plan: () => planFor(this.#network, upstream.quality),
+      onState: (state) => this.#emit('state', state),
+      onExchange: () => this.#tellAnswers(),
+      onEnd: () => this.#schedule(),
+    });
+    const live = this.#liveSocket(replica, link);
+    this.#running = { storage, replica, link, access: new Access(replica, link, clock), upstream, live };
+    void link.sync();
+  }
+
+  async write(entityType: string, entityId: string, data: JsonObject, options: WriteOptions = {}): Promise<Receipt> {
+    return await this.#write({ ...addressOf(entityType, entityId), kind: 'put', data }, options);
+  }
+
+  async patch(
+    entityType: string,
+    entityId: string,
+    operations: readonly Operation[],
+    options: WriteOptions = {},
+  ): Promise<Receipt> {
+    return await this.#write({ ...addressOf(entityType, entityId), kind: 'patch', operations }, options);
+  }
+
+  async delete(entityType: string, entityId: string, options: WriteOptions = {}): Promise<Receipt> {
+    return await this.#write({ ...addressOf(entityType, entityId), kind: 'delete' }, options);
+  }
+
+  /** Writes several records, all or none. */
+  async transact(writes: readonly TransactionWrite[], options: WriteOptions = {}): Promise<readonly Receipt[]> {
+    const { replica, access, storage } = this.#open();
+    const { priority, waitMs = LIMITS.waitMs } = options;
+    const all = writes.map((write): Write => ({ ...write, ...addressOf(write.entityType, write.entityId), priority }));
+    const levels = all.map(({ entityType }) => options.level ?? policyFor(this.#policies, entityType).consistency);
+    const after = this.#after(options);
+    if (levels.includes('strong')) {
+      const written = await access.transactStrong(all, after, waitMs);
+      this.#note(options, replica);
+      return written.map((each) => ({ ...each, settled: Promise.resolve(settledAs(each)) }));
+    }
+    const written = await access.transact(all, after, waitMs);
+    return await this.#receiptsOf(all, written, options, storage, replica);
+  }
+
+  async read(entityType: string, entityId: string, options: ReadOptions = {}): Promise<ClientRecord | null> {
+    const { replica, access } = this.#open();
+    const address = addressOf(entityType, entityId);
+    await access.satisfy(this.#demand(address.entityType, options));
+    const view = replica.read(entityKey(address));
+    this.#note(options, replica);
+    if (view === undefined) return null;
+    const { data, version, synced } = view;
+    return { ...address, data, version, synced };
+  }
+
+  /** Of one type, in the order of their ids. */
+  async list(
+    entityType: string,
+    { after = '', limit = LIMITS.listItemsDefault, ...options }: ReadOptions & { after?: string; limit?: number } = {},
+  ): Promise<{ items: readonly ClientRecord[]; next: string | null }> {
+    const { replica, access } = this.#open();
+    const type = typeOf(entityType);
+    await access.satisfy(this.#demand(type, options));
+    const { items, next } = replica.list(type, after, limit);
+    this.#note(options, replica);
+    const records = items.map(({ entityId, data, version, synced }) => ({
+      entityType,
+      entityId,
+      data,
+      version,
+      synced,
+    }));
+    return { items: records, next: next ?? null };
+  }
+
+  /** Syncs now; never throws. */
+  async sync() {
+    return (await this.#open().link.sync({ all: true })).summary;
+  }
+
+  status() {
+    const { replica, link, upstream } = this.#open();
+    const { cursor, epoch, asOfMs, digestMismatches } = replica.meta;
+    return {
+      nodeId: replica.nodeId,
+      state: link.state,
+      online: link.online,
+      paused: link.paused,
+      cursor,
+      epoch,
+      queue: replica.queueStats(),
+      asOf: asOfMs === 0 ? null : asOfMs,
+      stalenessMs: replica.stalenessMs(),
+      plan: planFor(this.#network, upstream.quality),
+      lastSyncResult: link.lastSummary,
+      nextAttemptAt: link.nextAttemptAtMs,
+      digestMismatches,
+      warnings: this.#warnings,
+    };
+  }
+
+  /** What the platform says of the link. */
+  setNetwork({ online, ...report }: NetworkReport & { readonly online?: boolean }): void {
+    const { link } = this.#open();
+    this.#network = { ...this.#network, ...report };
+    const wasOnline = link.online;
+    link.setOnline(online ?? wasOnline);
+    if (link.online) void link.sync();
+  }
+
+  /** Tells of visible changes of some types; answers how to end that. */
+  subscribe(entityTypes: readonly string[], listener: Listener<VisibleChange>): () => void {
+    return this.on('change', (change) => {
+      if (entityTypes.includes(change.entityType)) listener(change);
+    });
+  }
+
+  on<Name extends keyof ClientEvents>(name: Name, listener: Listener<ClientEvents[Name]>): () => void {
+    const listeners = this.#listeners.get(name) ?? new Set();
+    this.#listeners.set(name, listeners);
+    listeners.add(listener as Listener<never>);
+    return () => void listeners.delete(listener as Listener<never>);
+  }
+
+  /** Decides conflicts of a type that the cloud leaves to this node. */
+  registerCustomResolver(entityType: string, resolver: Resolver): void {
+    this.#resolvers.set(typeOf(entityType), resolver);
+  }
+
+  /** Ends the syncing, and closes the storage; what waits stays there. */
+  async close(): Promise<void> {
+    const running = this.#running;
+    this.#running = undefined;
+    this.#sleep();
+    if (running === undefined) return;
+    void running.live?.keep(false);
+    running.link.setOnline(false);
+    // One that begins now ends at once, and not before the one that is under way.
+    await running.link.sync();
+    await running.storage.durable();
+    await running.storage.close();
+  }
+
+  async #write(write: Write, options: WriteOptions): Promise<Receipt> {
+    const { replica, access, storage } = this.#open();
+    const { priority, ifMatch, ifNoneMatch, waitMs = LIMITS.waitMs } = options;
+    const level = options.level ?? policyFor(this.#policies, write.entityType).consistency;
+    const asked: Write = { ...write, priority, ifMatch, ifNoneMatch };
+    if (level === 'strong') {
+      const written = await access.writeStrong(asked, this.#after(options), waitMs);
+      this.#note(options, replica);
+      return { ...written, settled: Promise.resolve(settledAs(written)) };
+    }
+    const written = await access.write(asked, this.#after(options), waitMs);
+    const [receipt] = await this.#receiptsOf([asked], [written], options, storage, replica);
+    if (receipt === undefined) throw new Error('invariant broken: a write has a receipt');
+    return receipt;
+  }
+
+  /** Of writes that are acknowledged when they are durable. */
+  async #receiptsOf(
+    writes: readonly Write[],
+    written: readonly Written[],
+    options: ReadOptions,
+    storage: OpenStorage,
+    replica: Replica,
+  ): Promise<Receipt[]> {
+    const receipts = written.map((each, index) => {
+      const write = writes[index];
+      if (write === undefined) throw new Error('invariant broken: each write has an answer');
+      return { ...each, settled: this.#receipts.expect(entityKey(write), each.changeId) };
+    });
+    this.#note(options, replica);
+    await storage.durable();
+    this.#sendOrSchedule();
+    return receipts;
+  }
+
+  #demand(entityType: EntityType, options: ReadOptions) {
+    const policy = policyFor(this.#policies, entityType);
+    const level = options.level ?? (options.sessionId === undefined ? policy.consistency : 'session');
+    const maxStalenessMs = options.maxStaleness ?? policy.maxStalenessMs;
+    return { level, maxStalenessMs, after: this.#after(options), waitMs: options.waitMs ?? LIMITS.waitMs };
+  }
+
+  #after({ sessionId }: ReadOptions): CausalContext {
+    return sessionId === undefined ? {} : (this.#sessions.get(sessionId) ?? {});
+  }
+
+  #note({ sessionId }: ReadOptions, replica: Replica): void {
+    if (sessionId === undefined) return;
+    const before = this.#sessions.get(sessionId) ?? {};
+    this.#sessions.set(sessionId, joined(before, replica.causalContext(before), replica.meta.epoch));
+  }
+
+  #open(): Running {
+    if (this.#running === undefined) throw new Error('the client is not initialized, or it is closed');
+    return this.#running;
+  }
+
+  #upstream({ durable }: OpenStorage, replica: Replica): Upstream {
+    const { fetch: send } = this.#options;
+    const http = httpUpstream({
+      url: this.#endpoint,
+      token: async () => await this.#checkedToken(replica),
+      clock,
+      ...(send === undefined ? {} : { fetch: send }),
+    });
+    /** What is sent may have an effect: so what it was made of must not be lost before. */
+    const once = async <T>(call: () => Promise<T>): Promise<T> => {
+      await durable();
+      try {
+        return await call();
+      } catch (error) {
+        if (!(error instanceof SyncError) || error.code !== 'unauthenticated') throw error;
+        this.#tokens.refused();
+        if (typeof this.#options.token === 'string') throw error;
+        return await call();
+      }
+    };
+    return {
+      connect: (request) => once(() => http.connect(request)),
+      handshake: async (sessionId, request) => {
+        const answer = await once(() => http.handshake(sessionId, request));
+        this.#warnings = differences(this.#own, answer.value.policies);
+        this.#policies = asTold(this.#own, answer.value.policies);
+        return answer;
+      },
+      exchange: async (sessionId, batch, compresses) => {
+        const answer = await once(() => http.exchange(sessionId, batch, compresses));
+        this.#answers.push([batch, answer.value]);
+        return answer;
+      },
+    };
+  }
+
+  #liveSocket(replica: Replica, link: Link): LiveSocket | undefined {
+    const open = this.#options.live === false ? undefined : socketOpener();
+    if (open === undefined) return undefined;
+    return new LiveSocket({
+      url: `${this.#endpoint}/sync/live?node=${replica.nodeId}`,
+      token: async () => await this.#checkedToken(replica),
+      clock,
+      entropy,
+      fetch: open,
+      // What came while nobody listened was not told.
+      onOpen: () => void link.sync({ ends: 'own' }),
+      onPoke: (head) => void link.hear(head),
+      // Not within the failure: until that is over it is still about to be opened.
+      onFailed: () => queueMicrotask(() => this.#schedule()),
+    });
+  }
+
+  get #endpoint(): string {
+    return this.#options.cloudEndpoint.replace(/\/+$/, '');
+  }
+
+  /** The queue of one user is never sent in the name of another. */
+  async #checkedToken(replica: Replica): Promise<string> {
+    const token = await this.#tokens.get();
+    const owner = ownerOf(token);
+    if (owner === undefined || replica.belongsTo(owner)) return token;
+    throw new SyncError('forbidden', 'what waits here was written by another user; the token is not theirs');
+  }
+
+  #tellAnswers(): void {
+    const answers = this.#answers;
+    this.#answers = [];
+    for (const [batch, answer] of answers) this.#receipts.answered(batch, answer);
+  }
+
+  #settled(settlement: Settlement): void {
+    this.#emit('settled', settlement);
+    if (settlement.status === 'rejected') this.#emit('deadLetter', settlement);
+    if (settlement.conflictId !== undefined) this.#emit('conflict', settlement);
+  }
+
+  #emit<Name extends keyof ClientEvents>(name: Name, event: ClientEvents[Name]): void {
+    for (const listener of this.#listeners.get(name) ?? []) {
+      try {
+        (listener as Listener<ClientEvents[Name]>)(event);
+      } catch (error) {
+        logger.error('listener_failed', { event: name, error: String(error) });
+      }
+    }
+  }
+
+  #sendOrSchedule(): void {
+    const { link, replica, upstream } = this.#open();
+    if (link.isDue && replica.hasUnsent(leastAtOnce(planFor(this.#network, upstream.quality)))) void link.sync();
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    this.#sleep();
+    if (this.#running === undefined) return;
+    const { link, replica, upstream, live } = this.#running;
+    void live?.keep(link.online);
+    const wakesAtMs = wakeAtMs({
+      nowMs: clock.nowMs(),
+      link,
+      replica,
+      plan: planFor(this.#network, upstream.quality),
+      msUntilOtherPlan: null,
+      isUsed: true,
+      isWatched: false,
+      hasPokeSocket: false,
+    });
+    const times = [wakesAtMs, live?.retryAtMs ?? null].filter((atMs) => atMs !== null);
+    if (times.length === 0) return;
+    this.#timer = setTimeout(() => this.#woken(), Math.max(0, Math.min(...times) - clock.nowMs()));
+  }
+
+  #sleep(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+
+  #woken(): void {
+    const { link } = this.#open();
+    if (link.isDue) void link.sync();
+    else this.#schedule();
+  }
+}
+
+function typeOf(text: string): EntityType {
+  const type = toEntityType(text);
+  if (type === undefined) throw new SyncError('bad_name', `${text.slice(0, 100)} is no entity type`);
+  return type;
+}
+
+function addressOf(entityType: string, entityId: string): { entityType: EntityType; entityId: EntityId } {
+  const id = toEntityId(entityId);
+  if (id === undefined) throw new SyncError('bad_name', `${entityId.slice(0, 100)} is no entity id`);
+  return { entityType: typeOf(entityType), entityId: id };
+}
+
+function settledAs({ changeId, conflictId, entityId }: Written & Partial<Settlement>): Settlement {
+  return { changeId, status: 'applied', conflictId, entityId };
+}

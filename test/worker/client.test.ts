@@ -1,0 +1,179 @@
+import { env, exports } from 'cloudflare:workers';
+import { sign } from 'hono/jwt';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { type ClientOptions, EdgeCloudClient, type Receipt } from '../../src/client/client.ts';
+import { memoryStorage } from '../../src/client/storage.ts';
+import { freshSpace } from './space.ts';
+
+const FROM_CLOUD = 'http://localhost/v1';
+const FROM_EDGE = 'http://localhost/v1/edge/oslo';
+
+function began(endpoint = FROM_CLOUD) {
+  const { space, call, cloud } = freshSpace();
+  const tokenOf = (node: string, claims = {}) =>
+    sign({ space, role: 'node', node, sub: node, ...claims } as never, env.CAUSEWAY_SECRET, 'HS256');
+  const send: typeof fetch = (input, init) => exports.default.fetch(new Request(input as string, init as RequestInit));
+  const client = async (nodeId: string, options: Partial<ClientOptions> = {}) => {
+    const made = new EdgeCloudClient({
+      nodeId,
+      cloudEndpoint: endpoint,
+      token: () => tokenOf(nodeId),
+      fetch: send,
+      live: false,
+      ...options,
+    });
+    await made.initialize();
+    onTestFinished(() => made.close());
+    return made;
+  };
+  return { call, cloud, client, tokenOf };
+}
+
+describe.each([FROM_CLOUD, FROM_EDGE])('a client below %s', (endpoint) => {
+  test('[S42] writes at once, and tells what the cloud made of it; another one reads it', async () => {
+    const { client } = began(endpoint);
+    const [a, b] = [await client('a'), await client('b')];
+    const first = await a.write('note', 'x', { n: 1 });
+    expect(first).toMatchObject({ changeId: 'a:1', created: true, data: { n: 1 } });
+    expect(await a.read('note', 'x')).toMatchObject({ data: { n: 1 }, version: 'a:1' });
+    expect(await first.settled).toMatchObject({ changeId: 'a:1', status: 'applied' });
+    await a.patch('note', 'x', [{ op: 'increment', path: 'n', value: 2 }]);
+    const { settled } = await a.write('note', 'y', {});
+    await settled;
+    expect((await b.sync()).success).toBe(true);
+    expect(await b.read('note', 'x')).toMatchObject({ data: { n: 3 }, synced: true });
+    expect((await b.list('note')).items.map(({ entityId }) => entityId)).toEqual(['x', 'y']);
+    await (await b.delete('note', 'y')).settled;
+    await a.sync();
+    expect(await a.read('note', 'y')).toBeNull();
+  });
+
+  test('[I7] [S42] a strong write and a strong read are of the cloud', async () => {
+    const { client, call } = began(endpoint);
+    const a = await client('a', { consistencyRules: { order: { level: 'strong' } } });
+    const { settled, data } = await a.write('order', 'x', { n: 1 });
+    expect([data, (await settled).status]).toEqual([{ n: 1 }, 'applied']);
+    expect((await call('GET', 'data/order/x')).json['data']).toEqual({ n: 1 });
+    await call('PUT', 'data/order/x', { body: { n: 2 } });
+    expect((await a.read('order', 'x'))?.data).toEqual({ n: 2 });
+  });
+
+  test('[I8] [S42] a transaction is taken whole, or not at all', async () => {
+    const { client, call } = began(endpoint);
+    const a = await client('a');
+    const put = (entityId: string) => ({ entityType: 'note', entityId, kind: 'put', data: {} }) as const;
+    const receipts = await a.transact([put('x'), put('y')]);
+    await Promise.all(receipts.map(({ settled }) => settled));
+    expect((await call('GET', 'data/note/y')).status).toBe(200);
+    const missing = { entityType: 'note', entityId: 'none', kind: 'delete' } as const;
+    await expect(a.transact([put('z'), missing])).rejects.toMatchObject({ code: 'not_found' });
+    expect(await a.read('note', 'z')).toBeNull();
+  });
+
+  test('[S42] a write that met another one says so, and is in the inbox', async () => {
+    const { client, call } = began(endpoint);
+    const [a, b] = [await client('a'), await client('b')];
+    const conflicts: string[] = [];
+    b.on('conflict', ({ conflictId = '' }) => conflicts.push(conflictId));
+    a.setNetwork({ online: false });
+    b.setNetwork({ online: false });
+    const mine = await a.write('note', 'x', { of: 'a' });
+    const theirs = await b.write('note', 'x', { of: 'b' });
+    a.setNetwork({ online: true });
+    await mine.settled;
+    b.setNetwork({ online: true });
+    const { conflictId, status } = await theirs.settled;
+    expect([status, conflicts]).toEqual(['applied', [conflictId]]);
+    expect((await call('GET', `conflicts/${conflictId}`)).status).toBe(200);
+  });
+});
+
+test('[S42] writes that went into one another are settled together', async () => {
+  const { client } = began();
+  const a = await client('a');
+  await a.sync();
+  a.setNetwork({ online: false });
+  const receipts: Receipt[] = [];
+  for (let n = 0; n < 3; n += 1) receipts.push(await a.write('note', 'x', { n }));
+  expect(a.status().queue.pending).toBe(1);
+  a.setNetwork({ online: true });
+  const settled = await Promise.all(receipts.map((receipt) => receipt.settled));
+  expect(settled.map(({ status, changeId }) => [status, changeId])).toEqual([
+    ['applied', 'a:1'],
+    ['applied', 'a:2'],
+    ['applied', 'a:3'],
+  ]);
+});
+
+test('[S42] a token is asked for again when it was refused; what waits stays', async () => {
+  const { client, tokenOf } = began();
+  const token = vi.fn(async () => await tokenOf('a', token.mock.calls.length === 1 ? { exp: 1 } : {}));
+  const a = await client('a', { token });
+  expect((await (await a.write('note', 'x', {})).settled).status).toBe('applied');
+  expect(token).toHaveBeenCalledTimes(2);
+
+  const b = await client('b', { token: await tokenOf('b', { exp: 1 }) });
+  await b.write('note', 'y', {});
+  expect(await b.sync()).toMatchObject({ success: false, error: { code: 'unauthenticated' } });
+  expect(b.status()).toMatchObject({ paused: 'needs-auth', queue: { pending: 1 } });
+});
+
+test('[S42] what the client expects and the cloud does not do is a warning', async () => {
+  const { client } = began();
+  const a = await client('a', { conflictStrategies: { note: 'manual' } });
+  await a.sync();
+  expect(a.status().warnings).toEqual([expect.stringContaining("note: the cloud decides conflicts by 'lww'")]);
+});
+
+test('[S42] a listener is told of what it asked for, and one that fails disturbs nobody', async () => {
+  const { client } = began();
+  const a = await client('a');
+  const errors = vi.spyOn(console, 'error').mockReturnValue(undefined);
+  const seen: string[] = [];
+  a.on('change', () => {
+    throw new Error('a bug of the app');
+  });
+  const end = a.subscribe(['note'], ({ entityId, operation }) => seen.push(`${operation} ${entityId}`));
+  await a.write('note', 'x', {});
+  await a.write('other', 'y', {});
+  await a.delete('note', 'x');
+  end();
+  await a.write('note', 'z', {});
+  expect(seen).toEqual(['create x', 'delete x']);
+  expect(errors).toHaveBeenCalled();
+  vi.restoreAllMocks();
+});
+
+test('[S42] what is no name, no rule, or no open client is told at once', async () => {
+  const { client, tokenOf } = began();
+  const options = { nodeId: 'a', cloudEndpoint: FROM_CLOUD, token: await tokenOf('a') };
+  expect(() => new EdgeCloudClient({ ...options, nodeId: 'cloud' })).toThrow(
+    expect.objectContaining({ code: 'bad_name' }),
+  );
+  expect(() => new EdgeCloudClient({ ...options, conflictStrategies: { note: 'best' as never } })).toThrow(
+    /conflict is 'best'/,
+  );
+  const closed = new EdgeCloudClient(options);
+  await expect(closed.write('note', 'x', {})).rejects.toThrow(/not initialized/);
+  const a = await client('a');
+  await expect(a.write('note', '..', {})).rejects.toMatchObject({ code: 'bad_name' });
+  await expect(a.read('a b', 'x')).rejects.toMatchObject({ code: 'bad_name' });
+});
+
+test('[I9] [S42] the queue of one user is never sent in the name of another', async () => {
+  const { client, tokenOf, call } = began();
+  const storage = memoryStorage();
+  const a = await client('a', { storage });
+  await a.sync();
+  a.setNetwork({ online: false });
+  await a.write('note', 'x', { of: 'ann' });
+  await a.close();
+  const b = await client('a', { storage, token: () => tokenOf('a', { sub: 'bob' }) });
+  expect(await b.sync()).toMatchObject({ success: false, error: { code: 'forbidden' } });
+  expect(b.status().queue.pending).toBe(1);
+  expect((await call('GET', 'data/note/x')).status).toBe(404);
+  await b.close();
+  const again = await client('a', { storage });
+  await again.sync();
+  expect((await call('GET', 'data/note/x')).json['data']).toEqual({ of: 'ann' });
+});
