@@ -308,10 +308,9 @@ export class Link {
     let differs = false;
     for (let exchanges = 0; exchanges < LIMITS.exchangesPerSync; exchanges += 1) {
       const { replica, clock, logger } = this.#options;
-      const askedAtMs = replica.nowMs();
       const exchanged = await this.#exchange(tally, waiting, requires, all);
       if (exchanged === undefined) continue;
-      const { batch, answer } = exchanged;
+      const { batch, answer, askedAtMs } = exchanged;
       const confirmation = replica.confirm(batch, answer, askedAtMs);
       tally.add(answer, confirmation?.downloaded ?? 0);
       waiting = waiting.filter(({ id }) => !tally.results.has(id));
@@ -394,13 +393,15 @@ export class Link {
       // Not before: what is under way is then told with the state.
       this.#on('handshake_complete');
       const sent = new Set(batch.changes.map(({ id }) => id));
+      // By the cloud's time, which a node may have learnt only now.
+      const askedAtMs = replica.nowMs();
       for (const { id } of strong) if (sent.has(id)) tally.unanswered.add(id);
       try {
         const answer = tally.metered(
           await upstream.exchange(session.id, batch, session.capabilities.includes('compression')),
         );
         if (batch.changes.length > 0) this.#byteCap.arrived();
-        return { batch, answer };
+        return { batch, answer, askedAtMs };
       } catch (error) {
         const isOver = error instanceof SyncError && ERRORS[error.code].retry === 'session';
         replica.releaseBatch(isOver);

@@ -189,7 +189,7 @@ export class CloudHost implements Endpoint {
         const meta = this.disk.readMeta();
         if (meta === undefined) return;
         const kept = this.#written.filter(({ seq }) => seq <= meta.seq);
-        this.#options.history.append(kept, digestTotal(meta.digest));
+        this.#options.history.append(kept, digestTotal(meta.digest), scheduler.nowMs);
       },
       ended: () => {
         this.#written = [];

@@ -8,6 +8,8 @@ export class History {
   #digests = new Map<number, string>();
   #names = new Set<string>();
   head = 0;
+  /** When the cloud came to each head, ms, in order. */
+  #heads: { readonly atMs: number; readonly head: number }[] = [];
   /** Those of clouds that were lost, by their epochs. */
   readonly former = new Map<string, History>();
 
@@ -22,11 +24,13 @@ export class History {
     lost.#versions = this.#versions;
     lost.#digests = this.#digests;
     lost.#names = this.#names;
+    lost.#heads = this.#heads;
     lost.head = this.head;
     this.former.set(epoch, lost);
     this.#versions = new Map();
     this.#digests = new Map();
     this.#names = new Set();
+    this.#heads = [];
     this.head = 0;
   }
 
@@ -36,7 +40,7 @@ export class History {
   }
 
   /** Takes what one transaction wrote, in its order. */
-  append(entities: readonly EntityVersion[], digest: string): void {
+  append(entities: readonly EntityVersion[], digest: string, atMs: number): void {
     for (const entity of entities) {
       const key = entityKey(entity);
       require(entity.seq === this.head + 1, 'I2', () => `${key} got seq ${entity.seq} after ${this.head}`);
@@ -49,6 +53,12 @@ export class History {
       this.head = entity.seq;
     }
     this.#digests.set(this.head, digest);
+    this.#heads.push({ atMs, head: this.head });
+  }
+
+  /** How far the cloud had come before a moment. */
+  headBefore(ms: number): number {
+    return this.#heads.findLast(({ atMs }) => atMs < ms)?.head ?? 0;
   }
 
   keys(): Iterable<EntityKey> {

@@ -1,8 +1,11 @@
 import { expect, test } from 'vitest';
+import { checkLinearizability } from '../history/linearizability.ts';
+import { withUnseenWriters } from './checkers/strong-history.ts';
 import {
   forgettingWhatWaits,
   goingIntoWhatHasLeft,
   overtakingByPriority,
+  readingStrongHere,
   reusingSlotsEarly,
   writingOneByOne,
 } from './planted/queues.ts';
@@ -51,8 +54,20 @@ const PLANTS: readonly (readonly [bug: string, rule: Rule, plant: Plant, seeds?:
   ['what presses before earlier changes of its entity', 'I5', { engine: overtakingByPriority }],
   ['a node that sleeps though something waits', 'I11', { engine: forgettingWhatWaits }],
   ['a cloud that forgets what is dead at a node', 'S35', { cloudStore: withoutReports }],
+  ['a strong read that is served here', 'I7', { engine: readingStrongHere }],
   ['a void counter that waits', 'I1', { route: declaringAllVoid }],
 ];
+
+test('[I7] what clients were shown, and nothing else, tells of strong reads that are served here', {
+  timeout: 60_000,
+}, async () => {
+  for (let seed = 1; seed <= FEW_SEEDS; seed += 1) {
+    const { strong } = await run(flat(planFor(seed, STEPS)), { plant: { engine: readingStrongHere } });
+    const found = strong.flatMap((operations) => checkLinearizability(withUnseenWriters(operations), 20_000).anomalies);
+    if (found.length > 0) return;
+  }
+  expect.unreachable(`no run of ${FEW_SEEDS} showed it`);
+});
 
 for (const [bug, rule, plant, seeds = FEW_SEEDS] of PLANTS) {
   test(`the simulator finds ${bug}: [${rule}]`, { timeout: 60_000 }, async () => {

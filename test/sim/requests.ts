@@ -7,6 +7,7 @@ import type { Checks } from './checkers/checks.ts';
 import { checkData } from './checkers/isolation.ts';
 import { halvesOf } from './checkers/pairs.ts';
 import { checkSession } from './checkers/sessions.ts';
+import { checkStaleness } from './checkers/staleness.ts';
 import type { Increment } from './checkers/tallies.ts';
 import type { Turn } from './client.ts';
 import { named } from './names.ts';
@@ -43,16 +44,23 @@ export class Requests {
     const { level, maxStalenessMs, waitMs } = action;
     const key = entityKey(action);
     const floor = this.#checks.registers.floor(key);
-    await process.access.satisfy({ level, maxStalenessMs, waitMs, after: turn.token });
+    const begin = this.#checks.strong.begin();
+    const served = await process.access.satisfy({ level, maxStalenessMs, waitMs, after: turn.token });
 
     const view = process.replica.read(key);
     const { cursor } = process.replica.meta;
     checkData(name, view?.data, `a read at ${node.nodeId}`);
     if (!this.#isOfNow(request)) return;
+    if (level !== 'strong') checkStaleness(served, node, this.#space);
     const confirmed = history.at(key, cursor);
     if (level === 'causal' || level === 'session') checkSession(turn, node, trace);
-    if (level === 'strong') this.#checks.registers.read(key, floor, cursor, confirmed?.seq ?? 0);
     const waiting = waitingAt(node, ops);
+    if (level === 'strong') {
+      // A delete is shown as nothing, and is a version all the same.
+      const hidden = waiting.findLast((op) => op.key === key)?.dot ?? confirmed?.version ?? null;
+      this.#checks.strong.answered('read', whoIn(request), key, view?.version ?? hidden, begin);
+      this.#checks.registers.read(key, floor, cursor, confirmed?.seq ?? 0);
+    }
     const predicted = waiting.find(({ dot }) => dot === view?.version);
     const seen = [predicted, confirmed && ops.behind(confirmed, cloud.epoch)].filter((op) => op !== undefined);
     turn.sees(seen, waiting, cursor, node.tokenFor(process, turn.token));
@@ -76,6 +84,7 @@ export class Requests {
     const { turn, node, process, access } = request;
     const key = entityKey(write);
     const floor = this.#checks.registers.floor(key);
+    const begin = this.#checks.strong.begin();
     // A node that never reached the cloud does so first; its write has no dot before.
     if (process.replica.meta.epoch === null) await process.link.sync();
     if (process.replica.meta.epoch === null) throw new SyncError('cloud_unavailable', 'the node has never been there');
@@ -85,9 +94,12 @@ export class Requests {
     // The write is under way, under the counter that it took; it may happen though nobody will be told.
     const isUnderWay = counter > counterBefore && !process.life.isOver;
     const op = isUnderWay ? this.#opOf(request, `${node.nodeId}:${counter}`, undefined, write) : undefined;
-    const { changeId } = await answer;
+    const { changeId, version } = await answer;
     if (op?.dot !== changeId) throw new Violation('I7', `${changeId} was acknowledged for ${op?.dot}`);
-    if (this.#isOfNow(request)) this.#checks.registers.wrote(op, floor);
+    if (this.#isOfNow(request)) {
+      if (op.fate?.seq !== undefined) this.#checks.strong.answered('write', whoIn(request), key, version, begin);
+      this.#checks.registers.wrote(op, floor);
+    }
     this.#acknowledge(request, op);
   }
 
@@ -188,6 +200,10 @@ export class Requests {
     trace.note(`${op.writer} wrote ${op.dot} ${op.key}`);
     trace.count(`outcome: ${op.stamp === undefined ? 'strong' : 'eventual'} write`);
   }
+}
+
+function whoIn({ turn, node }: Request) {
+  return { client: turn.client.name, node: node.nodeId };
 }
 
 export function entityOf({ entityType, entityId }: Access) {

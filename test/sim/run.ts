@@ -1,3 +1,4 @@
+import type { Operation } from '../history/operation.ts';
 import { type Step, withTransactions, writeScript } from './actions.ts';
 import { checkAgreement, holdUp, unrest } from './checkers/agreement.ts';
 import { chooseOptions, FAULTS, type Options, withoutFault } from './options.ts';
@@ -21,6 +22,8 @@ export interface Outcome {
   readonly trace: readonly string[];
   /** How often what happened. */
   readonly counts: ReadonlyMap<string, number>;
+  /** What clients were told at the level strong, in each space since its cloud was last lost. */
+  readonly strong: readonly (readonly Operation[])[];
 }
 
 /** @param transacts whether there are transactions in it; if it isn't said, in half of the runs. */
@@ -51,7 +54,8 @@ export async function run({ seed, options, script }: Plan, settings: Settings = 
   const world = new World(seed, options, settings);
   let failedAt: number | undefined;
   const outcome = (failure: Violation | undefined): Outcome => {
-    return { failure, failedAt, trace: world.trace.lines, counts: world.trace.counts };
+    const { lines, counts } = world.trace;
+    return { failure, failedAt, trace: lines, counts, strong: world.checks.map(({ strong }) => strong.operations) };
   };
   try {
     for (const step of script) {
@@ -62,6 +66,7 @@ export async function run({ seed, options, script }: Plan, settings: Settings = 
     }
     failedAt = undefined;
     await heal(world);
+    for (const checks of world.checks) checks.ended();
     return outcome(undefined);
   } catch (error) {
     if (!(error instanceof Violation)) throw error;

@@ -6,7 +6,7 @@ import { planFor, run } from './run.ts';
 const SEEDS = 120;
 const STEPS = 200;
 
-test('[I1] [I2] [I3] [I4] [I5] [I6] [I7] [I9] [I11] [I12] hold after every event of every run, and all agree in the end', {
+test('[I1] [I2] [I3] [I4] [I5] [I6] [I7] [I9] [I11] [I12] [S45] hold after every event of every run, and all agree in the end', {
   timeout: 120_000,
 }, async () => {
   const total = new Map<string, number>();
@@ -112,6 +112,8 @@ const MUST_HAPPEN = [
   ...['eventual', 'strong'].map((level) => `action: ${level} transaction`),
   'outcome: transaction refused',
   'outcome: woke by itself',
+  'history: searched for an order',
+  'history: staleness that was told',
   'fault: cloud is lost',
   ...['open', 'resolved'].map((status) => `outcome: ${status} conflict decided`),
   'outcome: late answer, resolved conflict',

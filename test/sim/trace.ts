@@ -2,18 +2,19 @@
 export class Trace {
   readonly lines: string[] = [];
   readonly counts = new Map<string, number>();
-  readonly #nowMs: () => number;
+  /** The true time. */
+  readonly nowMs: () => number;
 
   constructor(nowMs: () => number) {
-    this.#nowMs = nowMs;
+    this.nowMs = nowMs;
   }
 
   note(line: string): void {
-    this.lines.push(`${this.#nowMs()} ${line}`);
+    this.lines.push(`${this.nowMs()} ${line}`);
   }
 
   /** Counts something that a run has to have had. */
-  count(what: string): void {
-    this.counts.set(what, (this.counts.get(what) ?? 0) + 1);
+  count(what: string, times = 1): void {
+    if (times > 0) this.counts.set(what, (this.counts.get(what) ?? 0) + times);
   }
 }

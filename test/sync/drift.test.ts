@@ -73,3 +73,18 @@ test('[I3] [S19] a node holds its record with the stamp that the cloud put it at
   expect(fast.replica.confirmed(key)?.stamp).toBe(stamp);
   expect(fast.replica.read(key)?.stamp).toBe(stamp);
 });
+
+test('[S45] what a node serves is as old as it says, also where its clock was a minute ahead until it first asked', async () => {
+  const world = new World();
+  const fast = new Node(world, 'fast', 60_000);
+  await fast.link.sync();
+  expect(fast.replica.stalenessMs()).toBe(0);
+  world.nowMs += 30_000;
+  expect(fast.replica.stalenessMs()).toBe(30_000);
+  const other = new Node(world, 'other');
+  other.put('x', { n: 1 });
+  await other.link.sync();
+  const bounded = { level: 'eventual', after: {}, waitMs: 1_000, maxStalenessMs: 20_000 } as const;
+  expect(await fast.access.satisfy(bounded)).toEqual({ source: 'edge', stalenessMs: 0 });
+  expect(fast.read('x')).toEqual({ n: 1 });
+});

@@ -9,6 +9,7 @@ import { checkPairsAt, checkPairsInCloud } from './pairs.ts';
 import { Prefixes } from './prefix.ts';
 import { Registers } from './registers.ts';
 import { Rows } from './rows.ts';
+import { StrongHistory } from './strong-history.ts';
 import { Tallies } from './tallies.ts';
 
 /** All that is checked of one space. */
@@ -16,6 +17,7 @@ export class Checks {
   readonly ledger: Ledger;
   readonly rows: Rows;
   registers = new Registers();
+  strong = new StrongHistory();
   tallies = new Tallies();
   readonly #space: () => Space;
   #decisions: Decisions;
@@ -37,10 +39,17 @@ export class Checks {
 
   /** The cloud is gone, and its history: what is said of the next one is said of that alone. */
   lostCloud(): void {
+    this.ended();
     this.ledger.lostCloud();
     this.registers = new Registers();
+    this.strong = new StrongHistory();
     this.tallies = new Tallies();
     this.#decisions = new Decisions(this.#space, this.rows);
+  }
+
+  /** A history has ended, with its cloud or with the run. */
+  ended(): void {
+    this.strong.check(this.#space().trace);
   }
 
   /** After each event: all that may have changed in it. */

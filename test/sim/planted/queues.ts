@@ -1,11 +1,12 @@
 import { PRIORITIES } from '../../../src/core/change.ts';
+import { Access } from '../../../src/sync/access.ts';
 import { OfflineQueue } from '../../../src/sync/offline-queue.ts';
 import type { QueuedChange } from '../../../src/sync/ports.ts';
 import { QueueSlots } from '../../../src/sync/queue-slots.ts';
 import { Replica } from '../../../src/sync/replica.ts';
 import type { Plant } from '../world.ts';
 
-/** Queues that mistake what they have. Each is in place from the call on until its answer is called. */
+/** Queues that mistake what they have, and levels that are none. Each is in place from the call on until its answer is called. */
 type EngineBug = NonNullable<Plant['engine']>;
 
 /** A change goes into an earlier one though that may have arrived by now. */
@@ -41,6 +42,13 @@ export const overtakingByPriority: EngineBug = replacing(OfflineQueue.prototype,
 export const forgettingWhatWaits: EngineBug = replacing(OfflineQueue.prototype, () => ({
   msUntilReady() {
     return null;
+  },
+}));
+
+/** Strong reads are of what the node has, as of any other level. */
+export const readingStrongHere: EngineBug = replacing(Access.prototype, ({ satisfy }) => ({
+  async satisfy(demand) {
+    return demand.level === 'strong' ? { source: 'cloud', stalenessMs: 0 } : satisfy.call(this, demand);
   },
 }));
 
