@@ -17,7 +17,7 @@ export const takingRetriesForNew: Route = oneForEach((usual) => {
     receive: (message, reply) => {
       const isAgain = message.method === 'exchange' && seen.has(message.text);
       seen.add(message.text);
-      usual.receive(isAgain ? asNew(message) : message, reply);
+      usual.receive(isAgain ? asNew(message) : untold(message), (answer) => reply(withoutNewCounters(answer)));
     },
   };
 });
@@ -79,12 +79,25 @@ function counterOf(dot: string): number {
 
 const NEW_COUNTERS = 1_000;
 
+/** Neither side finds out that there are counters which the node has not made. */
+function untold(message: Message): Message {
+  const { newest: _, ...batch } = JSON.parse(message.text);
+  return message.method === 'exchange' ? { ...message, text: JSON.stringify(batch) } : message;
+}
+
+function withoutNewCounters(answer: string): string {
+  const { ok, value } = JSON.parse(answer);
+  if (!ok || value.received === undefined) return answer;
+  const extra = value.received.extra.filter(([from]: readonly [number]) => from <= NEW_COUNTERS);
+  return JSON.stringify({ ok, value: { ...value, received: { ...value.received, extra } } });
+}
+
 function asNew(message: Message): Message {
   const batch = JSON.parse(message.text);
   const changes = batch.changes.map((change: { id: string; nodeId: string }) => {
     const counter = counterOf(change.id) + NEW_COUNTERS;
     return { ...change, id: `${change.nodeId}:${counter}` };
   });
-  const { checksum: _, digest: __, ...again } = { ...batch, batchId: `${batch.batchId}-again`, changes };
+  const { checksum: _, digest: __, newest: ___, ...again } = { ...batch, batchId: `${batch.batchId}-again`, changes };
   return { ...message, text: JSON.stringify(again) };
 }
