@@ -116,7 +116,8 @@ export function sinceOf({ since, change }: QueuedChange): number {
  * what it is, or dead, where a part of it may be there. Its writer hasn't seen what is there up to `last`.
  */
 export function doubted(queued: QueuedChange, received: DotSet, last: number): QueuedChange {
-  const unseeing = { ...queued, change: { ...queued.change, ownFrom: last + 1 } };
+  const change = { ...queued.change, ownFrom: last + 1 };
+  const unseeing = { ...queued, change, bytes: utf8Bytes(JSON.stringify(change)) };
   if (has(received, dotOf(queued.change).counter)) return { ...unseeing, isDoubtful: true };
   if (!has(received, sinceOf(queued))) return unseeing;
   const detail = 'the storage of the node went back, and the cloud may have a part of this change already';

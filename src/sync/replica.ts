@@ -584,7 +584,6 @@ export class Replica {
    */
   adopt(answer: HandshakeAnswer, sentAtMs: number, answeredAtMs: number): void {
     const clockOffsetMs = Math.round(answer.serverTime - (sentAtMs + answeredAtMs) / 2);
-    this.#reported = answer.received;
     const { epoch: before, presumedEpoch } = this.#meta;
     const isOtherHistory = before !== answer.epoch;
     const isUnexpected = isOtherHistory && (before ?? presumedEpoch ?? answer.epoch) !== answer.epoch;
@@ -596,6 +595,7 @@ export class Replica {
         `a copy of ${this.nodeId} writes under its name; one of the two needs another`,
       );
     }
+    this.#reported = answer.received;
     if (isOtherHistory) for (const { change } of this.#store.readQueue(0)) this.#visible.note(entityKey(change));
     if (hasGoneBack) for (const { change } of this.#queue.all()) this.#visible.note(entityKey(change));
     this.#store.transaction(() => {
@@ -985,7 +985,7 @@ export class Replica {
         isDoubtful: undefined,
         error: null,
         change,
-        bytes: changeBytes(change),
+        bytes: utf8Bytes(JSON.stringify(change)),
       };
       this.#store.writeQueued(next);
       this.#queue.put(next);
@@ -1006,9 +1006,9 @@ export class Replica {
     // What is there is another list only by what has come behind it, or it counts for nothing.
     const known = before?.changes.every((queued, index) => queued === changes[index]) ? before : undefined;
     let { current, synced } = known ?? { current: confirmed, synced: true };
-    for (const { change } of changes.slice(known?.changes.length)) {
-      // In the confirmed state already, though the answer that said so was lost.
-      if (has(this.#meta.received, dotOf(change).counter)) continue;
+    for (const { change, isDoubtful } of changes.slice(known?.changes.length)) {
+      // In the confirmed state already, though the answer that said so was lost; unless that was another one.
+      if (!isDoubtful && has(this.#meta.received, dotOf(change).counter)) continue;
       synced = false;
       current = predictedVersion(current, change, this.#policy(change));
     }

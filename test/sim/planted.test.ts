@@ -48,7 +48,7 @@ const PLANTS: readonly (readonly [bug: string, rule: Rule, plant: Plant, seeds?:
   ['a tombstone dropped early', 'I12', { cloudStore: withoutTombstones }],
   ['the tenant filter gone', 'I9', { route: toOtherSpace }],
   ['a cloud that claims to have what it has not', 'I6', { route: claimingToHaveAll }],
-  ['a cloud that hides what is new', 'I6', { route: hidingNews }],
+  ['a cloud that hides what is new', 'S45', { route: hidingNews }],
   ['a change that went into one that had left', 'I2', { engine: goingIntoWhatHasLeft }],
   ['a slot used again early', 'I1', { engine: reusingSlotsEarly }],
   ['what presses before earlier changes of its entity', 'I5', { engine: overtakingByPriority }],
