@@ -47,6 +47,8 @@ export const LIMITS = {
   sessionMoveMs: 5_000,
   /** Sessions that a node remembers to have let go, in memory. */
   endedSessions: 1_000,
+  /** Nodes of which a replica remembers, in memory, what it has of them by the cloud's word. */
+  knownNodes: 1_000,
   /** Replicas that a read or write may ask for, and nodes that are asked for them at the same time. */
   quorum: MAX_QUORUM,
   quorumNodes: 64,

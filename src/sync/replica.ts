@@ -141,6 +141,8 @@ export class Replica {
   readonly #awaited = new Set<number>();
   /** Counters of strong writes that the cloud has, and that this replica does not show yet. */
   readonly #unshown = new Set<number>();
+  /** What others wrote that is here, by the cloud's word; in memory, for it costs a question to learn it again. */
+  #known: VectorClock = EMPTY_CLOCK;
 
   constructor(options: ReplicaOptions) {
     this.nodeId = options.nodeId;
@@ -211,6 +213,7 @@ export class Replica {
     return Object.entries(clock).every(([node, counter]) => {
       if (counter === 0) return true;
       if (node === CLOUD) return this.#meta.asOfMs > 0 && this.#meta.cursor >= counter;
+      if (counter <= entry(this.#known, node)) return true;
       // What a former life wrote is here at the head.
       const isOwn = node === this.nodeId && counter <= this.#counter && this.#meta.ownFrom === undefined;
       return isOwn && ![...this.#unshown].some((one) => one <= counter);
@@ -827,6 +830,7 @@ export class Replica {
     this.#queue.forgetAnswered();
     this.#queue.markOvertaken(head.overtaken);
     this.#unshown.clear();
+    if (last.answer.covered) this.#know(last.batch.requires);
     this.#reported = EMPTY_DOT_SET;
     this.#snapshotHead = undefined;
     // A state that isn't the cloud's, or not all of it, is mended by reading all of it again.
@@ -877,6 +881,12 @@ export class Replica {
     this.#visible.tell();
   }
 
+  /** At the head of a cloud that has it all, this replica has it too. */
+  #know(clock: VectorClock = EMPTY_CLOCK): void {
+    const known = merge(this.#known, clock);
+    this.#known = Object.keys(known).length > LIMITS.knownNodes ? clock : known;
+  }
+
   *#pages(last: StagedPage): Iterable<StagedPage> {
     if (this.#stagedPages > 0) yield* this.#store.readStaged();
     yield last;
@@ -913,6 +923,7 @@ export class Replica {
 
   /** The next pull reads everything; what is confirmed stays visible until it has. */
   #beginAnew(): void {
+    this.#known = EMPTY_CLOCK;
     this.#store.clearStaged();
     this.#stagedPages = 0;
     this.#snapshotHead = undefined;

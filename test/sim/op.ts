@@ -91,15 +91,13 @@ export class Ops {
   /** Those that the cloud has, by the version that they made. */
   readonly #byVersion = new Map<string, Op>();
 
-  add(op: Op): void {
-    // The row of a write is there before its writer is told.
+  /** @returns the write, as it is known from now on. */
+  add(op: Op): Op {
+    // The row of a write is there before its writer is told, and others may have read it by then.
     const untold = this.#byDot.get(nameOf(op));
-    for (const absorbed of untold?.absorbed ?? []) this.absorb(absorbed, op);
-    if (untold?.into !== undefined) {
-      untold.into.absorbed.delete(untold);
-      this.absorb(op, untold.into);
-    }
+    if (untold !== undefined && untold.disk === undefined) return Object.assign(untold, op, whatBecameOf(untold));
     this.#byDot.set(nameOf(op), op);
+    return op;
   }
 
   absorb(earlier: Op, later: Op): void {
@@ -117,9 +115,7 @@ export class Ops {
     const name = nameOf({ dot: change.id, stamp });
     const known = this.#byDot.get(name) ?? this.#lost.get(name);
     if (known !== undefined) return known;
-    const op = { ...unknownOp(change.id, change.nodeId, entityKey(change)), stamp };
-    this.add(op);
-    return op;
+    return this.add({ ...unknownOp(change.id, change.nodeId, entityKey(change)), stamp });
   }
 
   /** Whether somebody waits for a strong write to the same entity at the same node. */
@@ -190,6 +186,15 @@ export class Ops {
     this.#byDot.delete(nameOf(op));
     this.#lost.set(nameOf(op), op);
   }
+}
+
+function whatBecameOf({
+  absorbed,
+  into,
+  fate,
+  formerFates,
+}: Op): Pick<Op, 'absorbed' | 'into' | 'fate' | 'formerFates'> {
+  return { absorbed, into, fate, formerFates };
 }
 
 function nameOf({ dot, stamp = 'strong' }: Pick<Op, 'dot' | 'stamp'>): string {

@@ -57,7 +57,8 @@ export class Requests {
     const waiting = waitingAt(node, ops);
     if (level === 'strong') {
       // A delete is shown as nothing, and is a version all the same.
-      const hidden = waiting.findLast((op) => op.key === key)?.dot ?? confirmed?.version ?? null;
+      const pending = [...process.replica.queued()].filter(({ error }) => error === null).map(({ change }) => change);
+      const hidden = pending.findLast((change) => entityKey(change) === key)?.id ?? confirmed?.version ?? null;
       this.#checks.strong.answered('read', whoIn(request), key, view?.version ?? hidden, begin);
       this.#checks.registers.read(key, floor, cursor, confirmed?.seq ?? 0);
     }
@@ -162,9 +163,12 @@ export class Requests {
 
   #opOf(request: Request, dot: string, stamp: string | undefined, write: Write): Op {
     const { turn, node, process, generation } = request;
-    const op: Op = { ...unknownOp(dot, node.nodeId, entityKey(write)), disk: node.disks, stamp };
     // First: what the node shows has it.
-    this.#space.ops.add(op);
+    const op = this.#space.ops.add({
+      ...unknownOp(dot, node.nodeId, entityKey(write)),
+      disk: node.disks,
+      stamp,
+    });
     const isOfNow = this.#isOfNow(request);
     const past = generation === this.#space.history.generation ? turn.past : afterLoss(turn.past);
     const cloud = isOfNow ? Math.max(past.cloud, process.replica.meta.cursor) : past.cloud;

@@ -251,3 +251,28 @@ test('[I11] [S20] strong writes, however many, leave half of each batch to what 
   ]);
   expect(shares.slice(3)).toEqual([[0, 2]]);
 });
+
+test('[I6] what a node has of others is asked of the cloud once, and then is in no token any more', async () => {
+  const { a, b } = pair();
+  await b.link.sync();
+  await a.access.write(put(1), {}, 1_000);
+  const seen = a.replica.causalContext();
+  await a.link.sync();
+  const read = { level: 'causal', after: seen, waitMs: 1_000 } as const;
+  await b.access.satisfy(read);
+  const { length } = b.exchanges;
+  await b.access.satisfy(read);
+  expect(b.exchanges).toHaveLength(length);
+  expect(Object.keys(b.replica.causalContext(seen).clock ?? {})).toEqual(['cloud']);
+});
+
+test('[I6] what a lost cloud said that a node has is not taken for what the next one has', async () => {
+  const { world, a, b } = pair();
+  await a.access.write(put(1), {}, 1_000);
+  const seen = a.replica.causalContext();
+  await a.link.sync();
+  await b.access.satisfy({ level: 'causal', after: seen, waitMs: 1_000 });
+  world.loseCloud();
+  await b.link.sync();
+  expect(b.replica.covers({ clock: { a: 1 } })).toBe(false);
+});
