@@ -11,6 +11,7 @@ import { compareStamps, laterStamp, parseStamp, type Stamp } from './hlc.ts';
 import { type JsonObject, jsonEqual } from './json.ts';
 import { pathsWritten, type Written } from './marks.ts';
 import { baseOf, type Incoming, type Merged, mergeUpdate } from './merge.ts';
+import { messageOf } from './message-of.ts';
 import type { Policy } from './policy.ts';
 import { isPromiseLike } from './promise-like.ts';
 import { checkResolverOutput, type Resolver, type ResolverInput, type ResolverSide } from './resolver.ts';
@@ -66,7 +67,7 @@ export interface OpenDecision {
   readonly kind: 'open';
   readonly resolution: Resolution;
   /** What a resolver will say. */
-  readonly later?: PromiseLike<unknown> | undefined;
+  readonly later?: Promise<unknown> | undefined;
 }
 
 /** Resolutions by the node that pushed, before the conflict is left to people. `design.md`, section 5. */
@@ -219,16 +220,17 @@ function custom(conflict: Conflict, resolver: Resolver | 'node' | undefined): De
 }
 
 function callResolver(conflict: Conflict, resolver: Resolver): Decision {
-  let output: unknown;
+  const input = resolverInput(conflict);
   try {
-    output = resolver(resolverInput(conflict));
+    const output: unknown = resolver(input);
+    if (!isPromiseLike(output)) return customDecision(conflict, output);
+    // A promise of our own: whatever its `then` does, it ends as one of these does, and nobody has to wait for it.
+    const later = new Promise<unknown>((settle) => settle(output));
+    later.catch(() => undefined);
+    return { ...open(conflict, 'manual', 'the resolver has not answered yet'), later };
   } catch (error) {
     return open(conflict, 'manual', `the resolver failed: ${messageOf(error)}`);
   }
-  if (isPromiseLike(output)) {
-    return { ...open(conflict, 'manual', 'the resolver has not answered yet'), later: output };
-  }
-  return customDecision(conflict, output);
 }
 
 /** What becomes of a conflict by what a resolver said. */
@@ -268,10 +270,6 @@ export function resolverSide(data: JsonObject, version: string, stamp: Stamp): R
 
 function copyOf<T extends JsonObject | null>(data: T): T {
   return JSON.parse(JSON.stringify(data));
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 // What all of them need.

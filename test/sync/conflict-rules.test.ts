@@ -203,6 +203,56 @@ describe('custom', () => {
     expect(conflicts(world)).toMatchObject([{ status: 'open', local: { data: { n: 1 } }, remote: { data: { n: 2 } } }]);
   });
 
+  /** Things that code which nothing is known about may throw or answer. */
+  const odd: [string, () => unknown, string][] = [
+    ['throws what is no text', () => raise(Object.create(null)), 'it does not say why'],
+    ['throws a symbol', () => raise(Symbol('odd')), 'Symbol(odd)'],
+    ['throws an error that throws', () => raise(errorOf({ get: () => raise(new Error('again')) })), 'it does not say'],
+    ['throws an error without a text', () => raise(errorOf({ value: Object.create(null) })), 'it does not say why'],
+    ['throws half a surrogate pair', () => raise(new Error('\ud800')), '\ufffd'],
+    ['answers what throws when it is asked', () => new Proxy({}, { has: () => raise(new Error('has')) }), 'has'],
+  ];
+
+  test.each(odd)('[I1] [S3] one that %s too, and reads go on', async (_, resolver, reason) => {
+    const { world, a, b, c } = await bothWrite(resolver as Resolver);
+    expect(c.read('x')?.['n']).toBe(1);
+    expectAgreement(world, a, b, c);
+    const metadata = { reason: expect.stringContaining(`the resolver failed: ${reason}`) };
+    expect(conflicts(world)).toMatchObject([{ status: 'open', resolution: { metadata } }]);
+  });
+
+  test('[S3] of an error a record keeps no more than a reason may have', async () => {
+    const { world } = await bothWrite(() => raise(new Error('x'.repeat(100_000))));
+    expect(conflicts(world)[0]?.resolution.metadata.reason).toBe(`the resolver failed: ${'x'.repeat(1_024)}`);
+  });
+
+  const settleBoth = (settle: (value: unknown) => void) => settle({ winner: 'merged', resolvedData: { n: 'both' } });
+  const thenables: [string, () => unknown, unknown][] = [
+    ['throws', () => thenable({}, () => raise(new Error('odd'))), 1],
+    ['returns nothing', () => thenable({}, settleBoth), 'both'],
+    ['is that of a function', () => thenable(() => 1, settleBoth), 'both'],
+  ];
+
+  test.each(thenables)('[I1] [S3] one whose `then` %s is waited for, as any', async (_, resolver, n) => {
+    const { world, a, b, c } = await bothWrite(resolver as Resolver);
+    for (const awaited of world.awaited) await awaitResolution(world.sequencer, awaited, world.clock);
+    await syncAll(a, b, c);
+    expect(world.awaited).toHaveLength(1);
+    expect(c.read('x')?.['n']).toBe(n);
+    expectAgreement(world, a, b, c);
+  });
+
+  test('[S3] one that rejects where nobody waits for it ends nothing', async () => {
+    const rejected: unknown[] = [];
+    const note = (reason: unknown) => rejected.push(reason);
+    process.on('unhandledRejection', note);
+    const { b } = await bothWrite(() => Promise.reject(new Error('nobody waits')));
+    expect(b.read('x')).toBeDefined();
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off('unhandledRejection', note);
+    expect(rejected).toEqual([]);
+  });
+
   test('a resolver that takes its time is waited for', async () => {
     const { world, a, b, c } = await bothWrite(async (conflict) => sum(conflict));
     expect(conflicts(world)).toMatchObject([{ status: 'open' }]);
@@ -553,3 +603,16 @@ test('[I12] [I3] what was written between two deletes that had not seen each oth
     for (const name of order) expect(node(name).replica.meta.digestMismatches).toBe(0);
   }
 });
+
+function raise(thrown: unknown): never {
+  throw thrown;
+}
+
+function errorOf(message: PropertyDescriptor): Error {
+  return Object.defineProperty(new Error('odd'), 'message', message);
+}
+
+function thenable(target: object, then: (settle: (value: unknown) => void) => void): object {
+  const name = 'then';
+  return Object.defineProperty(target, name, { value: then });
+}
