@@ -25,6 +25,8 @@ export interface Conflict {
   readonly remote: Omit<Incoming, 'data'> & { readonly data: JsonObject | null };
   /** How often the node that pushed has resolved a conflict for this change already. */
   readonly attempts: number;
+  /** Why it could not. */
+  readonly failure?: string | undefined;
 }
 
 /** The little of a conflict that most rules look at. */
@@ -116,7 +118,7 @@ function resolveUpdates(conflict: Conflict, policy: Policy): Decision {
     case 'custom':
       return custom(conflict, policy.custom);
     case 'manual':
-      return open(conflict, 'manual', 'by policy, people decide');
+      return leftToPeople(conflict, 'by policy, people decide');
     default:
       return assertNever(policy.conflict);
   }
@@ -212,10 +214,14 @@ const MAX_NAMED = 10;
 
 function custom(conflict: Conflict, resolver: Resolver | 'node' | undefined): Decision {
   if (resolver === 'node') {
+    if (conflict.failure !== undefined) return leftToPeople(conflict, `at the node that pushed, ${conflict.failure}`);
     if (conflict.attempts < MAX_NODE_RESOLUTIONS) return { kind: 'ask-node' };
-    return open(conflict, 'manual', `the node gave no answer that held, ${MAX_NODE_RESOLUTIONS} times`);
+    return leftToPeople(
+      conflict,
+      `the node that pushed answered ${MAX_NODE_RESOLUTIONS} times, and others were faster`,
+    );
   }
-  if (resolver === undefined) return open(conflict, 'manual', 'there is no resolver');
+  if (resolver === undefined) return leftToPeople(conflict, 'there is no resolver that can be asked');
   return callResolver(conflict, resolver);
 }
 
@@ -227,16 +233,16 @@ function callResolver(conflict: Conflict, resolver: Resolver): Decision {
     // A promise of our own: whatever its `then` does, it ends as one of these does, and nobody has to wait for it.
     const later = new Promise<unknown>((settle) => settle(output));
     later.catch(() => undefined);
-    return { ...open(conflict, 'manual', 'the resolver has not answered yet'), later };
+    return { ...leftToPeople(conflict, 'the resolver has not answered yet'), later };
   } catch (error) {
-    return open(conflict, 'manual', `the resolver failed: ${messageOf(error)}`);
+    return leftToPeople(conflict, `the resolver failed: ${messageOf(error)}`);
   }
 }
 
 /** What becomes of a conflict by what a resolver said. */
 export function customDecision(conflict: Sides, output: unknown): ResolvedDecision | OpenDecision {
   const checked = checkResolverOutput(output);
-  if (checked === undefined) return open(conflict, 'manual', "the resolver's answer is no resolution");
+  if (checked === undefined) return leftToPeople(conflict, "the resolver's answer is no resolution");
   const { resolvedData, metadata } = checked;
   // By what it gives, and not by what it calls that: only so can the record not say another thing than the entity.
   const winner = winnerOf(conflict, resolvedData);
@@ -274,8 +280,10 @@ function copyOf<T extends JsonObject | null>(data: T): T {
 
 // What all of them need.
 
-function open({ local }: Sides, strategy: string, reason: string): OpenDecision {
-  return { kind: 'open', resolution: { winner: 'local', resolvedData: local.data, metadata: { strategy, reason } } };
+/** Nothing is decided: what is there stays, and people are told why. */
+export function leftToPeople({ local }: Sides, reason: string): OpenDecision {
+  const metadata = { strategy: 'manual', reason };
+  return { kind: 'open', resolution: { winner: 'local', resolvedData: local.data, metadata } };
 }
 
 function decided(winner: 'local' | 'remote', conflict: Sides, strategy: string, reason: string): Decision {

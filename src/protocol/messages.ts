@@ -70,6 +70,7 @@ const changeHeader = {
       conflictId: text(128),
       attempts: count,
       reason: z.string().max(LIMITS.reasonChars),
+      failure: z.string().max(LIMITS.reasonChars).optional(),
       metadata: record
         .refine((value) => JSON.stringify(value).length <= MAX_METADATA_CHARS, 'short metadata')
         .optional(),
