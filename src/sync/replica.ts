@@ -11,7 +11,7 @@ import { CLOUD, type EntityId, type EntityKey, type EntityType, entityKey, type 
 import type { JsonObject } from '../core/json.ts';
 import { type Policies, policyFor } from '../core/policy.ts';
 import { isMet, type Precondition } from '../core/precondition.ts';
-import { transactionName, transactionSize } from '../core/transaction.ts';
+import { isWhole, transactionName } from '../core/transaction.ts';
 import { admitsAll, narrowed, type TypeFilter } from '../core/type-filter.ts';
 import { EMPTY_CLOCK, entry, merge, type VectorClock } from '../core/vector-clock.ts';
 import { batchChecksum } from '../protocol/batch-checksum.ts';
@@ -786,8 +786,8 @@ export class Replica {
     had.sort((a, b) => dotOf(a.change).counter - dotOf(b.change).counter);
     const all = [...had, ...waiting];
     // Of a transaction some rows may have been used again: what is left of it can't be taken for all.
-    const isPart = ([{ transaction = '' } = {}, ...others]: readonly Partial<Change>[]) =>
-      transaction !== '' && transactionSize(transaction) !== others.length + 1;
+    const isPart = (unit: readonly Change[]) =>
+      unit.some(({ transaction }) => transaction !== undefined && !isWhole(transaction, unit.map(dotOf)));
     const parts = new Set(
       unitsOf(all.map(({ change }) => change))
         .filter(isPart)
