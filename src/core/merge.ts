@@ -36,7 +36,8 @@ export interface Merged {
  * the record is the same, and of more where they neither write inside one another, nor both set and add to one path, nor
  * repeat a value of each other in a whole record (which is no write of it: the value's time stays that of the first), nor
  * have a delete between them (what was deleted isn't kept: who brings the record back wrote all of it); but elements that
- * two push stand in the order in which they came, and of a push and a pull of one element the later to come decides. Costs
+ * two push stand in the order in which they came, of a push and a pull of one element the later to come decides, and an
+ * object that one made on the way to what the other unset later stays, empty, only where the one came first. Costs
  * paths of the update times marks of the version.
  */
 export function mergeUpdate(current: EntityVersion & { readonly data: JsonObject }, incoming: Incoming): Merged {

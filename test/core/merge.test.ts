@@ -134,7 +134,10 @@ function expectOneState(edits: readonly Edit[]): void {
   for (const other of others) expect(other).toEqual(first);
 }
 
-/** An object of which nothing is left may stay, or not have been made. */
+/**
+ * An object of which nothing is left may stay, or not have been made: that is open, by the order of arrival, where one set
+ * what is in it and the other unset that later (docs/decisions/0005-marks.md). What comes of it has a test of its own.
+ */
 function withoutEmpty(value: JsonValue): JsonValue {
   if (!isJsonObject(value)) return value;
   const kept = Object.entries(value).map(([key, child]) => [key, withoutEmpty(child)] as const);
@@ -219,6 +222,16 @@ describe('of two that had not seen each other', () => {
     // And the other part of the field is as late as that.
     expect(take(within, one('r', 15, set('a.x', 1))).data?.['a']).toEqual({ x: 0, y: 8 });
     expect(take(within, one('r', 25, set('a.x', 1))).data?.['a']).toEqual({ x: 1, y: 8 });
+  });
+
+  test('[S10] an object that one made for a field, which the other unset later, is empty or not made, by who comes first', () => {
+    const made = one('p', 20, set('o.q', 1));
+    const unset = one('q', 30, { op: 'unset', path: 'o.q' });
+    expect(arrive([made, unset]).data).toEqual({ ...BASE, o: {} });
+    expect(arrive([unset, made]).data).toEqual(BASE);
+    // The other way round what is set later stands, whoever comes first.
+    const [early, late] = [{ ...unset, at: 10 }, made];
+    for (const order of permutations([early, late])) expect(arrive(order).data).toEqual({ ...BASE, o: { q: 1 } });
   });
 
   test('elements of an array by index are the array', () => {
