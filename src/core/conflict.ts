@@ -200,7 +200,8 @@ function merge(conflict: Conflict): Decision {
   return { kind: 'resolved', resolution: { winner, resolvedData, metadata }, written };
 }
 
-function reasonOf({ contested }: Merged): string {
+function reasonOf({ contested, written }: Merged): string {
+  if (contested.length === 0 && written.length === 0) return 'what came in changes nothing of what is here';
   if (contested.length === 0) return 'the two sides changed different fields, or in ways that add up';
   const named = contested.slice(0, MAX_NAMED).map(({ path, winner }) => `${path}: ${winner}`);
   const others = contested.length > MAX_NAMED ? ` and ${contested.length - MAX_NAMED} more` : '';

@@ -3,6 +3,7 @@ import { entityKey } from '../../src/core/ids.ts';
 import type { JsonObject } from '../../src/core/json.ts';
 import type { Policy } from '../../src/core/policy.ts';
 import type { Resolver, ResolverInput } from '../../src/core/resolver.ts';
+import { LIMITS } from '../../src/protocol/limits.ts';
 import { utf8Bytes } from '../../src/protocol/record.ts';
 import { resolveConflict } from '../../src/sync/inbox.ts';
 import { awaitResolution } from '../../src/sync/late-resolution.ts';
@@ -68,6 +69,32 @@ describe('merge', () => {
     b.write('x', patch('set', 'a.p', 'of b'));
     await syncAll(b, a, c);
     expect(c.read('x')).toMatchObject({ n: 12, list: [2], a: { p: 'of b', q: 1 } });
+    expectAgreement(world, a, b, c);
+  });
+
+  test('[I1] [S4] a write that changes nothing takes nothing back that others wrote, and its record says so', async () => {
+    const { world, a, b, c } = await began({ conflict: 'merge' });
+    a.write('x', patch('set', 'n', 11));
+    world.nowMs += 10;
+    b.put('x', made(b.read('x')));
+    b.write('x', { kind: 'merge-patch', patch: {} });
+    await syncAll(a, b, c);
+    expect(c.read('x')).toMatchObject({ n: 11 });
+    expectAgreement(world, a, b, c);
+    const metadata = { strategy: 'merge', reason: 'what came in changes nothing of what is here' };
+    expect(conflicts(world)).toMatchObject([{ status: 'resolved', resolution: { winner: 'local', metadata } }]);
+  });
+
+  test('[I3] a write that changes more fields than operations may say counts as all of its record', async () => {
+    const { world, a, b, c } = await began({ conflict: 'merge' });
+    const wide = Object.fromEntries(Array.from({ length: LIMITS.operations }, (_, index) => [`f${index}`, 1]));
+    a.write('x', patch('set', 'n', 11));
+    a.write('x', patch('set', 'of-a', 1));
+    world.nowMs += 10;
+    b.put('x', { ...b.read('x'), ...wide, last: 1 });
+    await syncAll(a, b, c);
+    // The later stamp's, also of what it left as it was; of what it doesn't name it says nothing.
+    expect(c.read('x')).toMatchObject({ n: 10, 'of-a': 1, f0: 1, last: 1 });
     expectAgreement(world, a, b, c);
   });
 
