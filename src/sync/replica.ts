@@ -11,7 +11,7 @@ import { CLOUD, type EntityId, type EntityKey, type EntityType, entityKey, type 
 import type { JsonObject } from '../core/json.ts';
 import { type Policies, policyFor } from '../core/policy.ts';
 import { isMet, type Precondition } from '../core/precondition.ts';
-import { transactionName, transactionSize } from '../core/transaction.ts';
+import { isWhole, transactionName } from '../core/transaction.ts';
 import { admitsAll, narrowed, type TypeFilter } from '../core/type-filter.ts';
 import { EMPTY_CLOCK, entry, merge, type VectorClock } from '../core/vector-clock.ts';
 import { batchChecksum } from '../protocol/batch-checksum.ts';
@@ -903,8 +903,8 @@ export class Replica {
     had.sort((a, b) => dotOf(a.change).counter - dotOf(b.change).counter);
     const all = [...had, ...waiting];
     // Of a transaction some rows may have been used again: what is left of it can't be taken for all.
-    const isPart = ([{ transaction = '' } = {}, ...others]: readonly Partial<Change>[]) =>
-      transaction !== '' && transactionSize(transaction) !== others.length + 1;
+    const isPart = (unit: readonly Change[]) =>
+      unit.some(({ transaction }) => transaction !== undefined && !isWhole(transaction, unit.map(dotOf)));
     const parts = new Set(
       unitsOf(all.map(({ change }) => change))
         .filter(isPart)
@@ -961,7 +961,14 @@ export class Replica {
     const isAlone = (queued: QueuedChange) => queued.since === undefined || this.#isOfThisStart(queued);
     const forked = changed.filter((queued) => queued.error?.code === 'node_forked' && isAlone(queued));
     const units = Map.groupBy(forked, ({ change }) => change.transaction ?? change.id);
-    return [...units].flatMap(([name, unit]) => ((transactionSize(name) ?? 1) === unit.length ? unit : []));
+    return [...units].flatMap(([name, unit]) =>
+      isWhole(
+        name,
+        unit.map(({ change }) => dotOf(change)),
+      )
+        ? unit
+        : [],
+    );
   }
 
   /** Whether the cloud has counters of this node that this storage has not made, or has never sent. */
