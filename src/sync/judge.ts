@@ -240,7 +240,9 @@ class Judge {
     if (memo.hash !== once?.hash) return this.#refuse(envelope, KEY_REUSED);
     const { counter } = dotOf(envelope);
     this.#commit.keepNode(withVoid(this.#commit.node(envelope.nodeId), [counter, counter]));
-    return { ...memo.result, id, firstId: memo.result.id };
+    // Of this change nothing is in the history: what its node has stays as it is, until the node pulls what came of it.
+    const { seq: _, ...told } = memo.result;
+    return { ...told, id, firstId: told.id };
   }
 
   #refuse(envelope: Envelope, refusal: Refusal): ChangeResult {

@@ -654,8 +654,8 @@ export class Replica {
   /** A strong write that the cloud has is seen here at the head, and not before. */
   #noteUnshown({ changes }: Batch, { results }: BatchAnswer): void {
     const strong = new Set(changes.filter(({ consistency }) => consistency === 'strong').map(({ id }) => id));
-    for (const { id, seq } of results)
-      if (seq !== undefined && strong.has(id)) this.#unshown.add(dotOf({ id }).counter);
+    for (const { id, seq, firstId } of results)
+      if ((seq ?? firstId) !== undefined && strong.has(id)) this.#unshown.add(dotOf({ id }).counter);
   }
 
   /** Gives a change that met another one what its node's resolver made of the two; it goes out again. */
