@@ -9,6 +9,7 @@ function added(id: string, value: number): Write {
 }
 
 const ONCE = { key: 'k', hash: 'h' };
+const SECOND = { key: 'second', hash: 'h' };
 
 async function began() {
   const world = new World({ policy: { conflict: 'merge' } });
@@ -44,5 +45,23 @@ describe('a strong write that is repeated by its key', () => {
     expect(again).toMatchObject({ changeId: 'a:3', data: { n: 11 } });
     expect(b.read('x')).toEqual({ n: 10 });
     expect(b.replica.covers(b.replica.causalContext())).toBe(false);
+  });
+});
+
+describe('a write here that is repeated by its key', () => {
+  test('[I2] [S37] happens once, also where both wait for what their writer has seen', async () => {
+    const { a, b } = await began();
+    b.put('q', {});
+    await b.link.sync();
+    const after = b.replica.causalContext();
+    const one = () => a.access.write(added('x', 1), after, 1_000, ONCE);
+    const [first, again] = await Promise.all([one(), one()]);
+    expect(again).toEqual(first);
+    b.put('q', {});
+    await b.link.sync();
+    const all = () => a.access.transact([added('x', 1), added('y', 1)], b.replica.causalContext(), 1_000, SECOND);
+    const [firsts, agains] = await Promise.all([all(), all()]);
+    expect(agains).toEqual(firsts);
+    expect([a.read('x'), a.read('y')]).toEqual([{ n: 12 }, { n: 11 }]);
   });
 });
