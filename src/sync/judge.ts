@@ -5,11 +5,20 @@ import { type Conflict, type Resolution, stampAfter } from '../core/conflict.ts'
 import { has } from '../core/dot-set.ts';
 import type { EntityVersion } from '../core/entity.ts';
 import { compareStamps, type Stamp } from '../core/hlc.ts';
-import { type EntityId, type EntityKey, entityKey, MAX_NAME_CHARS, type NodeId, toEntityId } from '../core/ids.ts';
+import {
+  CLOUD,
+  type EntityId,
+  type EntityKey,
+  entityKey,
+  MAX_NAME_CHARS,
+  type NodeId,
+  toEntityId,
+} from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import { isSuccessor, type Outcome, outcomeOf } from '../core/outcome.ts';
 import type { Policy } from '../core/policy.ts';
 import { transactionSize } from '../core/transaction.ts';
+import { merge, type VectorClock } from '../core/vector-clock.ts';
 import type { Effect } from '../core/version.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
@@ -131,6 +140,8 @@ class Judge {
   #deferred = new Map<string, 'needs-full' | 'deferred'>();
   /** Nodes that have such a change, which the cloud has not failed at: what they wrote later waits for it, if they want order. */
   #held = new Set<string>();
+  /** Where the history was before the change that is taken, or its transaction. */
+  #from = 0;
 
   constructor(commit: Commit, author: Author) {
     this.#commit = commit;
@@ -146,6 +157,7 @@ class Judge {
   takeAll(changes: readonly Envelope[]): ChangeResult[] {
     const results = new Map<Envelope, ChangeResult>();
     for (const together of unitsOf(changes)) {
+      this.#from = this.#commit.head;
       const taken =
         together.length === 1 && isComplete(together)
           ? together.map((one) => this.#take(one))
@@ -285,7 +297,7 @@ class Judge {
     const entityId = renamedTo(this.#commit.node(change.nodeId as NodeId), change) ?? change.entityId;
     const before = this.#commit.entity(entityKey({ ...change, entityId }));
     const stamp = this.#stampFor(change, before);
-    const meant = { ...change, stamp, entityId };
+    const meant = { ...change, stamp, entityId, base: this.#baseOf(change, before) };
     const result = decide(this.#commit, meant, this.#policyFor(change));
     if (!isFinal(result)) this.#defer(change);
     // A node that has not heard of the other id yet can't tell what became of it: it is sent the record.
@@ -317,6 +329,12 @@ class Judge {
     const stamp = this.#commit.accept(change.stamp);
     const isTooEarly = before !== undefined && compareStamps(stamp, before.stamp) <= 0 && isSuccessor(change, before);
     return isTooEarly ? this.#commit.stampBehind(before.stamp, nodeId) : stamp;
+  }
+
+  /** A strong change has seen what its own transaction made before it, which its node could not name. */
+  #baseOf({ base, consistency }: Change, before: EntityVersion | undefined): VectorClock {
+    const isOwn = consistency === 'strong' && before !== undefined && before.seq > this.#from;
+    return isOwn ? merge(base, { [CLOUD]: before.seq }) : base;
   }
 
   #noteMade({ status, version }: ChangeResult): void {

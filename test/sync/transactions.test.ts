@@ -226,6 +226,19 @@ describe('a transaction', () => {
     expect(a.replica.queueStats().total).toBe(0);
   });
 
+  test('[S34] at the strong level is on what it made itself: that is no conflict', async () => {
+    const { world, a, b } = await began();
+    b.put('y', { n: 1, unseen: true });
+    await b.link.sync();
+    const twice = [putOf('z', { n: 1 }), putOf('z', { n: 2 }), putOf('x', { n: 3 }), writeOf('x', { kind: 'delete' })];
+    await a.access.transactStrong([...twice, putOf('y', { n: 4 }), putOf('y', { n: 5 })], {}, 1_000);
+    await syncAll(a, b);
+    expect(countsOf(b)).toEqual({ y: 5, z: 2 });
+    // What others wrote, and its writer had not seen, is one.
+    const records = world.cloudStore.listConflicts({ status: 'all', after: '', limit: 10 });
+    expect(records).toMatchObject([{ local: { data: { n: 1, unseen: true } }, remote: { data: { n: 4 } } }]);
+  });
+
   test('[I10] has a bound, and is not taken beyond it', async () => {
     const { a } = await began();
     const text = 'x'.repeat(200 * 1024);
