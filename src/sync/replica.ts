@@ -447,8 +447,15 @@ export class Replica {
     const dead = this.#dead(id);
     if (data !== undefined) checkRecord(data, this.#policy(dead.change));
     const all = this.#queue.together(dead);
+    /** Counters that these get, by record. */
+    const given = new Map<EntityKey, DotSet>();
     const changes = all.map(({ change: { resolves: _, transaction: __, ...change } }, index): Change => {
-      const renamed = { ...change, id: formatDot({ node: this.nodeId, counter: this.#counter + 1 + index }) };
+      const counter = this.#counter + 1 + index;
+      // It has seen what those before it make, though its base says nothing of their new counters.
+      const earlier = given.get(entityKey(change)) ?? EMPTY_DOT_SET;
+      given.set(entityKey(change), add(earlier, counter));
+      const covers = earlier.extra.length > 0 ? earlier.extra : undefined;
+      const renamed = { ...change, id: formatDot({ node: this.nodeId, counter }), covers };
       return data === undefined || change.id !== id ? renamed : this.#edited(renamed, data);
     });
     const first = this.#queue.nextOrder;

@@ -99,6 +99,40 @@ describe('a transaction', () => {
     expect(world.sequencer.meta.conflicts).toBe(0);
   });
 
+  test.each(['manual', 'lww', 'merge'] as const)(
+    '[S12] [S34] that goes again has seen what it made itself, and nothing else: %s',
+    async (conflict) => {
+      const world = new World({ policy: { conflict, coalesce: false } });
+      const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
+      a.put('x', { n: 10 });
+      await syncAll(a, b);
+      world.refuse = ({ data }) => data?.['bad'] === true;
+      a.replica.transact(
+        [putOf('z', { n: 1 }), putOf('q', { bad: true }), putOf('z', { n: 2 }), putOf('z', { n: 3 })],
+        {},
+      );
+      await syncAll(a);
+      world.refuse = () => false;
+      a.replica.retryDead('a:2');
+      expect(a.read('z')).toEqual({ n: 3 });
+      await syncAll(a, b);
+      expect([world.sequencer.meta.conflicts, b.read('z')]).toEqual([0, { n: 3 }]);
+
+      world.refuse = ({ data }) => data?.['bad'] === true;
+      a.replica.transact([putOf('x', { n: 1 }), putOf('x', { n: 2, bad: true })], {});
+      await syncAll(a);
+      a.put('x', { n: 5 });
+      await syncAll(a);
+      world.refuse = () => false;
+      a.replica.retryDead('a:10');
+      await syncAll(a, b);
+      expect(world.cloudStore.listConflicts({ status: 'all', after: '', limit: 10 })[0]).toMatchObject({
+        local: { data: { n: 5 } },
+        remote: { data: { n: 1 } },
+      });
+    },
+  );
+
   test('[I8] [S34] is discarded whole', async () => {
     const { world, a } = await began();
     world.refuse = ({ data }) => data?.['n'] === 13;
