@@ -441,7 +441,7 @@ export class Replica {
    * Sends a dead change again, as a new one on the old one's base; with its transaction, if it was in one.
    *
    * @param data the record that it shall make instead.
-   * @throws SyncError `not_found`, `not_dead`; for `data` as a write.
+   * @throws SyncError `not_found`, `not_dead`; for `data` as a write, or a transaction. Nothing has changed then.
    */
   retryDead(id: string, data?: JsonObject): string {
     const dead = this.#dead(id);
@@ -458,8 +458,10 @@ export class Replica {
       const renamed = { ...change, id: formatDot({ node: this.nodeId, counter }), covers };
       return data === undefined || change.id !== id ? renamed : this.#edited(renamed, data);
     });
+    const together = asTransaction(changes);
+    checkSize(together);
     const first = this.#queue.nextOrder;
-    const rows = asTransaction(changes).map((change, index) => {
+    const rows = together.map((change, index) => {
       return { ...this.#newRow(change, changeBytes(change), all[index]?.slot), order: first + index };
     });
     for (const { change } of rows) this.#visible.note(entityKey(change));

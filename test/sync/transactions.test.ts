@@ -280,6 +280,19 @@ describe('a transaction', () => {
     expect(() => a.replica.transact(large, {})).toThrow(expect.objectContaining({ code: 'too_large' }));
     expect(a.replica.queueStats().total).toBe(0);
   });
+
+  test('[I10] [S34] does not grow beyond it by what is sent in the place of a dead part', async () => {
+    const { world, a } = await began();
+    world.refuse = ({ data }) => data?.['bad'] === true;
+    const text = 'x'.repeat(200 * 1024);
+    a.replica.transact([...['p', 'q', 'r', 's'].map((id) => putOf(id, { text })), putOf('t', { bad: true })], {});
+    await syncAll(a);
+    expect(() => a.replica.retryDead('a:7', { text })).toThrow(expect.objectContaining({ code: 'too_large' }));
+    expect(a.replica.queueStats()).toMatchObject({ dead: 5, total: 5 });
+    expect(a.replica.retryDead('a:7', { text: '' })).toBe('a:12');
+    await syncAll(a);
+    expect([a.replica.queueStats().total, world.sequencer.meta.seq]).toEqual([0, 7]);
+  });
 });
 
 describe('a batch with part of a transaction', () => {
