@@ -7,7 +7,9 @@ import {
   type Sides,
   winnerOf,
 } from '../core/conflict.ts';
+import { parseDot } from '../core/dot.ts';
 import type { EntityVersion } from '../core/entity.ts';
+import { entityKey } from '../core/ids.ts';
 import { type JsonObject, jsonEqual } from '../core/json.ts';
 import { baseOf } from '../core/merge.ts';
 import type { Policy } from '../core/policy.ts';
@@ -58,11 +60,18 @@ export function recordConflict(
 /** The conflict that the change's node was asked to resolve, if the change is its answer; somebody may have been faster. */
 export function answeredConflict(
   commit: Commit,
-  { id, resolves }: Change,
+  change: Change,
   status: ConflictRecord['status'],
 ): ConflictRecord | undefined {
-  const known = resolves && commit.conflict(resolves.conflictId);
-  return known?.status === status && known.remote.version === id ? known : undefined;
+  const known = askedConflict(commit, change);
+  return known?.status === status && known.remote.version === change.id ? known : undefined;
+}
+
+/** The same, also where the answer was refused once, and comes by another id. */
+export function askedConflict(commit: Commit, change: Change): ConflictRecord | undefined {
+  const known = change.resolves && commit.conflict(change.resolves.conflictId);
+  if (known === undefined || entityKey(known) !== entityKey(change)) return undefined;
+  return parseDot(known.remote.version)?.node === change.nodeId ? known : undefined;
 }
 
 /** What holds as long as the node that was asked has not answered. */

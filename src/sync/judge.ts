@@ -32,7 +32,7 @@ import {
 import { firstIssue } from '../protocol/parse.ts';
 import { contentProblem, type Refusal, recordProblem } from '../protocol/record.ts';
 import type { Commit } from './commit.ts';
-import { answeredByNode, answeredConflict, askedOf, recordConflict, usable } from './conflict-record.ts';
+import { answeredByNode, answeredConflict, askedConflict, askedOf, recordConflict, usable } from './conflict-record.ts';
 import { KEY_REUSED } from './memos.ts';
 import { isForked, renamedTo, withChange, withRename, withVoid } from './node-record.ts';
 import type { NodeRecord } from './ports.ts';
@@ -433,8 +433,8 @@ function advance(
 
 /** A change may be the answer of the node that was asked; then the conflict is decided, by what is there now. */
 function noteAnswer(commit: Commit, change: Change, made: EntityVersion | undefined): void {
-  const asked = answeredConflict(commit, change, 'open');
-  if (asked !== undefined) answeredByNode(commit, asked, change, made ?? { data: null, seq: asked.seq });
+  const asked = askedConflict(commit, change);
+  if (asked?.status === 'open') answeredByNode(commit, asked, change, made ?? { data: null, seq: asked.seq });
 }
 
 function checksumProblem(change: Change, data: JsonObject): Refusal | undefined {

@@ -449,13 +449,15 @@ export class Replica {
     const all = this.#queue.together(dead);
     /** Counters that these get, by record. */
     const given = new Map<EntityKey, DotSet>();
-    const changes = all.map(({ change: { resolves: _, transaction: __, ...change } }, index): Change => {
+    const changes = all.map(({ change: { resolves: asked, transaction: _, ...change } }, index): Change => {
       const counter = this.#counter + 1 + index;
       // It has seen what those before it make, though its base says nothing of their new counters.
       const earlier = given.get(entityKey(change)) ?? EMPTY_DOT_SET;
       given.set(entityKey(change), add(earlier, counter));
       const covers = earlier.extra.length > 0 ? earlier.extra : undefined;
-      const renamed = { ...change, id: formatDot({ node: this.nodeId, counter }), covers };
+      // What its node had answered to a conflict is an answer still, and so is what takes its place.
+      const resolves = asked && { ...asked, attempts: 0 };
+      const renamed = { ...change, id: formatDot({ node: this.nodeId, counter }), covers, resolves };
       return data === undefined || change.id !== id ? renamed : this.#edited(renamed, data);
     });
     const together = asTransaction(changes);
@@ -478,8 +480,15 @@ export class Replica {
   }
 
   #edited(change: Change, data: JsonObject): Change {
-    const { operation, data: before, operations, mergePatch, stamps, ...header } = change;
-    return { ...header, stamp: stampOf(tick(this.#hlc, this.nowMs()), this.nodeId), operation: 'update', data };
+    const { operation, data: before, operations, mergePatch, stamps, resolves: asked, ...header } = change;
+    const resolves = asked && { ...asked, reason: 'sent in the place of what was refused', metadata: undefined };
+    return {
+      ...header,
+      resolves,
+      stamp: stampOf(tick(this.#hlc, this.nowMs()), this.nodeId),
+      operation: 'update',
+      data,
+    };
   }
 
   /** Gives a dead change up, with its transaction. @throws SyncError `not_found`, `not_dead` */
