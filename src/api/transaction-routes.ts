@@ -38,14 +38,14 @@ export const transactionRoutes = new Hono<ApiEnv>().post('/:node/transactions', 
   const stub = c.env.EDGE.getByName(`${c.var.grant.space}/${node}`);
   // Where one of the records is to be written in the cloud, all are.
   const levels = writes.map(({ entityType }) => levelOf(c, policyFor(policies, entityType)));
+  const isStrong = levels.includes('strong');
   const quorums = writes.map(({ entityType }) => policyFor(policies, entityType).writeQuorum ?? 1);
   const options = {
-    once: onceOf(c, changes),
+    once: onceOf(c, isStrong ? 'cloud' : 'edge', changes),
     quorum: quorumOf(c, 'X-Write-Quorum') ?? Math.max(...quorums),
     session: sessionOf(c),
   };
   const after = await afterOf(c);
-  const isStrong = levels.includes('strong');
   const answer = await stub.transact(writes, isStrong, after, waitMsOf(c), hintsOf(c), options);
   return await withToken(c, answer.context, () => {
     const written = fromResult(answer.result);

@@ -125,6 +125,7 @@ export class Access {
         once,
       );
     }
+    const isFree = this.#replica.isFree(once);
     const changes = this.#replica.beginStrong(writes, after, once);
     try {
       const run = await this.#within(waitMs, this.#link.sync({ strong: changes, ends: 'own' }));
@@ -143,6 +144,10 @@ export class Access {
         run === undefined ? !this.#link.withdraw(changes) : changes.some(({ id }) => run.unanswered.has(id));
       if (isUnknown) throw outcomeUnknown('the cloud did not answer; the write may have happened');
       throw this.#unavailable(run);
+    } catch (error) {
+      const isUnknown = error instanceof SyncError && error.code === 'outcome_unknown';
+      if (isFree && !isUnknown) this.#replica.leaveKey(once);
+      throw error;
     } finally {
       this.#replica.endStrong(changes);
     }

@@ -327,13 +327,30 @@ export class Replica {
 
   /** What an earlier write did by the same key; undefined: there was none. @throws SyncError `idempotency_key_reused` */
   written(once: Once | undefined): readonly Written[] | undefined {
-    const memo = once && this.#memos.get('written', once.key);
-    if (once === undefined || memo === undefined) return undefined;
-    if (memo.hash !== once.hash) throw new SyncError(KEY_REUSED.code, KEY_REUSED.detail);
-    return memo.written;
+    const written = this.#known(once);
+    if (written === null) throw keyReused();
+    return written;
   }
 
-  #remember(written: readonly Written[], once: Once | undefined): void {
+  /** Whether no strong write of this node had the key. @throws SyncError `idempotency_key_reused` where another one had. */
+  isFree(once: Once | undefined): boolean {
+    const written = this.#known(once);
+    if (written) throw keyReused();
+    return written === undefined;
+  }
+
+  /** A strong write that was refused leaves its key to others. */
+  leaveKey(once: Once | undefined): void {
+    if (once !== undefined) this.#memos.forget(once.key, { kind: 'written', atMs: 0, hash: once.hash, written: null });
+  }
+
+  #known(once: Once | undefined): readonly Written[] | null | undefined {
+    const memo = once && this.#memos.get('written', once.key);
+    if (memo !== undefined && memo.hash !== once?.hash) throw keyReused();
+    return memo?.written;
+  }
+
+  #remember(written: readonly Written[] | null, once: Once | undefined): void {
     if (once !== undefined)
       this.#memos.put(once.key, { kind: 'written', atMs: this.nowMs(), hash: once.hash, written });
   }
@@ -406,6 +423,7 @@ export class Replica {
    * cloud has them. Until {@link endStrong} their counters are neither sent as void nor used again.
    */
   beginStrong(writes: readonly Write[], after: CausalContext, once?: Once): Change[] {
+    const isFree = this.isFree(once);
     const nowMs = this.nowMs();
     const changes = asTransaction(
       writes.map((write, index): Change => {
@@ -415,13 +433,17 @@ export class Replica {
         const content = strongContent(write, before !== undefined);
         const { ifMatch, ifNoneMatch } = write;
         const change = this.#make(write, content, after, this.#counter + 1 + index, nowMs);
-        const own = once && writes.length > 1 ? { ...once, key: `${once.key}.${index}` } : once;
+        // The first by the key itself: so another write by that is known for another one.
+        const own = once && index > 0 ? { ...once, key: `${once.key}.${index}` } : once;
         return { ...change, consistency: 'strong', ifMatch, ifNoneMatch, once: own };
       }),
     );
     checkSize(changes);
     // The counters are spent before they are sent: after a crash they are void, and never stand for other changes.
-    this.#saveMeta({ counter: this.#counter + changes.length });
+    this.#store.transaction(() => {
+      this.#saveMeta({ counter: this.#counter + changes.length });
+      if (isFree) this.#remember(null, once);
+    });
     for (const change of changes) {
       this.#took(change);
       this.#awaited.add(dotOf(change).counter);
@@ -1008,6 +1030,10 @@ export class Replica {
     this.#store.transaction(() => this.#store.writeMeta(meta));
     this.#meta = meta;
   }
+}
+
+function keyReused(): SyncError {
+  return new SyncError(KEY_REUSED.code, KEY_REUSED.detail);
 }
 
 /** The newest counter of a set. */

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { SyncError } from '../../src/protocol/errors.ts';
-import type { Write } from '../../src/sync/write.ts';
+import { writeAtCloud } from '../../src/sync/cloud-write.ts';
+import type { Once, Write } from '../../src/sync/write.ts';
 import { entityId, Node, TYPE, World } from './world.ts';
 
 function added(id: string, value: number): Write {
@@ -63,5 +64,71 @@ describe('a write here that is repeated by its key', () => {
     const [firsts, agains] = await Promise.all([all(), all()]);
     expect(agains).toEqual(firsts);
     expect([a.read('x'), a.read('y')]).toEqual([{ n: 12 }, { n: 11 }]);
+  });
+});
+
+describe('a key that another write had', () => {
+  const OTHER = { ...ONCE, hash: 'other' };
+  const both = [added('x', 1), added('y', 1)];
+  type Way = (node: Node, once: Once) => Promise<unknown>;
+  const WAYS: Readonly<Record<string, Way>> = {
+    'a write here': (node, once) => node.access.write(added('x', 1), {}, 1_000, once),
+    'a transaction here': (node, once) => node.access.transact(both, {}, 1_000, once),
+    'a strong write': (node, once) => node.access.writeStrong(added('x', 1), {}, 1_000, once),
+    'a strong transaction': (node, once) => node.access.transactStrong(both, {}, 1_000, once),
+  };
+  const names = Object.keys(WAYS);
+  const pairs = names.flatMap((first) => names.filter((other) => other !== first).map((other) => [first, other]));
+
+  test.each(pairs)('[S37] %s, is refused to %s, and that does nothing', async (first, other) => {
+    const { a } = await began();
+    await WAYS[first]?.(a, ONCE);
+    const before = a.read('x');
+    for (let turn = 0; turn < 2; turn += 1) {
+      await expect(WAYS[other]?.(a, OTHER)).rejects.toMatchObject({ code: 'idempotency_key_reused' });
+      a.restart();
+    }
+    expect(a.read('x')).toEqual(before);
+  });
+
+  test('[S37] a strong one, is refused to strong ones at other nodes and at the cloud', async () => {
+    const { world, a, b } = await began();
+    const [one, several] = [WAYS['a strong write'], WAYS['a strong transaction']];
+    await several?.(a, ONCE);
+    await expect(one?.(b, OTHER)).rejects.toMatchObject({ code: 'idempotency_key_reused' });
+    const atCloud = () => world.sequencer.commit((commit) => writeAtCloud(commit, added('x', 1), OTHER));
+    expect(atCloud).toThrow(expect.objectContaining({ code: 'idempotency_key_reused' }));
+    await one?.(a, SECOND);
+    await expect(several?.(b, { ...SECOND, hash: 'other' })).rejects.toMatchObject({ code: 'idempotency_key_reused' });
+    await b.link.sync();
+    expect([b.read('x'), b.read('y')]).toEqual([{ n: 12 }, { n: 11 }]);
+  });
+
+  test('[S37] is free where that was refused, or never happened; not where nobody knows', async () => {
+    const { world, a } = await began();
+    const [here, strong] = [WAYS['a write here'], WAYS['a strong write']];
+    world.refuse = ({ data }) => data?.['n'] === 11;
+    await expect(strong?.(a, ONCE)).rejects.toMatchObject({ code: 'invalid_data' });
+    world.refuse = () => false;
+    await strong?.(a, OTHER);
+    a.connectFault = 'request-lost';
+    a.replica.saveSession(null);
+    await expect(strong?.(a, SECOND)).rejects.toMatchObject({ code: 'cloud_unavailable' });
+    await here?.(a, { ...SECOND, hash: 'other' });
+    const third = { ...ONCE, key: 'third' };
+    await a.link.sync();
+    a.fault = 'answer-lost';
+    await expect(strong?.(a, third)).rejects.toMatchObject({ code: 'outcome_unknown' });
+    await expect(here?.(a, { ...third, hash: 'other' })).rejects.toMatchObject({ code: 'idempotency_key_reused' });
+    await strong?.(a, third);
+    expect(a.read('x')).toEqual({ n: 13 });
+    // That a repeated one was out of reach says nothing of the first.
+    a.link.setOnline(false);
+    await expect(strong?.(a, third)).rejects.toMatchObject({ code: 'cloud_unavailable' });
+    a.link.setOnline(true);
+    a.connectFault = 'request-lost';
+    a.replica.saveSession(null);
+    await expect(strong?.(a, third)).rejects.toMatchObject({ code: 'cloud_unavailable' });
+    await expect(here?.(a, { ...third, hash: 'other' })).rejects.toMatchObject({ code: 'idempotency_key_reused' });
   });
 });
