@@ -211,6 +211,31 @@ describe('a transaction', () => {
     expect(a.replica.queueStats()).toMatchObject({ dead: 2, total: 2 });
   });
 
+  test('[S27] [S28] that is given up is as one change, where the cloud fails at all batches', async () => {
+    const { world, a } = await began();
+    const { writeEntity } = world.cloudStore;
+    world.cloudStore.writeEntity = (entity) => {
+      if (entity.data?.['n'] === 13) throw new Error('a bug');
+      writeEntity.call(world.cloudStore, entity);
+    };
+    a.replica.transact([...moved(3), putOf('u', {}), putOf('v', {})], {});
+    const sizes: number[] = [];
+    a.beforeSend = ({ changes }) => {
+      if ([...a.replica.queued()].some(({ retryCount }) => retryCount < LIMITS.maxRetries)) return;
+      sizes.push(changes.length);
+      throw new Error('the cloud is broken');
+    };
+    for (let round = 0; round < LIMITS.maxRetries; round += 1) {
+      world.nowMs += 10_000;
+      await a.link.sync();
+    }
+    expect(sizes).toEqual([4, 0]);
+    a.beforeSend = () => undefined;
+    world.nowMs += 10_000;
+    await a.link.sync();
+    expect(a.replica.queueStats()).toMatchObject({ dead: 4, total: 4 });
+  });
+
   test('[I8] [I1] goes whole to a cloud that lost it', async () => {
     const { world, a, b } = await began();
     a.replica.transact(moved(3), {});
