@@ -601,7 +601,9 @@ export class Replica {
     };
     const first = new Set(strong.flatMap((change) => this.#placesOf(change)));
     const isHeld = this.#queue.isHeld;
-    const selected = isHeld ? [] : this.#queue.select({ ...room, first, least: bounds.least, nowMs: this.nowMs() });
+    const beside = isHeld ? [] : this.#queue.select({ ...room, first, least: bounds.least, nowMs: this.nowMs() });
+    // What could go now, and has to go together, goes by itself where there is no room for it beside the queue.
+    const selected = this.#isRoomFor(strong, beside, bounds) ? beside : [];
     this.#queue.markInFlight(selected.map(({ change }) => change.id));
     let left = bounds.maxBytes - selected.reduce((bytes, queued) => bytes + queued.bytes, 0);
     const waited: Change[] = [];
@@ -637,6 +639,19 @@ export class Replica {
     const isTellable = made.length > 0 && !selected.some(({ isLoose }) => isLoose);
     const digest = isTellable ? { digest: digestTotal(digestOf(made)) } : {};
     return { ...batch, ...digest, checksum: batchChecksum(batch) };
+  }
+
+  #isRoomFor(
+    strong: readonly Change[],
+    beside: readonly QueuedChange[],
+    { maxChanges, maxBytes }: BatchBounds,
+  ): boolean {
+    const [unit = []] = unitsOf(strong);
+    const hasToWait = unit.some((change) => this.#placesOf(change).some((key) => this.#queue.hasUnsettledOf(key)));
+    if (unit.length === 0 || hasToWait) return true;
+    const bytes = beside.reduce((sum, queued) => sum + queued.bytes, 0);
+    const own = unit.reduce((sum, change) => sum + changeBytes(change), 0);
+    return beside.length + unit.length <= maxChanges && bytes + own <= maxBytes;
   }
 
   /** Where changes wait that a strong one goes behind. */

@@ -298,6 +298,20 @@ describe('a transaction', () => {
     expect(records).toMatchObject([{ local: { data: { n: 1, unseen: true } }, remote: { data: { n: 4 } } }]);
   });
 
+  test('[S34] at the strong level waits for no long queue, but for what it goes behind', async () => {
+    const { a, b } = await began();
+    a.write('x', { kind: 'patch', operations: [{ op: 'increment', path: 'n', value: 5 }] });
+    for (let index = 0; index < 30; index += 1) a.put(`q${index}`, {});
+    a.exchanges.length = 0;
+    const written = await a.access.transactStrong([...moved(4), putOf('p', {}), putOf('q', {})], {}, 1_000);
+    expect(written.map(({ data }) => data?.['n'])).toEqual([11, 14, undefined, undefined]);
+    const place = a.exchanges.findIndex(({ batch: { changes } }) => changes.some(({ transaction }) => transaction));
+    expect(place).toBe(1);
+    expect(a.exchanges[place]?.batch.changes).toHaveLength(4);
+    await syncAll(a, b);
+    expect(Object.keys(b.list())).toHaveLength(34);
+  });
+
   test('[I10] has a bound, and is not taken beyond it', async () => {
     const { a } = await began();
     const text = 'x'.repeat(200 * 1024);
