@@ -352,7 +352,7 @@ export class Replica {
 
   #remember(written: readonly Written[] | null, once: Once | undefined): void {
     if (once !== undefined)
-      this.#memos.put(once.key, { kind: 'written', atMs: this.nowMs(), hash: once.hash, written });
+      this.#memos.put(once.key, { kind: 'written', atMs: this.#clock.nowMs(), hash: once.hash, written });
   }
 
   /**

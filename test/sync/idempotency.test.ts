@@ -67,6 +67,26 @@ describe('a write here that is repeated by its key', () => {
   });
 });
 
+test.each([-25, 25])(
+  '[S37] a key is remembered for a day by its node’s clock, wrong by %i h as it may be',
+  async (hours) => {
+    const HOUR_MS = 3_600_000;
+    const world = new World({ policy: { conflict: 'merge' } });
+    const a = new Node(world, 'a', hours * HOUR_MS);
+    a.put('x', { n: 0 });
+    await a.link.sync();
+    const one = () => a.access.write(added('x', 1), {}, 1_000, ONCE);
+    for (const passed of [0, 23]) {
+      world.nowMs += passed * HOUR_MS;
+      await one();
+      expect(a.read('x')).toEqual({ n: 1 });
+    }
+    world.nowMs += 2 * HOUR_MS;
+    await one();
+    expect(a.read('x')).toEqual({ n: 2 });
+  },
+);
+
 describe('a key that another write had', () => {
   const OTHER = { ...ONCE, hash: 'other' };
   const both = [added('x', 1), added('y', 1)];
