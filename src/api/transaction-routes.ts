@@ -2,7 +2,7 @@ import { Hono } from 'hono';
 import * as z from 'zod';
 import { policyFor } from '../core/policy.ts';
 import { policies } from '../policies.ts';
-import { fromResult } from '../protocol/errors.ts';
+import { fromResult, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { operations, record } from '../protocol/messages.ts';
 import type { Write } from '../sync/write.ts';
@@ -17,6 +17,7 @@ import {
   levelOf,
   nodeOf,
   onceOf,
+  preconditionOf,
   priorityOf,
   quorumOf,
   sessionOf,
@@ -29,6 +30,10 @@ export const transactionRoutes = new Hono<ApiEnv>().post('/:node/transactions', 
   const node = nodeOf(c, c.req.param('node'));
   requireNode(c.var.grant, node);
   const { changes } = await readMessage(c, transactionBody);
+  const { ifMatch, ifNoneMatch } = preconditionOf(c);
+  if ((ifMatch ?? ifNoneMatch) !== undefined) {
+    throw new SyncError('bad_request', 'a transaction takes no If-Match and no If-None-Match: it has several records');
+  }
   const priority = priorityOf(c);
   const writes = changes.map((change): Write => {
     const entity = entityOf(change.entityType, change.entityId);
