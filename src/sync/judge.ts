@@ -173,7 +173,6 @@ class Judge {
   /** The changes of a transaction: where one is refused all are, and where one has to be sent once more all have. */
   #takeTogether(members: readonly Envelope[]): ChangeResult[] {
     const isKnown = ({ id, nodeId }: Envelope) => has(this.#commit.node(nodeId).received, dotOf({ id }).counter);
-    if (members.every(isKnown)) return members.map((one) => this.#take(one));
     if (!isComplete(members) || members.some(isKnown)) {
       const refusal = { code: 'transaction_refused', detail: 'its transaction is not here as a whole' } as const;
       return members.map((one) => (isKnown(one) ? this.#take(one) : this.#refuse(one, refusal)));
