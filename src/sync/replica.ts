@@ -98,7 +98,7 @@ export class Replica {
   readonly #policies: Policies;
   readonly #clock: Clock;
   readonly #visible: VisibleChanges;
-  readonly #memos: Memos;
+  readonly memos: Memos;
   #slots: QueueSlots;
   #queue: OfflineQueue;
   #meta: ReplicaMeta;
@@ -128,7 +128,7 @@ export class Replica {
     this.#store = options.store;
     this.#policies = options.policies;
     this.#clock = options.clock;
-    this.#memos = new Memos(options.store, options.clock);
+    this.memos = new Memos(options.store, options.clock);
     this.#meta = options.store.readMeta() ?? freshMeta(options.nodeId, options.entityTypes);
     assert(this.#meta.nodeId === options.nodeId, 'a store belongs to one node');
     const stored = options.store.readQueue(this.#meta.settled.upTo).filter((queued) => !this.#isSettled(queued));
@@ -341,18 +341,18 @@ export class Replica {
 
   /** A strong write that was refused leaves its key to others. */
   leaveKey(once: Once | undefined): void {
-    if (once !== undefined) this.#memos.forget(once.key, { kind: 'written', atMs: 0, hash: once.hash, written: null });
+    if (once !== undefined) this.memos.forget(once.key, { kind: 'written', atMs: 0, hash: once.hash, written: null });
   }
 
   #known(once: Once | undefined): readonly Written[] | null | undefined {
-    const memo = once && this.#memos.get('written', once.key);
+    const memo = once && this.memos.get('written', once.key);
     if (memo !== undefined && memo.hash !== once?.hash) throw keyReused();
     return memo?.written;
   }
 
   #remember(written: readonly Written[] | null, once: Once | undefined): void {
     if (once !== undefined)
-      this.#memos.put(once.key, { kind: 'written', atMs: this.#clock.nowMs(), hash: once.hash, written });
+      this.memos.put(once.key, { kind: 'written', atMs: this.#clock.nowMs(), hash: once.hash, written });
   }
 
   /**

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { SyncError } from '../../src/protocol/errors.ts';
+import { LIMITS } from '../../src/protocol/limits.ts';
 import { writeAtCloud } from '../../src/sync/cloud-write.ts';
 import type { Once, Write } from '../../src/sync/write.ts';
 import { entityId, Node, TYPE, World } from './world.ts';
@@ -86,6 +87,24 @@ test.each([-25, 25])(
     expect(a.read('x')).toEqual({ n: 2 });
   },
 );
+
+test('[I10] [S37] what is older than a day goes with a later one, and is looked for once an hour', async () => {
+  const { world, a } = await began();
+  const swept: number[] = [];
+  const { forgetMemos } = a.store;
+  a.store.forgetMemos = (beforeMs) => {
+    swept.push(beforeMs);
+    forgetMemos.call(a.store, beforeMs);
+  };
+  const keys = ['written/k', 'written/second', 'written/third'];
+  await a.access.write(added('x', 1), {}, 1_000, ONCE);
+  await a.access.write(added('x', 1), {}, 1_000, SECOND);
+  expect(swept).toHaveLength(1);
+  world.nowMs += LIMITS.memoMs + 1;
+  await a.access.write(added('x', 1), {}, 1_000, { ...ONCE, key: 'third' });
+  expect(swept).toHaveLength(2);
+  expect(keys.map((key) => a.store.readMemo(key) !== undefined)).toEqual([false, false, true]);
+});
 
 describe('a key that another write had', () => {
   const OTHER = { ...ONCE, hash: 'other' };
