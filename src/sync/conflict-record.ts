@@ -71,7 +71,9 @@ export function answeredConflict(
 export function askedConflict(commit: Commit, change: Change): ConflictRecord | undefined {
   const known = change.resolves && commit.conflict(change.resolves.conflictId);
   if (known === undefined || entityKey(known) !== entityKey(change)) return undefined;
-  return parseDot(known.remote.version)?.node === change.nodeId ? known : undefined;
+  const { version } = known.remote;
+  const isSentAgain = parseDot(version)?.node === change.nodeId && commit.refusal(version) !== undefined;
+  return version === change.id || isSentAgain ? known : undefined;
 }
 
 /** What holds as long as the node that was asked has not answered. */
