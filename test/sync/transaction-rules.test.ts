@@ -87,7 +87,7 @@ describe('a transaction in the cloud', () => {
     const { send } = await cloud();
     const changes = [
       change('b:1', 'x', { data: { n: 3 } }),
-      change('b:2', 'x', { data: { n: 4 }, stamp: '00ffffffff00-0000-b', transaction: 'b:2-3' }),
+      change('b:2', 'x', { data: { n: 4 }, stamp: '00e8d4a513e8-0000-b', transaction: 'b:2-3' }),
       change('b:3', 'y', { ...BAD, transaction: 'b:2-3' }),
     ];
     const answer = send(changes);
