@@ -91,7 +91,7 @@ async function write(c: C, content: WriteContent): Promise<Response> {
   checkLevel(c, entity.entityType);
   const demanded = { ...entity, ...content, ...preconditionOf(c) };
   const quorum = quorumOf(c, 'X-Write-Quorum') ?? policyFor(policies, entity.entityType).writeQuorum ?? 1;
-  const { result, seen } = await cloud(c).write(demanded, await afterOf(c), onceOf(c, demanded));
+  const { result, seen } = await cloud(c).write(demanded, await afterOf(c), onceOf(c, 'cloud', demanded));
   return await withToken(c, seen, async () => {
     const written = fromResult(result);
     const at = { epoch: seen.epoch, cursor: entry(seen.clock, CLOUD) };

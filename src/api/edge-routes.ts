@@ -159,7 +159,7 @@ async function write(c: C, content: WriteContent): Promise<Response> {
   const level = levelOf(c, policy);
   const demanded: Write = { ...entity, ...content, ...preconditionOf(c), priority: priorityOf(c) };
   const options = {
-    once: onceOf(c, { ...entity, ...content, ...preconditionOf(c) }),
+    once: onceOf(c, level === 'strong' ? 'cloud' : 'edge', { ...entity, ...content, ...preconditionOf(c) }),
     quorum: quorumOf(c, 'X-Write-Quorum') ?? policy.writeQuorum,
     session: sessionOf(c),
   };

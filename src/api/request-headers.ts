@@ -138,10 +138,10 @@ export function sessionOf(c: Context<ApiEnv>): string | undefined {
   return ownName(c, 'X-Session-Id', LIMITS.sessionNameChars);
 }
 
-/** By what a write is known again. @param asked all that tells it from another one. */
-export function onceOf(c: Context<ApiEnv>, asked: unknown): Once | undefined {
+/** By what a write is known again. @param asked all that tells it from another one, beside where it is to happen. */
+export function onceOf(c: Context<ApiEnv>, at: 'cloud' | 'edge', asked: unknown): Once | undefined {
   const key = ownName(c, 'Idempotency-Key', LIMITS.idempotencyKeyChars);
-  return key === undefined ? undefined : { key, hash: checksum(asked) };
+  return key === undefined ? undefined : { key, hash: checksum([at, asked]) };
 }
 
 /** What a caller calls something of its own, as nobody else can: of texts as long as one likes a short one. */

@@ -2,7 +2,7 @@ import { Hono } from 'hono';
 import * as z from 'zod';
 import { policyFor } from '../core/policy.ts';
 import { policies } from '../policies.ts';
-import { fromResult } from '../protocol/errors.ts';
+import { fromResult, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { operations, record } from '../protocol/messages.ts';
 import type { Write } from '../sync/write.ts';
@@ -17,6 +17,7 @@ import {
   levelOf,
   nodeOf,
   onceOf,
+  preconditionOf,
   priorityOf,
   quorumOf,
   sessionOf,
@@ -29,6 +30,10 @@ export const transactionRoutes = new Hono<ApiEnv>().post('/:node/transactions', 
   const node = nodeOf(c, c.req.param('node'));
   requireNode(c.var.grant, node);
   const { changes } = await readMessage(c, transactionBody);
+  const { ifMatch, ifNoneMatch } = preconditionOf(c);
+  if ((ifMatch ?? ifNoneMatch) !== undefined) {
+    throw new SyncError('bad_request', 'a transaction takes no If-Match and no If-None-Match: it has several records');
+  }
   const priority = priorityOf(c);
   const writes = changes.map((change): Write => {
     const entity = entityOf(change.entityType, change.entityId);
@@ -38,14 +43,14 @@ export const transactionRoutes = new Hono<ApiEnv>().post('/:node/transactions', 
   const stub = c.env.EDGE.getByName(`${c.var.grant.space}/${node}`);
   // Where one of the records is to be written in the cloud, all are.
   const levels = writes.map(({ entityType }) => levelOf(c, policyFor(policies, entityType)));
+  const isStrong = levels.includes('strong');
   const quorums = writes.map(({ entityType }) => policyFor(policies, entityType).writeQuorum ?? 1);
   const options = {
-    once: onceOf(c, changes),
+    once: onceOf(c, isStrong ? 'cloud' : 'edge', changes),
     quorum: quorumOf(c, 'X-Write-Quorum') ?? Math.max(...quorums),
     session: sessionOf(c),
   };
   const after = await afterOf(c);
-  const isStrong = levels.includes('strong');
   const answer = await stub.transact(writes, isStrong, after, waitMsOf(c), hintsOf(c), options);
   return await withToken(c, answer.context, () => {
     const written = fromResult(answer.result);

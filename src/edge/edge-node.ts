@@ -26,7 +26,6 @@ import { Access } from '../sync/access.ts';
 import { LastCaller } from '../sync/last-caller.ts';
 import { type Demand, Link } from '../sync/link.ts';
 import { MeasuredUpstream } from '../sync/measured-upstream.ts';
-import { Memos } from '../sync/memos.ts';
 import { NodeResolver } from '../sync/node-resolver.ts';
 import type { QueueStatus } from '../sync/offline-queue.ts';
 import { leastAtOnce, type NetworkReport, type Plan, planFor, reportOf } from '../sync/plan.ts';
@@ -154,7 +153,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
     this.#quorum = new Quorum(this.#replica, this.#link, clock, others);
     this.#sessions = new Sessions({
       replica: this.#replica,
-      memos: new Memos(store, clock),
+      memos: this.#replica.memos,
       clock,
       adopt: others?.move,
       isOnline: () => this.#link.online,

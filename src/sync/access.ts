@@ -64,9 +64,9 @@ export class Access {
    * if the cloud can be reached; if not, the change carries it as its base, and the cloud sorts it out.
    */
   async write(write: Write, after: CausalContext, waitMs: number, once?: Once): Promise<Written> {
+    await this.#bring(after, waitMs, once);
     const [before] = this.#replica.written(once) ?? [];
     if (before !== undefined) return before;
-    await this.#bring(after, waitMs);
     const written = this.#replica.write(write, after, once);
     this.#link.noteLocalChange();
     return written;
@@ -79,16 +79,18 @@ export class Access {
     waitMs: number,
     once?: Once,
   ): Promise<readonly Written[]> {
+    await this.#bring(after, waitMs, once);
     const before = this.#replica.written(once);
     if (before !== undefined) return before;
-    await this.#bring(after, waitMs);
     const written = this.#replica.transact(writes, after, once);
     this.#link.noteLocalChange();
     return written;
   }
 
-  async #bring(after: CausalContext, waitMs: number): Promise<void> {
-    if (!this.#replica.covers(after)) await this.#within(waitMs, this.#link.sync({ requires: after, ends: 'none' }));
+  /** Whether the write was done by its key is for the caller to ask after this: meanwhile another one may have done it. */
+  async #bring(after: CausalContext, waitMs: number, once: Once | undefined): Promise<void> {
+    if (this.#replica.written(once) !== undefined || this.#replica.covers(after)) return;
+    await this.#within(waitMs, this.#link.sync({ requires: after, ends: 'none' }));
   }
 
   /**
@@ -123,6 +125,7 @@ export class Access {
         once,
       );
     }
+    const isFree = this.#replica.isFree(once);
     const changes = this.#replica.beginStrong(writes, after, once);
     try {
       const run = await this.#within(waitMs, this.#link.sync({ strong: changes, ends: 'own' }));
@@ -141,6 +144,10 @@ export class Access {
         run === undefined ? !this.#link.withdraw(changes) : changes.some(({ id }) => run.unanswered.has(id));
       if (isUnknown) throw outcomeUnknown('the cloud did not answer; the write may have happened');
       throw this.#unavailable(run);
+    } catch (error) {
+      const isUnknown = error instanceof SyncError && error.code === 'outcome_unknown';
+      if (isFree && !isUnknown) this.#replica.leaveKey(once);
+      throw error;
     } finally {
       this.#replica.endStrong(changes);
     }

@@ -8,7 +8,9 @@ import {
   type Sides,
   winnerOf,
 } from '../core/conflict.ts';
+import { parseDot } from '../core/dot.ts';
 import type { EntityVersion } from '../core/entity.ts';
+import { entityKey } from '../core/ids.ts';
 import { type JsonObject, jsonEqual } from '../core/json.ts';
 import { baseOf } from '../core/merge.ts';
 import type { Policy } from '../core/policy.ts';
@@ -59,11 +61,20 @@ export function recordConflict(
 /** The conflict that the change's node was asked to resolve, if the change is its answer; somebody may have been faster. */
 export function answeredConflict(
   commit: Commit,
-  { id, resolves }: Change,
+  change: Change,
   status: ConflictRecord['status'],
 ): ConflictRecord | undefined {
-  const known = resolves && commit.conflict(resolves.conflictId);
-  return known?.status === status && known.remote.version === id ? known : undefined;
+  const known = askedConflict(commit, change);
+  return known?.status === status && known.remote.version === change.id ? known : undefined;
+}
+
+/** The same, also where the answer was refused once, and comes by another id. */
+export function askedConflict(commit: Commit, change: Change): ConflictRecord | undefined {
+  const known = change.resolves && commit.conflict(change.resolves.conflictId);
+  if (known === undefined || entityKey(known) !== entityKey(change)) return undefined;
+  const { version } = known.remote;
+  const isSentAgain = parseDot(version)?.node === change.nodeId && commit.refusal(version) !== undefined;
+  return version === change.id || isSentAgain ? known : undefined;
 }
 
 /** What holds as long as the node that was asked has not answered. */

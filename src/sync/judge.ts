@@ -5,11 +5,20 @@ import { type Conflict, type Resolution, stampAfter } from '../core/conflict.ts'
 import { has } from '../core/dot-set.ts';
 import type { EntityVersion } from '../core/entity.ts';
 import { compareStamps, type Stamp } from '../core/hlc.ts';
-import { type EntityId, type EntityKey, entityKey, MAX_NAME_CHARS, type NodeId, toEntityId } from '../core/ids.ts';
+import {
+  CLOUD,
+  type EntityId,
+  type EntityKey,
+  entityKey,
+  MAX_NAME_CHARS,
+  type NodeId,
+  toEntityId,
+} from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import { isSuccessor, type Outcome, outcomeOf } from '../core/outcome.ts';
 import type { Policy } from '../core/policy.ts';
 import { isWhole } from '../core/transaction.ts';
+import { merge, type VectorClock } from '../core/vector-clock.ts';
 import type { Effect } from '../core/version.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
@@ -24,7 +33,7 @@ import {
 import { firstIssue } from '../protocol/parse.ts';
 import { contentProblem, type Refusal, recordProblem } from '../protocol/record.ts';
 import type { Commit } from './commit.ts';
-import { answeredByNode, answeredConflict, askedOf, recordConflict, usable } from './conflict-record.ts';
+import { answeredByNode, answeredConflict, askedConflict, askedOf, recordConflict, usable } from './conflict-record.ts';
 import { KEY_REUSED } from './memos.ts';
 import { isForked, renamedTo, withChange, withRename, withVoid } from './node-record.ts';
 import type { NodeRecord } from './ports.ts';
@@ -132,6 +141,8 @@ class Judge {
   #deferred = new Map<string, 'needs-full' | 'deferred'>();
   /** Nodes that have such a change, which the cloud has not failed at: what they wrote later waits for it, if they want order. */
   #held = new Set<string>();
+  /** Where the history was before the change that is taken, or its transaction. */
+  #from = 0;
 
   constructor(commit: Commit, author: Author) {
     this.#commit = commit;
@@ -147,6 +158,7 @@ class Judge {
   takeAll(changes: readonly Envelope[]): ChangeResult[] {
     const results = new Map<Envelope, ChangeResult>();
     for (const together of unitsOf(changes)) {
+      this.#from = this.#commit.head;
       const taken =
         together.length === 1 && isComplete(together)
           ? together.map((one) => this.#take(one))
@@ -162,7 +174,6 @@ class Judge {
   /** The changes of a transaction: where one is refused all are, and where one has to be sent once more all have. */
   #takeTogether(members: readonly Envelope[]): ChangeResult[] {
     const isKnown = ({ id, nodeId }: Envelope) => has(this.#commit.node(nodeId).received, dotOf({ id }).counter);
-    if (members.every(isKnown)) return members.map((one) => this.#take(one));
     if (!isComplete(members) || members.some(isKnown)) {
       const refusal = { code: 'transaction_refused', detail: 'its transaction is not here as a whole' } as const;
       return members.map((one) => (isKnown(one) ? this.#take(one) : this.#refuse(one, refusal)));
@@ -243,7 +254,9 @@ class Judge {
     if (memo.hash !== once?.hash) return this.#refuse(envelope, KEY_REUSED);
     const { counter } = dotOf(envelope);
     this.#commit.keepNode(withVoid(this.#commit.node(envelope.nodeId), [counter, counter]));
-    return { ...memo.result, id, firstId: memo.result.id };
+    // Of this change nothing is in the history: what its node has stays as it is, until the node pulls what came of it.
+    const { seq: _, ...told } = memo.result;
+    return { ...told, id, firstId: told.id };
   }
 
   #refuse(envelope: Envelope, refusal: Refusal): ChangeResult {
@@ -291,7 +304,7 @@ class Judge {
     const entityId = renamedTo(this.#commit.node(change.nodeId as NodeId), change) ?? change.entityId;
     const before = this.#commit.entity(entityKey({ ...change, entityId }));
     const stamp = this.#stampFor(change, before);
-    const meant = { ...change, stamp, entityId };
+    const meant = { ...change, stamp, entityId, base: this.#baseOf(change, before) };
     const result = decide(this.#commit, meant, this.#policyFor(change));
     if (!isFinal(result)) this.#defer(change);
     // A node that has not heard of the other id yet can't tell what became of it: it is sent the record.
@@ -323,6 +336,12 @@ class Judge {
     const stamp = this.#commit.accept(change.stamp);
     const isTooEarly = before !== undefined && compareStamps(stamp, before.stamp) <= 0 && isSuccessor(change, before);
     return isTooEarly ? this.#commit.stampBehind(before.stamp, nodeId) : stamp;
+  }
+
+  /** A strong change has seen what its own transaction made before it, which its node could not name. */
+  #baseOf({ base, consistency }: Change, before: EntityVersion | undefined): VectorClock {
+    const isOwn = consistency === 'strong' && before !== undefined && before.seq > this.#from;
+    return isOwn ? merge(base, { [CLOUD]: before.seq }) : base;
   }
 
   #noteMade({ status, version }: ChangeResult): void {
@@ -426,8 +445,8 @@ function advance(
 
 /** A change may be the answer of the node that was asked; then the conflict is decided, by what is there now. */
 function noteAnswer(commit: Commit, change: Change, made: EntityVersion | undefined): void {
-  const asked = answeredConflict(commit, change, 'open');
-  if (asked !== undefined) answeredByNode(commit, asked, change, made ?? { data: null, seq: asked.seq });
+  const asked = askedConflict(commit, change);
+  if (asked?.status === 'open') answeredByNode(commit, asked, change, made ?? { data: null, seq: asked.seq });
 }
 
 function checksumProblem(change: Change, data: JsonObject): Refusal | undefined {

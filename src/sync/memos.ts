@@ -26,6 +26,11 @@ export class Memos {
     }
     this.#store.writeMemo(`${memo.kind}/${key}`, memo);
   }
+
+  /** It is as one that is too old. */
+  forget(key: string, memo: Memo): void {
+    this.#store.writeMemo(`${memo.kind}/${key}`, { ...memo, atMs: 0 });
+  }
 }
 
 /** Why a write by a known key is refused that is another one than the first. */

@@ -31,8 +31,10 @@ export class Narrowing {
     const failure = failureOf(error);
     const [first] = changes;
     if (failure === undefined || first === undefined) return false;
-    // A transaction goes as a whole, so alone it is as one change.
-    const isAlone = changes.every((one) => one === first || (one.transaction ?? one.id) === first.transaction);
+    // A transaction goes as a whole, so alone it is as one change; and what is given up goes by itself.
+    const isAlone = changes.every(
+      (one) => one === first || one.withdrawn !== undefined || (one.transaction ?? one.id) === first.transaction,
+    );
     this.#maxChanges = isAlone ? 0 : Math.floor(changes.length / 2);
     // One that fails alone fails for another reason than being too many.
     this.#tooMany = isAlone ? Number.POSITIVE_INFINITY : changes.length;
@@ -57,6 +59,8 @@ export class Narrowing {
 interface Sent {
   readonly id: string;
   readonly transaction?: string | undefined;
+  /** Set: it is given up, and says no more of itself. */
+  readonly withdrawn?: unknown;
 }
 
 /** Batches that pass before a limit is tried again: it may be gone. */

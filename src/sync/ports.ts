@@ -58,7 +58,12 @@ export interface Transactional {
  * cloud, and where a session is.
  */
 export type Memo = { readonly atMs: number } & (
-  | { readonly kind: 'written'; readonly hash: string; readonly written: readonly Written[] }
+  | {
+      readonly kind: 'written';
+      readonly hash: string;
+      /** Null: it was for the cloud to do, and that remembers what it did. */
+      readonly written: readonly Written[] | null;
+    }
   | { readonly kind: 'result'; readonly hash: string; readonly result: ChangeResult }
   | {
       readonly kind: 'session';

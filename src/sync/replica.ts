@@ -4,7 +4,7 @@ import { type Change, type ChangeContent, dotOf, isDelta, PRIORITIES, type Prior
 import { coalesce } from '../core/coalesce.ts';
 import { digestOf, digestTotal, digestWithin } from '../core/digest.ts';
 import { formatDot } from '../core/dot.ts';
-import { addAll, type DotSet, EMPTY_DOT_SET, gaps, has, type Interval, lastOf } from '../core/dot-set.ts';
+import { add, addAll, type DotSet, EMPTY_DOT_SET, gaps, has, type Interval, lastOf } from '../core/dot-set.ts';
 import type { EntityVersion } from '../core/entity.ts';
 import { type HlcState, observe, type Stamp, stampOf, tick } from '../core/hlc.ts';
 import { CLOUD, type EntityId, type EntityKey, type EntityType, entityKey, type NodeId } from '../core/ids.ts';
@@ -107,7 +107,7 @@ export class Replica {
   readonly #policies: Policies;
   readonly #clock: Clock;
   readonly #visible: VisibleChanges;
-  readonly #memos: Memos;
+  readonly memos: Memos;
   #slots: QueueSlots;
   #queue: OfflineQueue;
   #meta: ReplicaMeta;
@@ -149,7 +149,7 @@ export class Replica {
     this.#store = options.store;
     this.#policies = options.policies;
     this.#clock = options.clock;
-    this.#memos = new Memos(options.store, options.clock);
+    this.memos = new Memos(options.store, options.clock);
     this.#meta = options.store.readMeta() ?? freshMeta(options.nodeId, options.entityTypes);
     assert(this.#meta.nodeId === options.nodeId, 'a store belongs to one node');
     const stored = options.store.readQueue(this.#meta.settled.upTo).filter((queued) => !this.#isSettled(queued));
@@ -361,15 +361,32 @@ export class Replica {
 
   /** What an earlier write did by the same key; undefined: there was none. @throws SyncError `idempotency_key_reused` */
   written(once: Once | undefined): readonly Written[] | undefined {
-    const memo = once && this.#memos.get('written', once.key);
-    if (once === undefined || memo === undefined) return undefined;
-    if (memo.hash !== once.hash) throw new SyncError(KEY_REUSED.code, KEY_REUSED.detail);
-    return memo.written;
+    const written = this.#writtenAs(once);
+    if (written === null) throw keyReused();
+    return written;
   }
 
-  #remember(written: readonly Written[], once: Once | undefined): void {
+  /** Whether no strong write of this node had the key. @throws SyncError `idempotency_key_reused` where another one had. */
+  isFree(once: Once | undefined): boolean {
+    const written = this.#writtenAs(once);
+    if (written) throw keyReused();
+    return written === undefined;
+  }
+
+  /** A strong write that was refused leaves its key to others. */
+  leaveKey(once: Once | undefined): void {
+    if (once !== undefined) this.memos.forget(once.key, { kind: 'written', atMs: 0, hash: once.hash, written: null });
+  }
+
+  #writtenAs(once: Once | undefined): readonly Written[] | null | undefined {
+    const memo = once && this.memos.get('written', once.key);
+    if (memo !== undefined && memo.hash !== once?.hash) throw keyReused();
+    return memo?.written;
+  }
+
+  #remember(written: readonly Written[] | null, once: Once | undefined): void {
     if (once !== undefined)
-      this.#memos.put(once.key, { kind: 'written', atMs: this.nowMs(), hash: once.hash, written });
+      this.memos.put(once.key, { kind: 'written', atMs: this.#clock.nowMs(), hash: once.hash, written });
   }
 
   /**
@@ -448,6 +465,7 @@ export class Replica {
    * cloud has them. Until {@link endStrong} their counters are neither sent as void nor used again.
    */
   beginStrong(writes: readonly Write[], after: CausalContext, once?: Once): Change[] {
+    const isFree = this.isFree(once);
     const nowMs = this.nowMs();
     const changes = asTransaction(
       writes.map((write, index): Change => {
@@ -457,13 +475,17 @@ export class Replica {
         const content = strongContent(write, before !== undefined);
         const { ifMatch, ifNoneMatch } = write;
         const change = this.#make(write, content, after, this.#counter + 1 + index, nowMs);
-        const own = once && writes.length > 1 ? { ...once, key: `${once.key}.${index}` } : once;
+        // The first by the key itself: so another write by that is known for another one.
+        const own = once && index > 0 ? { ...once, key: `${once.key}.${index}` } : once;
         return { ...change, consistency: 'strong', ifMatch, ifNoneMatch, once: own };
       }),
     );
     checkSize(changes);
     // The counters are spent before they are sent: after a crash they are void, and never stand for other changes.
-    this.#saveMeta({ counter: this.#counter + changes.length });
+    this.#store.transaction(() => {
+      this.#saveMeta({ counter: this.#counter + changes.length });
+      if (isFree) this.#remember(null, once);
+    });
     for (const change of changes) {
       this.#took(change);
       this.#awaited.add(dotOf(change).counter);
@@ -483,18 +505,30 @@ export class Replica {
    * Sends a dead change again, as a new one on the old one's base; with its transaction, if it was in one.
    *
    * @param data the record that it shall make instead.
-   * @throws SyncError `not_found`, `not_dead`, `queue_full`; for `data` as a write.
+   * @throws SyncError `not_found`, `not_dead`, `queue_full`; for `data` as a write, or a transaction. Nothing has changed
+   *   then.
    */
   retryDead(id: string, data?: JsonObject): string {
     const dead = this.#dead(id);
     if (data !== undefined) checkRecord(data, this.#policy(dead.change));
     const all = this.#queue.together(dead);
-    const changes = all.map(({ change: { resolves: _, transaction: __, ...change } }, index): Change => {
-      const renamed = { ...change, id: formatDot({ node: this.nodeId, counter: this.#counter + 1 + index }) };
+    /** Counters that these get, by record. */
+    const given = new Map<EntityKey, DotSet>();
+    const changes = all.map(({ change: { resolves: asked, transaction: _, ...change } }, index): Change => {
+      const counter = this.#counter + 1 + index;
+      // It has seen what those before it make, though its base says nothing of their new counters.
+      const earlier = given.get(entityKey(change)) ?? EMPTY_DOT_SET;
+      given.set(entityKey(change), add(earlier, counter));
+      const covers = earlier.extra.length > 0 ? earlier.extra : undefined;
+      // What its node had answered to a conflict is an answer still, and so is what takes its place.
+      const resolves = asked && { ...asked, attempts: 0 };
+      const renamed = { ...change, id: formatDot({ node: this.nodeId, counter }), covers, resolves };
       return data === undefined || change.id !== id ? renamed : this.#edited(renamed, data);
     });
+    const together = asTransaction(changes);
+    checkSize(together);
     const first = this.#queue.nextOrder;
-    const rows = asTransaction(changes).map((change, index) => {
+    const rows = together.map((change, index) => {
       return { ...this.#newRow(change, changeBytes(change), all[index]?.slot), order: first + index };
     });
     this.#checkRoom(
@@ -516,9 +550,11 @@ export class Replica {
 
   /** What made a record still does: it must not take the place of one that somebody else has made since. */
   #edited(change: Change, data: JsonObject): Change {
-    const { operation: before, data: _, operations, mergePatch, stamps, ...header } = change;
+    const { operation: before, data: _, operations, mergePatch, stamps, resolves: asked, ...header } = change;
     const operation = before === 'create' ? before : 'update';
-    return { ...header, stamp: stampOf(tick(this.#hlc, this.nowMs()), this.nodeId), operation, data };
+    const resolves = asked && { ...asked, reason: 'sent in the place of what was refused', metadata: undefined };
+    const stamp = stampOf(tick(this.#hlc, this.nowMs()), this.nodeId);
+    return { ...header, resolves, stamp, operation, data };
   }
 
   /** Gives a dead change up, with its transaction. @throws SyncError `not_found`, `not_dead` */
@@ -635,7 +671,9 @@ export class Replica {
     };
     const first = new Set(strong.flatMap((change) => this.#placesOf(change)));
     const isHeld = this.#queue.isHeld;
-    const selected = isHeld ? [] : this.#queue.select({ ...room, first, least: bounds.least, nowMs: this.nowMs() });
+    const beside = isHeld ? [] : this.#queue.select({ ...room, first, least: bounds.least, nowMs: this.nowMs() });
+    // What could go now, and has to go together, goes by itself where there is no room for it beside the queue.
+    const selected = this.#isRoomFor(strong, beside, bounds) ? beside : [];
     this.#noteSent(selected);
     this.#queue.markInFlight(selected.map(({ change }) => change.id));
     let left = bounds.maxBytes - selected.reduce((bytes, queued) => bytes + queued.bytes, 0);
@@ -687,6 +725,19 @@ export class Replica {
     const { sentTo = 0 } = this.#meta;
     if (last > sentTo || this.#meta.sentTo === undefined)
       this.#saveMeta({ sentTo: Math.max(last, sentTo) + SENT_AHEAD });
+  }
+
+  #isRoomFor(
+    strong: readonly Change[],
+    beside: readonly QueuedChange[],
+    { maxChanges, maxBytes }: BatchBounds,
+  ): boolean {
+    const [unit = []] = unitsOf(strong);
+    const hasToWait = unit.some((change) => this.#placesOf(change).some((key) => this.#queue.hasUnsettledOf(key)));
+    if (unit.length === 0 || hasToWait) return true;
+    const bytes = beside.reduce((sum, queued) => sum + queued.bytes, 0);
+    const own = unit.reduce((sum, change) => sum + changeBytes(change), 0);
+    return beside.length + unit.length <= maxChanges && bytes + own <= maxBytes;
   }
 
   /** Where changes wait that a strong one goes behind. */
@@ -750,8 +801,8 @@ export class Replica {
   /** A strong write that the cloud has is seen here at the head, and not before. */
   #noteUnshown({ changes }: Batch, { results }: BatchAnswer): void {
     const strong = new Set(changes.filter(({ consistency }) => consistency === 'strong').map(({ id }) => id));
-    for (const { id, seq } of results)
-      if (seq !== undefined && strong.has(id)) this.#unshown.add(dotOf({ id }).counter);
+    for (const { id, seq, firstId } of results)
+      if ((seq ?? firstId) !== undefined && strong.has(id)) this.#unshown.add(dotOf({ id }).counter);
   }
 
   /** Gives a change that met another one what its node's resolver made of the two; it goes out again. */
@@ -1177,6 +1228,10 @@ export class Replica {
 
 /** Places that are taken for used in advance, so that not each batch costs a row: those behind them begin with the next start. */
 const SENT_AHEAD = 100;
+
+function keyReused(): SyncError {
+  return new SyncError(KEY_REUSED.code, KEY_REUSED.detail);
+}
 
 /** What a delta makes of the record that its writer has. */
 function versionMadeBy({ entityType, entityId, id, data }: Change) {

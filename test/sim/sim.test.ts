@@ -58,7 +58,6 @@ const EXCUSED: readonly (readonly [seed: number, excuse: string])[] = [
   [700_906, 'took a write for another of its node'],
   [900_717, 'given up on a lost disk'],
   [500_760, 'a repeated value gives way'],
-  [1_500_072, 'resolved by its node, dead, and sent again'],
   [900_756, 'given back and refused, behind a refused one'],
 ];
 

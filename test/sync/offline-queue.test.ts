@@ -714,7 +714,7 @@ describe('a dead letter that is edited', () => {
     expect(b.list()).toEqual(records);
   });
 
-  test('[S4] [S12] is a write of now, no answer to a conflict, and has to fit as any', async () => {
+  test('[S4] [S12] is a write of now, still answers the conflict that its node was asked for, and has to fit as any', async () => {
     const world = new World({ policy: { conflict: 'custom', custom: 'node' } });
     const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
     a.put('x', { n: 0 });
@@ -736,7 +736,7 @@ describe('a dead letter that is edited', () => {
     const again = a.replica.retryDead(answer, { n: 3 });
     const [waiting] = a.replica.listQueue('pending', 0, 10).items;
     expect(waiting?.change.id).toBe(again);
-    expect(waiting?.change.resolves).toBeUndefined();
+    expect(waiting?.change.resolves).toMatchObject({ conflictId: 'c000000000001', attempts: 0 });
     expect((waiting?.change.stamp ?? '') > (dead?.change.stamp ?? '')).toBe(true);
     expect(parseStamp(waiting?.change.stamp as Stamp)?.wallMs).toBe(world.nowMs);
   });

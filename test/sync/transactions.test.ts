@@ -99,6 +99,40 @@ describe('a transaction', () => {
     expect(world.sequencer.meta.conflicts).toBe(0);
   });
 
+  test.each(['manual', 'lww', 'merge'] as const)(
+    '[S12] [S34] that goes again has seen what it made itself, and nothing else: %s',
+    async (conflict) => {
+      const world = new World({ policy: { conflict, coalesce: false } });
+      const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
+      a.put('x', { n: 10 });
+      await syncAll(a, b);
+      world.refuse = ({ data }) => data?.['bad'] === true;
+      a.replica.transact(
+        [putOf('z', { n: 1 }), putOf('q', { bad: true }), putOf('z', { n: 2 }), putOf('z', { n: 3 })],
+        {},
+      );
+      await syncAll(a);
+      world.refuse = () => false;
+      a.replica.retryDead('a:2');
+      expect(a.read('z')).toEqual({ n: 3 });
+      await syncAll(a, b);
+      expect([world.sequencer.meta.conflicts, b.read('z')]).toEqual([0, { n: 3 }]);
+
+      world.refuse = ({ data }) => data?.['bad'] === true;
+      a.replica.transact([putOf('x', { n: 1 }), putOf('x', { n: 2, bad: true })], {});
+      await syncAll(a);
+      a.put('x', { n: 5 });
+      await syncAll(a);
+      world.refuse = () => false;
+      a.replica.retryDead('a:10');
+      await syncAll(a, b);
+      expect(world.cloudStore.listConflicts({ status: 'all', after: '', limit: 10 })[0]).toMatchObject({
+        local: { data: { n: 5 } },
+        remote: { data: { n: 1 } },
+      });
+    },
+  );
+
   test('[I8] [S34] is discarded whole', async () => {
     const { world, a } = await began();
     world.refuse = ({ data }) => data?.['n'] === 13;
@@ -177,6 +211,31 @@ describe('a transaction', () => {
     expect(a.replica.queueStats()).toMatchObject({ dead: 2, total: 2 });
   });
 
+  test('[S27] [S28] that is given up is as one change, where the cloud fails at all batches', async () => {
+    const { world, a } = await began();
+    const { writeEntity } = world.cloudStore;
+    world.cloudStore.writeEntity = (entity) => {
+      if (entity.data?.['n'] === 13) throw new Error('a bug');
+      writeEntity.call(world.cloudStore, entity);
+    };
+    a.replica.transact([...moved(3), putOf('u', {}), putOf('v', {})], {});
+    const sizes: number[] = [];
+    a.beforeSend = ({ changes }) => {
+      if ([...a.replica.queued()].some(({ retryCount }) => retryCount < LIMITS.maxRetries)) return;
+      sizes.push(changes.length);
+      throw new Error('the cloud is broken');
+    };
+    for (let round = 0; round < LIMITS.maxRetries; round += 1) {
+      world.nowMs += 10_000;
+      await a.link.sync();
+    }
+    expect(sizes).toEqual([4, 0]);
+    a.beforeSend = () => undefined;
+    world.nowMs += 10_000;
+    await a.link.sync();
+    expect(a.replica.queueStats()).toMatchObject({ dead: 4, total: 4 });
+  });
+
   test('[I8] [I1] goes whole to a cloud that lost it', async () => {
     const { world, a, b } = await began();
     a.replica.transact(moved(3), {});
@@ -243,12 +302,52 @@ describe('a transaction', () => {
     expect([...a.replica.queued()].map(({ change }) => change.entityId).sort()).toEqual(['r', 'u', 'v']);
   });
 
+  test('[S34] at the strong level is on what it made itself: that is no conflict', async () => {
+    const { world, a, b } = await began();
+    b.put('y', { n: 1, unseen: true });
+    await b.link.sync();
+    const twice = [putOf('z', { n: 1 }), putOf('z', { n: 2 }), putOf('x', { n: 3 }), writeOf('x', { kind: 'delete' })];
+    await a.access.transactStrong([...twice, putOf('y', { n: 4 }), putOf('y', { n: 5 })], {}, 1_000);
+    await syncAll(a, b);
+    expect(countsOf(b)).toEqual({ y: 5, z: 2 });
+    // What others wrote, and its writer had not seen, is one.
+    const records = world.cloudStore.listConflicts({ status: 'all', after: '', limit: 10 });
+    expect(records).toMatchObject([{ local: { data: { n: 1, unseen: true } }, remote: { data: { n: 4 } } }]);
+  });
+
+  test('[S34] at the strong level waits for no long queue, but for what it goes behind', async () => {
+    const { a, b } = await began();
+    a.write('x', { kind: 'patch', operations: [{ op: 'increment', path: 'n', value: 5 }] });
+    for (let index = 0; index < 30; index += 1) a.put(`q${index}`, {});
+    a.exchanges.length = 0;
+    const written = await a.access.transactStrong([...moved(4), putOf('p', {}), putOf('q', {})], {}, 1_000);
+    expect(written.map(({ data }) => data?.['n'])).toEqual([11, 14, undefined, undefined]);
+    const place = a.exchanges.findIndex(({ batch: { changes } }) => changes.some(({ transaction }) => transaction));
+    expect(place).toBe(1);
+    expect(a.exchanges[place]?.batch.changes).toHaveLength(4);
+    await syncAll(a, b);
+    expect(Object.keys(b.list())).toHaveLength(34);
+  });
+
   test('[I10] has a bound, and is not taken beyond it', async () => {
     const { a } = await began();
     const text = 'x'.repeat(200 * 1024);
     const large = ['p', 'q', 'r', 's', 't'].map((id) => putOf(id, { text }));
     expect(() => a.replica.transact(large, {})).toThrow(expect.objectContaining({ code: 'too_large' }));
     expect(a.replica.queueStats().total).toBe(0);
+  });
+
+  test('[I10] [S34] does not grow beyond it by what is sent in the place of a dead part', async () => {
+    const { world, a } = await began();
+    world.refuse = ({ data }) => data?.['bad'] === true;
+    const text = 'x'.repeat(200 * 1024);
+    a.replica.transact([...['p', 'q', 'r', 's'].map((id) => putOf(id, { text })), putOf('t', { bad: true })], {});
+    await syncAll(a);
+    expect(() => a.replica.retryDead('a:7', { text })).toThrow(expect.objectContaining({ code: 'too_large' }));
+    expect(a.replica.queueStats()).toMatchObject({ dead: 5, total: 5 });
+    expect(a.replica.retryDead('a:7', { text: '' })).toBe('a:12');
+    await syncAll(a);
+    expect([a.replica.queueStats().total, world.sequencer.meta.seq]).toEqual([0, 7]);
   });
 });
 

@@ -93,6 +93,28 @@ describe('Idempotency-Key', () => {
     expect((await call('GET', 'edge/a/data/note/y')).json['data']).toEqual({ n: 2 });
   });
 
+  test('[S37] the same write at another level, or as a transaction, is another one', async () => {
+    const { call } = freshSpace();
+    for (const node of ['a', 'b']) await call('PUT', `edge/${node}/data/note/x`, { body: { n: 0 }, headers: STRONG });
+    const one = (node: string, key: string, level = {}) =>
+      call('PATCH', `edge/${node}/data/note/x`, { body: add, headers: keyed(key, level) });
+    const several = (node: string, key: string, level = {}) => {
+      const changes = [{ operation: 'update', entityType: 'note', entityId: 'x', ...add }];
+      return call('POST', `edge/${node}/transactions`, { body: { changes }, headers: keyed(key, level) });
+    };
+    const reused = { status: 422, code: 'idempotency_key_reused' };
+    expect((await one('a', 'here')).status).toBe(200);
+    expect(await one('a', 'here', STRONG)).toMatchObject(reused);
+    expect(await several('a', 'here')).toMatchObject(reused);
+    expect((await one('a', 'strong', STRONG)).status).toBe(200);
+    expect(await one('a', 'strong')).toMatchObject(reused);
+    expect(await several('b', 'strong', STRONG)).toMatchObject(reused);
+    expect((await several('a', 'all', STRONG)).status).toBe(200);
+    expect(await several('a', 'all')).toMatchObject(reused);
+    expect(await one('b', 'all', STRONG)).toMatchObject(reused);
+    expect((await call('GET', 'edge/a/data/note/x', { headers: STRONG })).json['data']).toEqual({ n: 3 });
+  });
+
   test('[I9] [S37] a key is its caller’s own', async () => {
     const { call } = freshSpace();
     const put = (n: number, sub: string) =>

@@ -99,6 +99,9 @@ test('[I9] [I10] what is no transaction is refused before anything happens', asy
   expect(await transact([good, at('..', 'delete')])).toMatchObject({ code: 'bad_name' });
   const foreign = [good, { ...good, entityType: 'secret' }];
   expect(await transact(foreign, {}, { types: { write: ['note'] } })).toMatchObject({ code: 'forbidden' });
+  for (const name of ['If-Match', 'If-None-Match']) {
+    expect(await transact([good], { [name]: '*' })).toMatchObject({ status: 400, code: 'bad_request' });
+  }
   expect(await transact([good], {}, { role: 'node', node: 'b' })).toMatchObject({ code: 'forbidden' });
   expect(await dataOf('a', 'x')).toEqual({ n: 10 });
   expect((await transact(many.slice(1))).status).toBe(200);

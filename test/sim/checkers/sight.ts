@@ -26,13 +26,6 @@ export function checkSight(
   if (hasSeen(op, before, author)) return;
 
   const all = [...allOf(op)];
-  // Its node had resolved the conflict of the two, and then it died: the record of that has both sides.
-  const isTold = cloud.disk.readConflictsAfter(0, MANY).some(({ local }) => local.version === before.version);
-  if (isTold && all.some(({ isRetried }) => isRetried)) {
-    trace.count('excused: resolved by its node, dead, and sent again');
-    return;
-  }
-
   const isDeleted = before.data === null;
   const rule = isDeleted ? 'I12' : 'I1';
   const detail = isDeleted
@@ -41,8 +34,6 @@ export function checkSight(
   if (all.some((each) => mayMistake(each, author))) trace.count('excused: took a write for another of its node');
   else throw new Violation(rule, detail);
 }
-
-const MANY = 100_000;
 
 /**
  * Whether it may take a write for one that it has seen, because a later one of the same node was shown to it: what was lost
