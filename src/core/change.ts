@@ -48,6 +48,8 @@ export interface ChangeHeader extends Precondition {
         readonly conflictId: string;
         readonly attempts: number;
         readonly reason: string;
+        /** Why there is no answer; the change is what it was then. */
+        readonly failure?: string | undefined;
         /** What the resolver said beside its reason. */
         readonly metadata?: JsonObject | undefined;
       }

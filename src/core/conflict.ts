@@ -11,6 +11,7 @@ import { compareStamps, laterStamp, parseStamp, type Stamp } from './hlc.ts';
 import { type JsonObject, jsonEqual } from './json.ts';
 import { pathsWritten, type Written } from './marks.ts';
 import { baseOf, type Incoming, type Merged, mergeUpdate } from './merge.ts';
+import { messageOf } from './message-of.ts';
 import type { Policy } from './policy.ts';
 import { isPromiseLike } from './promise-like.ts';
 import { checkResolverOutput, type Resolver, type ResolverInput, type ResolverSide } from './resolver.ts';
@@ -24,6 +25,8 @@ export interface Conflict {
   readonly remote: Omit<Incoming, 'data'> & { readonly data: JsonObject | null };
   /** How often the node that pushed has resolved a conflict for this change already. */
   readonly attempts: number;
+  /** Why it could not. */
+  readonly failure?: string | undefined;
 }
 
 /** The little of a conflict that most rules look at. */
@@ -66,7 +69,7 @@ export interface OpenDecision {
   readonly kind: 'open';
   readonly resolution: Resolution;
   /** What a resolver will say. */
-  readonly later?: PromiseLike<unknown> | undefined;
+  readonly later?: Promise<unknown> | undefined;
 }
 
 /** Resolutions by the node that pushed, before the conflict is left to people. `design.md`, section 5. */
@@ -115,7 +118,7 @@ function resolveUpdates(conflict: Conflict, policy: Policy): Decision {
     case 'custom':
       return custom(conflict, policy.custom);
     case 'manual':
-      return open(conflict, 'manual', 'by policy, people decide');
+      return leftToPeople(conflict, 'by policy, people decide');
     default:
       return assertNever(policy.conflict);
   }
@@ -197,7 +200,8 @@ function merge(conflict: Conflict): Decision {
   return { kind: 'resolved', resolution: { winner, resolvedData, metadata }, written };
 }
 
-function reasonOf({ contested }: Merged): string {
+function reasonOf({ contested, written }: Merged): string {
+  if (contested.length === 0 && written.length === 0) return 'what came in changes nothing of what is here';
   if (contested.length === 0) return 'the two sides changed different fields, or in ways that add up';
   const named = contested.slice(0, MAX_NAMED).map(({ path, winner }) => `${path}: ${winner}`);
   const others = contested.length > MAX_NAMED ? ` and ${contested.length - MAX_NAMED} more` : '';
@@ -211,30 +215,35 @@ const MAX_NAMED = 10;
 
 function custom(conflict: Conflict, resolver: Resolver | 'node' | undefined): Decision {
   if (resolver === 'node') {
+    if (conflict.failure !== undefined) return leftToPeople(conflict, `at the node that pushed, ${conflict.failure}`);
     if (conflict.attempts < MAX_NODE_RESOLUTIONS) return { kind: 'ask-node' };
-    return open(conflict, 'manual', `the node gave no answer that held, ${MAX_NODE_RESOLUTIONS} times`);
+    return leftToPeople(
+      conflict,
+      `the node that pushed answered ${MAX_NODE_RESOLUTIONS} times, and others were faster`,
+    );
   }
-  if (resolver === undefined) return open(conflict, 'manual', 'there is no resolver');
+  if (resolver === undefined) return leftToPeople(conflict, 'there is no resolver that can be asked');
   return callResolver(conflict, resolver);
 }
 
 function callResolver(conflict: Conflict, resolver: Resolver): Decision {
-  let output: unknown;
+  const input = resolverInput(conflict);
   try {
-    output = resolver(resolverInput(conflict));
+    const output: unknown = resolver(input);
+    if (!isPromiseLike(output)) return customDecision(conflict, output);
+    // A promise of our own: whatever its `then` does, it ends as one of these does, and nobody has to wait for it.
+    const later = new Promise<unknown>((settle) => settle(output));
+    later.catch(() => undefined);
+    return { ...leftToPeople(conflict, 'the resolver has not answered yet'), later };
   } catch (error) {
-    return open(conflict, 'manual', `the resolver failed: ${messageOf(error)}`);
+    return leftToPeople(conflict, `the resolver failed: ${messageOf(error)}`);
   }
-  if (isPromiseLike(output)) {
-    return { ...open(conflict, 'manual', 'the resolver has not answered yet'), later: output };
-  }
-  return customDecision(conflict, output);
 }
 
 /** What becomes of a conflict by what a resolver said. */
 export function customDecision(conflict: Sides, output: unknown): ResolvedDecision | OpenDecision {
   const checked = checkResolverOutput(output);
-  if (checked === undefined) return open(conflict, 'manual', "the resolver's answer is no resolution");
+  if (checked === undefined) return leftToPeople(conflict, "the resolver's answer is no resolution");
   const { resolvedData, metadata } = checked;
   // By what it gives, and not by what it calls that: only so can the record not say another thing than the entity.
   const winner = winnerOf(conflict, resolvedData);
@@ -270,14 +279,12 @@ function copyOf<T extends JsonObject | null>(data: T): T {
   return JSON.parse(JSON.stringify(data));
 }
 
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
 // What all of them need.
 
-function open({ local }: Sides, strategy: string, reason: string): OpenDecision {
-  return { kind: 'open', resolution: { winner: 'local', resolvedData: local.data, metadata: { strategy, reason } } };
+/** Nothing is decided: what is there stays, and people are told why. */
+export function leftToPeople({ local }: Sides, reason: string): OpenDecision {
+  const metadata = { strategy: 'manual', reason };
+  return { kind: 'open', resolution: { winner: 'local', resolvedData: local.data, metadata } };
 }
 
 function decided(winner: 'local' | 'remote', conflict: Sides, strategy: string, reason: string): Decision {

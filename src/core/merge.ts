@@ -36,7 +36,8 @@ export interface Merged {
  * the record is the same, and of more where they neither write inside one another, nor both set and add to one path, nor
  * repeat a value of each other in a whole record (which is no write of it: the value's time stays that of the first), nor
  * have a delete between them (what was deleted isn't kept: who brings the record back wrote all of it); but elements that
- * two push stand in the order in which they came, and of a push and a pull of one element the later to come decides. Costs
+ * two push stand in the order in which they came, of a push and a pull of one element the later to come decides, and an
+ * object that one made on the way to what the other unset later stays, empty, only where the one came first. Costs
  * paths of the update times marks of the version.
  */
 export function mergeUpdate(current: EntityVersion & { readonly data: JsonObject }, incoming: Incoming): Merged {
@@ -134,20 +135,33 @@ class Merge {
  * here did, or counted. Null: it isn't known.
  */
 export function baseOf(current: EntityVersion & { readonly data: JsonObject }, incoming: Incoming): JsonObject | null {
-  if (incoming.operations === undefined) return null;
+  const { whole, paths } = marksOf(current);
+  if (incoming.operations === undefined || !isSeen(incoming, whole)) return null;
+  const made = paths.filter((mark) => mark.kind === 'made' && !isSeen(incoming, mark)).map(pathOf);
+  const writes = writesOf(current, incoming);
   let base = incoming.data;
-  for (const write of writesOf(current, incoming)) {
+  for (const write of writes) {
+    // Who made the way to it isn't known: it may not have been there.
+    if (made.some((outer) => isWithin(write.path, outer))) return null;
     if (unseenBy(incoming, current, write.path).length === 0) {
       const path = wayTo(write.path, current.data);
       base = withValue(base, path, valueAt(current.data, path)).data;
       continue;
     }
-    const counted = write.operation?.op === 'increment' ? Number(write.value) - write.operation.value : 0;
+    const isAlone = writes.every((other) => other === write || !overlaps(other.path, write.path));
+    const counted = isAlone ? countedFrom(write) : 0;
     // What isn't there counts as 0 too.
-    if (write.kind !== 'add' || counted === 0) return null;
+    if (counted === 0) return null;
     base = withValue(base, write.path, counted).data;
   }
   return base;
+}
+
+/** What an increment began with; 0: nothing, or it isn't known. Whole numbers only: a fraction may have been rounded. */
+function countedFrom({ operation, value }: Write): number {
+  if (operation?.op !== 'increment' || typeof value !== 'number') return 0;
+  const before = value - operation.value;
+  return [value, operation.value, before].every(Number.isSafeInteger) ? before : 0;
 }
 
 /** As far as a record goes on the way to a path, and one step further. */
@@ -216,14 +230,17 @@ function differences(path: Path, before: JsonObject, after: JsonObject): Path[] 
 /** The marks that overlap a path and that a writer had not seen. */
 function unseenBy(writer: Incoming, current: EntityVersion & { readonly data: JsonObject }, path: Path): Unseen[] {
   const { whole, paths } = marksOf(current);
-  const isUnseen = ({ seq, dot }: Mark) => !hasSeen(writer, { seq, dot: parsedDot(dot) });
   const unseen = paths
     .map((mark): Unseen => ({ ...mark, path: pathOf(mark) }))
-    .filter((mark) => mark.kind !== 'made' && overlaps(mark.path, path) && isUnseen(mark));
+    .filter((mark) => mark.kind !== 'made' && overlaps(mark.path, path) && !isSeen(writer, mark));
   // A record as a whole gives a value to what it holds, and says nothing of what it doesn't; nor of what was set since.
   const isSetSince = paths.some((mark) => mark.kind === 'set' && isWithin(path, pathOf(mark)));
   const isHeld = deepest(current.data, path) !== undefined && !isSetSince;
-  return isHeld && isUnseen(whole) ? [...unseen, { ...whole, path: [], kind: 'set' }] : unseen;
+  return isHeld && !isSeen(writer, whole) ? [...unseen, { ...whole, path: [], kind: 'set' }] : unseen;
+}
+
+function isSeen(writer: ChangeContext, { seq, dot }: Mark): boolean {
+  return hasSeen(writer, { seq, dot: parsedDot(dot) });
 }
 
 /** When what a path holds was last given to it as one. */

@@ -95,7 +95,7 @@ function successor(current: EntityVersion | undefined, change: Change): Outcome 
 function conflictOf(kind: ConflictKind, local: EntityVersion, change: Change): Conflict {
   const { data, operations, stamp, stamps, base, covers, ownFrom, resolves } = change;
   const remote = { data: data ?? null, operations, stamp, stamps, dot: dotOf(change), base, covers, ownFrom };
-  return { kind, local, remote, attempts: resolves?.attempts ?? 0 };
+  return { kind, local, remote, attempts: resolves?.attempts ?? 0, failure: resolves?.failure };
 }
 
 function refusedPrecondition(current: EntityVersion | undefined, change: Change): Outcome | undefined {

@@ -1,3 +1,4 @@
+import { messageOf } from './message-of.ts';
 import { formatPath } from './path.ts';
 import { isPromiseLike } from './promise-like.ts';
 
@@ -52,7 +53,7 @@ export function schemaIssues(schema: RecordSchema, data: unknown): readonly Issu
     }
     return issuesOf(result).slice(0, MAX_ISSUES).map(issue);
   } catch (error) {
-    return [failed(error instanceof Error ? error.message : 'it threw something that is no error')];
+    return [failed(messageOf(error))];
   }
 }
 

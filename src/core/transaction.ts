@@ -1,4 +1,4 @@
-import { type Dot, formatDot } from './dot.ts';
+import { type Dot, formatDot, parseDot } from './dot.ts';
 
 /**
  * The name of a transaction of several changes, which take effect together or not at all. Shape: the dot of the first
@@ -9,9 +9,17 @@ export function transactionName(first: Dot, last: Dot): string {
   return `${formatDot(first)}-${last.counter}`;
 }
 
-/** How many changes a transaction has; undefined: its name doesn't tell. */
-export function transactionSize(name: string): number | undefined {
-  const [, from, to] = /:(\d{1,16})-(\d{1,16})$/.exec(name) ?? [];
-  if (from === undefined || to === undefined || Number(to) < Number(from)) return undefined;
-  return Number(to) - Number(from) + 1;
+/**
+ * Whether changes of one node that have a name are all of their transaction, as far as the name tells. One that isn't of
+ * that node, or doesn't count all of the changes, is somebody's own, whatever it looks like (`invoice:2024-2025`).
+ */
+export function isWhole(name: string, dots: readonly Dot[]): boolean {
+  const dash = name.lastIndexOf('-');
+  const first = parseDot(name.slice(0, Math.max(dash, 0)));
+  const last = first && parseDot(`${first.node}:${name.slice(dash + 1)}`);
+  if (first === undefined || last === undefined) return true;
+  const isCounted = ({ node, counter }: Dot) =>
+    node === first.node && first.counter <= counter && counter <= last.counter;
+  const counters = new Set(dots.map(({ counter }) => counter));
+  return !dots.every(isCounted) || counters.size === last.counter - first.counter + 1;
 }

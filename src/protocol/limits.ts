@@ -2,6 +2,7 @@ import { MAX_NODE_RESOLUTIONS } from '../core/conflict.ts';
 import { MAX_DEPTH, MAX_OPERATIONS } from '../core/delta.ts';
 import { MAX_NAME_CHARS } from '../core/ids.ts';
 import { MAX_MARKS } from '../core/marks.ts';
+import { MAX_REASON_CHARS } from '../core/message-of.ts';
 import { MAX_QUORUM } from '../core/policy.ts';
 import { MAX_ISSUE_CHARS, MAX_ISSUES } from '../core/record-schema.ts';
 import { MAX_METADATA_CHARS } from '../core/resolver.ts';
@@ -119,7 +120,7 @@ export const LIMITS = {
   /** A conflict as JSON: a row holds at most 2 MB in D1 and in a Durable Object. Older decisions make room. */
   conflictBytes: 1_900_000,
   /** Of why a node resolved a conflict as it did. */
-  reasonChars: 1_024,
+  reasonChars: MAX_REASON_CHARS,
   /** How long a change of low priority may wait behind more pressing ones, or for a better link. */
   maxQueueAgeMs: 5 * 60_000,
   /** How long a change is kept after the cloud has it, to be given back to a cloud that lost it. `design.md`, section 6. */

@@ -44,7 +44,9 @@ export const operation: z.ZodType<Operation> = z.discriminatedUnion('op', [
   z.object({ op: z.literal('push'), path, value: json }),
   z.object({ op: z.literal('pull'), path, value: json }),
 ]);
-export const operations = z.array(operation).min(1).max(LIMITS.operations);
+/** Of a change: none where its writer changed nothing. */
+const changeOperations = z.array(operation).max(LIMITS.operations);
+export const operations = changeOperations.min(1);
 
 /** Whether a message can have such operations: each by a path that is no longer than one may be, and through no forbidden name. */
 export function canBeSent(all: readonly Operation[]): boolean {
@@ -73,6 +75,7 @@ const changeHeader = {
       conflictId: text(128),
       attempts: count,
       reason: z.string().max(LIMITS.reasonChars),
+      failure: z.string().max(LIMITS.reasonChars).optional(),
       metadata: record
         .refine((value) => JSON.stringify(value).length <= MAX_METADATA_CHARS, 'short metadata')
         .optional(),
@@ -88,8 +91,13 @@ export const change: z.ZodType<Change> = z
   .union([
     z.object({ ...changeHeader, operation: z.literal('delete'), data: z.undefined().optional() }),
     z.object({ ...changeHeader, operation: z.literal('create'), data: record }),
-    z.object({ ...changeHeader, operation: z.literal('update'), data: record, operations: operations.optional() }),
-    z.object({ ...changeHeader, operation: z.literal('update'), operations }),
+    z.object({
+      ...changeHeader,
+      operation: z.literal('update'),
+      data: record,
+      operations: changeOperations.optional(),
+    }),
+    z.object({ ...changeHeader, operation: z.literal('update'), operations: changeOperations }),
     z.object({ ...changeHeader, operation: z.literal('update'), mergePatch: record }),
   ])
   .refine((value) => value.id.startsWith(`${value.nodeId}:`), "the id is not of the change's nodeId");

@@ -1,6 +1,7 @@
 import type { Change } from '../core/change.ts';
 import {
   type Conflict,
+  leftToPeople,
   type OpenDecision,
   type Resolution,
   type ResolvedDecision,
@@ -86,7 +87,7 @@ export function answeredByNode(
 /** A decision whose record may not be stored is none: people decide. */
 export function usable<D extends ResolvedDecision | OpenDecision>(
   decision: D,
-  { local }: Sides,
+  sides: Sides,
   policy: Policy,
 ): D | OpenDecision {
   if (decision.kind === 'open' || decision.resolution.resolvedData === null) return decision;
@@ -94,12 +95,7 @@ export function usable<D extends ResolvedDecision | OpenDecision>(
   const problem = recordProblem(resolvedData, policy);
   if (problem === undefined) return decision;
   const reason = `what '${metadata.strategy}' made of the two may not be stored: ${problem.detail}`;
-  const resolution: Resolution = {
-    winner: 'local',
-    resolvedData: local.data,
-    metadata: { strategy: 'manual', reason },
-  };
-  return { kind: 'open', resolution };
+  return leftToPeople(sides, reason);
 }
 
 /** What the entity shall be; null: deleted. */

@@ -1,4 +1,11 @@
-import { customDecision, type Resolution, stampAfter } from '../core/conflict.ts';
+import {
+  customDecision,
+  leftToPeople,
+  type OpenDecision,
+  type Resolution,
+  type ResolvedDecision,
+  stampAfter,
+} from '../core/conflict.ts';
 import type { EntityVersion } from '../core/entity.ts';
 import { entityKey } from '../core/ids.ts';
 import { jsonEqual } from '../core/json.ts';
@@ -15,6 +22,7 @@ import {
   withDecision,
 } from './conflict-record.ts';
 import type { ConflictRecord } from './ports.ts';
+import type { ResolverAnswer } from './resolver-answer.ts';
 
 /**
  * Decides a conflict, an open one or once more, and gives the entity the chosen content by a write as any other; an
@@ -86,13 +94,13 @@ function recordOverwritten(
 
 /**
  * Takes what a resolver answered in the end. Where the entity has moved on, or the answer is none, the conflict stays
- * open, for people.
+ * open, for people, with the reason.
  */
-export function resolveLate(commit: Commit, id: string, output: unknown): void {
+export function resolveLate(commit: Commit, id: string, answer: ResolverAnswer): void {
   const conflict = commit.conflict(id);
-  const current = conflict && commit.entity(entityKey(conflict));
-  if (conflict?.status !== 'open' || current?.version !== conflict.local.version) return;
-  const decision = usable(customDecision(conflict, output), conflict, commit.policyFor(conflict.entityType));
+  if (conflict?.status !== 'open') return;
+  const current = commit.entity(entityKey(conflict));
+  const decision = lateDecision(commit, conflict, current, answer);
   if (decision.kind === 'open') {
     commit.keepConflict({ ...conflict, resolution: decision.resolution });
     return;
@@ -105,6 +113,18 @@ export function resolveLate(commit: Commit, id: string, output: unknown): void {
   }
   const seq = commit.entity(entityKey(conflict))?.seq ?? conflict.seq;
   commit.keepConflict(withDecision(conflict, resolution, { by: null, atMs: commit.nowMs, seq }));
+}
+
+function lateDecision(
+  commit: Commit,
+  conflict: ConflictRecord,
+  current: EntityVersion | undefined,
+  { output, failure }: ResolverAnswer,
+): ResolvedDecision | OpenDecision {
+  if (failure !== undefined) return leftToPeople(conflict, failure);
+  const decision = usable(customDecision(conflict, output), conflict, commit.policyFor(conflict.entityType));
+  if (decision.kind === 'open' || current?.version === conflict.local.version) return decision;
+  return leftToPeople(conflict, 'the record had moved on before the resolver answered');
 }
 
 function checkPrecondition(current: EntityVersion | undefined, precondition: Precondition): void {

@@ -9,7 +9,7 @@ import { type EntityId, type EntityKey, entityKey, MAX_NAME_CHARS, type NodeId, 
 import type { JsonObject } from '../core/json.ts';
 import { isSuccessor, type Outcome, outcomeOf } from '../core/outcome.ts';
 import type { Policy } from '../core/policy.ts';
-import { transactionSize } from '../core/transaction.ts';
+import { isWhole } from '../core/transaction.ts';
 import type { Effect } from '../core/version.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
@@ -380,8 +380,7 @@ function unitsOf(changes: readonly Envelope[]): (readonly Envelope[])[] {
 /** Whether these are all changes of their transaction, as far as its name tells. */
 function isComplete(members: readonly Envelope[]): boolean {
   const name = members[0]?.['transaction'];
-  const size = typeof name === 'string' ? transactionSize(name) : undefined;
-  return size === undefined || size === members.length;
+  return typeof name !== 'string' || isWhole(name, members.map(dotOf));
 }
 
 /** What a change did that somebody waits for is told again to who repeats it by its key. */

@@ -38,10 +38,12 @@ export function localContent(
   return { operation: 'update', data: applied.data, ...deltaOf(policy, applied.data, operations) };
 }
 
-/** The operations, where a conflict needs to know them or they are worth sending instead of the record. */
+/**
+ * The operations, where a conflict needs to know them or they are worth sending instead of the record. None at all are
+ * told as well: a record without operations claims all of its fields.
+ */
 function deltaOf(policy: Policy, data: JsonObject, operations: readonly Operation[] | undefined) {
-  if (operations === undefined || operations.length === 0 || operations.length > LIMITS.operations) return {};
-  if (!canBeSent(operations)) return {};
+  if (operations === undefined || operations.length > LIMITS.operations || !canBeSent(operations)) return {};
   const isTelling = policy.conflict === 'merge' || operations.some(isAdditive);
   return isTelling || isSmaller(operations, data) ? { operations } : {};
 }

@@ -9,7 +9,7 @@ import { LIMITS } from '../protocol/limits.ts';
 import { recordProblem } from '../protocol/record.ts';
 import type { Clock } from './ports.ts';
 import type { Replica } from './replica.ts';
-import { within } from './within.ts';
+import { answerOf } from './resolver-answer.ts';
 
 export interface NodeResolverOptions {
   readonly replica: Replica;
@@ -22,7 +22,7 @@ export interface NodeResolverOptions {
 /**
  * Resolves at the node that pushed what the cloud leaves to it: its change becomes the record that the resolver makes of
  * the two, on a base that has seen both, and goes out again. A resolver that fails, answers nonsense or takes longer than
- * `LIMITS.resolverMs` gives the conflict to people. `design.md`, section 5.
+ * `LIMITS.resolverMs` gives the conflict to people, with the reason. `design.md`, section 5.
  */
 export class NodeResolver {
   readonly #options: NodeResolverOptions;
@@ -37,38 +37,45 @@ export class NodeResolver {
     const confirmed = replica.confirmed(entityKey(change));
     // Deleted meanwhile, or deletes: what a delete and an update become is a rule of the cloud's.
     if (confirmed === undefined || confirmed.data === null || change.data === undefined) return;
-    const output = await this.#ask(change, { ...confirmed, data: confirmed.data });
-    const attempts = (change.resolves?.attempts ?? 0) + 1;
-    if (output === undefined) replica.resolveConflict(change.id, { attempts: MAX_NODE_RESOLUTIONS });
-    else {
-      const { reason = 'the resolver decided', ...metadata } = output.metadata ?? {};
-      const answer = {
-        data: output.resolvedData,
-        reason: reason.slice(0, LIMITS.reasonChars).toWellFormed(),
-        metadata,
-      };
-      replica.resolveConflict(change.id, { attempts, answer });
+    const { output, failure } = await this.#ask(change, { ...confirmed, data: confirmed.data });
+    if (output === undefined) {
+      replica.resolveConflict(change.id, {
+        attempts: MAX_NODE_RESOLUTIONS,
+        failure: failure.slice(0, LIMITS.reasonChars).toWellFormed(),
+      });
+      return;
     }
+    const { reason = 'the resolver decided', ...metadata } = output.metadata ?? {};
+    const answer = {
+      data: output.resolvedData,
+      reason: reason.slice(0, LIMITS.reasonChars).toWellFormed(),
+      metadata,
+    };
+    replica.resolveConflict(change.id, { attempts: (change.resolves?.attempts ?? 0) + 1, answer });
   }
 
-  /** What the resolver says; undefined: nothing that helps. */
-  async #ask(change: Change & { data?: JsonObject }, local: EntityVersion & { data: JsonObject }) {
+  /** What the resolver says, or why that doesn't help. */
+  async #ask(change: Change & { data?: JsonObject }, local: EntityVersion & { data: JsonObject }): Promise<Asked> {
     const { clock, policies, resolverFor } = this.#options;
     const resolver = resolverFor(change.entityType);
-    if (resolver === undefined) return undefined;
-    try {
-      const answer = Promise.resolve(resolver(inputOf(change, local)));
-      const output = checkResolverOutput(await within(clock, LIMITS.resolverMs, answer));
-      return output && isStorable(output, policies, change.entityType) ? output : undefined;
-    } catch {
-      return undefined;
-    }
+    if (resolver === undefined) return { failure: 'there is no resolver' };
+    const input = inputOf(change, local);
+    const said = await answerOf(clock, new Promise((settle) => settle(resolver(input))));
+    if (said.failure !== undefined) return said;
+    const output = checkResolverOutput(said.output);
+    if (output === undefined) return { failure: "the resolver's answer is no resolution" };
+    const { resolvedData } = output;
+    const problem =
+      resolvedData === null ? undefined : recordProblem(resolvedData, policyFor(policies, change.entityType));
+    return problem === undefined
+      ? { output }
+      : { failure: `what the resolver made may not be stored: ${problem.detail}` };
   }
 }
 
-function isStorable({ resolvedData }: ResolverOutput, policies: Policies, entityType: EntityType): boolean {
-  return resolvedData === null || recordProblem(resolvedData, policyFor(policies, entityType)) === undefined;
-}
+type Asked =
+  | { readonly output: ResolverOutput; readonly failure?: undefined }
+  | { readonly failure: string; readonly output?: undefined };
 
 function inputOf(change: Change, local: EntityVersion & { data: JsonObject }): ResolverInput {
   const { entityType, entityId, data = {}, id, stamp } = change;

@@ -79,7 +79,9 @@ export class OfflineQueue {
     for (const queued of stored) {
       this.put(queued);
       if (isFresh(queued)) this.#fresh.add(queued.change.id);
-      if (wasBarred(queued)) this.markBarred(queued.change.entityType, queued.lastAttemptMs ?? 0);
+      const { entityType } = queued.change;
+      const atMs = Math.max(queued.lastAttemptMs ?? 0, this.#barred.get(entityType) ?? 0);
+      if (wasBarred(queued)) this.markBarred(entityType, atMs);
     }
   }
 
@@ -212,7 +214,7 @@ export class OfflineQueue {
 
   /** The token of this node allows no changes of the type: one of them asks again after a pause, and the rest waits for that. */
   markBarred(type: EntityType, atMs: number): void {
-    this.#barred.set(type, Math.max(atMs, this.#barred.get(type) ?? 0));
+    this.#barred.set(type, atMs);
   }
 
   /** It allows them. */
@@ -320,9 +322,9 @@ export class OfflineQueue {
     for (const candidate of candidates) {
       if (selected.has(candidate)) continue;
       const units = this.#unitsUpTo(candidate, selected);
-      if (units.flat().some(goesAlone)) continue;
       for (const unit of units) {
-        if (unit.some(({ change, order }) => order > (givenUp.get(entityKey(change)) ?? order))) break;
+        if (unit.some(goesAlone) || unit.some(({ change, order }) => order > (givenUp.get(entityKey(change)) ?? order)))
+          break;
         // The first one goes whatever its size: what is too large for the cloud has to be told so.
         const isFirst = selected.size === 0;
         const isTooMuch = selected.size + unit.length > maxChanges || bytes + bytesOf(unit) > maxBytes;

@@ -14,14 +14,15 @@ import type { QueuedChange } from './ports.ts';
 
 /** A change in the queue: pure steps from one state of it to the next, and what is sent of it. */
 
-/** What the resolver of a node made of two records, at its `attempts`th try; without an answer people have to decide. */
-export interface Resolved {
-  readonly attempts: number;
-  /** `data: null`: the record is to be deleted. */
-  readonly answer?:
-    | { readonly data: JsonObject | null; readonly reason: string; readonly metadata: JsonObject }
-    | undefined;
-}
+/** What the resolver of a node made of two records, at its `attempts`th try, or why it made nothing: people decide then. */
+export type Resolved =
+  | {
+      readonly attempts: number;
+      /** `data: null`: the record is to be deleted. */
+      readonly answer: { readonly data: JsonObject | null; readonly reason: string; readonly metadata: JsonObject };
+      readonly failure?: undefined;
+    }
+  | { readonly attempts: number; readonly failure: string; readonly answer?: undefined };
 
 /** A queued change after the cloud's word on it; undefined: it has done its work. */
 export function afterResult(queued: QueuedChange, result: ChangeResult, nowMs: number): QueuedChange | undefined {
@@ -82,9 +83,13 @@ export function onWire(queued: QueuedChange): Change | Withdrawal {
 }
 
 /** With the record that was made of it and another one, on a base that has seen both. */
-export function resolvedBy(queued: QueuedChange, { attempts, answer }: Resolved, cursor: number): QueuedChange {
+export function resolvedBy(
+  queued: QueuedChange,
+  { attempts, answer, failure }: Resolved,
+  cursor: number,
+): QueuedChange {
   const conflictId = queued.change.resolves?.conflictId ?? '';
-  const resolves = { conflictId, attempts, reason: answer?.reason ?? '', metadata: answer?.metadata };
+  const resolves = { conflictId, attempts, reason: answer?.reason ?? '', metadata: answer?.metadata, failure };
   const { operation, data, operations, mergePatch, ...header } = queued.change;
   const base = merge(header.base, { [CLOUD]: cursor });
   const change: Change =
@@ -116,7 +121,8 @@ export function sinceOf({ since, change }: QueuedChange): number {
  * what it is, or dead, where a part of it may be there. Its writer hasn't seen what is there up to `last`.
  */
 export function doubted(queued: QueuedChange, received: DotSet, last: number): QueuedChange {
-  const unseeing = { ...queued, change: { ...queued.change, ownFrom: last + 1 } };
+  const change = { ...queued.change, ownFrom: last + 1 };
+  const unseeing = { ...queued, change, bytes: utf8Bytes(JSON.stringify(change)) };
   if (has(received, dotOf(queued.change).counter)) return { ...unseeing, isDoubtful: true };
   if (!has(received, sinceOf(queued))) return unseeing;
   const detail = 'the storage of the node went back, and the cloud may have a part of this change already';

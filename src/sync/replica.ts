@@ -11,7 +11,7 @@ import { CLOUD, type EntityId, type EntityKey, type EntityType, entityKey, type 
 import type { JsonObject } from '../core/json.ts';
 import { type Policies, policyFor } from '../core/policy.ts';
 import { isMet, type Precondition } from '../core/precondition.ts';
-import { transactionName, transactionSize } from '../core/transaction.ts';
+import { isWhole, transactionName } from '../core/transaction.ts';
 import { admitsAll, narrowed, type TypeFilter } from '../core/type-filter.ts';
 import { EMPTY_CLOCK, entry, merge, type VectorClock } from '../core/vector-clock.ts';
 import { batchChecksum } from '../protocol/batch-checksum.ts';
@@ -587,7 +587,6 @@ export class Replica {
    */
   adopt(answer: HandshakeAnswer, sentAtMs: number, answeredAtMs: number): void {
     const clockOffsetMs = Math.round(answer.serverTime - (sentAtMs + answeredAtMs) / 2);
-    this.#reported = answer.received;
     const { epoch: before, presumedEpoch } = this.#meta;
     const isOtherHistory = before !== answer.epoch;
     const isUnexpected = isOtherHistory && (before ?? presumedEpoch ?? answer.epoch) !== answer.epoch;
@@ -599,6 +598,7 @@ export class Replica {
         `a copy of ${this.nodeId} writes under its name; one of the two needs another`,
       );
     }
+    this.#reported = answer.received;
     if (isOtherHistory) for (const { change } of this.#store.readQueue(0)) this.#visible.note(entityKey(change));
     if (hasGoneBack) for (const { change } of this.#queue.all()) this.#visible.note(entityKey(change));
     this.#store.transaction(() => {
@@ -903,8 +903,8 @@ export class Replica {
     had.sort((a, b) => dotOf(a.change).counter - dotOf(b.change).counter);
     const all = [...had, ...waiting];
     // Of a transaction some rows may have been used again: what is left of it can't be taken for all.
-    const isPart = ([{ transaction = '' } = {}, ...others]: readonly Partial<Change>[]) =>
-      transaction !== '' && transactionSize(transaction) !== others.length + 1;
+    const isPart = (unit: readonly Change[]) =>
+      unit.some(({ transaction }) => transaction !== undefined && !isWhole(transaction, unit.map(dotOf)));
     const parts = new Set(
       unitsOf(all.map(({ change }) => change))
         .filter(isPart)
@@ -961,7 +961,14 @@ export class Replica {
     const isAlone = (queued: QueuedChange) => queued.since === undefined || this.#isOfThisStart(queued);
     const forked = changed.filter((queued) => queued.error?.code === 'node_forked' && isAlone(queued));
     const units = Map.groupBy(forked, ({ change }) => change.transaction ?? change.id);
-    return [...units].flatMap(([name, unit]) => ((transactionSize(name) ?? 1) === unit.length ? unit : []));
+    return [...units].flatMap(([name, unit]) =>
+      isWhole(
+        name,
+        unit.map(({ change }) => dotOf(change)),
+      )
+        ? unit
+        : [],
+    );
   }
 
   /** Whether the cloud has counters of this node that this storage has not made, or has never sent. */
@@ -996,7 +1003,7 @@ export class Replica {
         isDoubtful: undefined,
         error: null,
         change,
-        bytes: changeBytes(change),
+        bytes: utf8Bytes(JSON.stringify(change)),
       };
       this.#store.writeQueued(next);
       this.#queue.put(next);
@@ -1017,9 +1024,9 @@ export class Replica {
     // What is there is another list only by what has come behind it, or it counts for nothing.
     const known = before?.changes.every((queued, index) => queued === changes[index]) ? before : undefined;
     let { current, synced } = known ?? { current: confirmed, synced: true };
-    for (const { change } of changes.slice(known?.changes.length)) {
-      // In the confirmed state already, though the answer that said so was lost.
-      if (has(this.#meta.received, dotOf(change).counter)) continue;
+    for (const { change, isDoubtful } of changes.slice(known?.changes.length)) {
+      // In the confirmed state already, though the answer that said so was lost; unless that was another one.
+      if (!isDoubtful && has(this.#meta.received, dotOf(change).counter)) continue;
       synced = false;
       current = predictedVersion(current, change, this.#policy(change));
     }

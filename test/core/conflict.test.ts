@@ -3,11 +3,9 @@ import { describe, expect, test } from 'vitest';
 import type { Change } from '../../src/core/change.ts';
 import { type Conflict, type ConflictKind, type Resolution, resolve, type Side } from '../../src/core/conflict.ts';
 import { definePolicies } from '../../src/core/define-policies.ts';
-import { digestOf, digestTotal, EMPTY_DIGEST, replaceInDigest } from '../../src/core/digest.ts';
 import type { EntityVersion } from '../../src/core/entity.ts';
 import { formatStamp, type Stamp } from '../../src/core/hlc.ts';
 import { type NodeId, toEntityId, toEntityType, toNodeId } from '../../src/core/ids.ts';
-import type { JsonObject } from '../../src/core/json.ts';
 import { outcomeOf } from '../../src/core/outcome.ts';
 import { type Policy, policyFor } from '../../src/core/policy.ts';
 
@@ -130,28 +128,4 @@ describe('what becomes of a change', () => {
     expect(outcomeOf(version({}), change({ ifNoneMatch: '*', base: { cloud: 5 } }), lww).kind).toBe('refused');
     expect(outcomeOf(version({}), change({ ifMatch: 'b:1', base: { cloud: 5 } }), lww).kind).toBe('advance');
   });
-});
-
-test('[I3] the digest kept step by step is that of the whole, in any order, and sees every difference', () => {
-  const entity = fc.record({
-    entityId: fc.constantFrom('x', 'y', 'z').map((id) => made(toEntityId(id))),
-    data: fc.oneof(fc.constant(null), fc.record({ n: fc.nat(2) })) as fc.Arbitrary<JsonObject | null>,
-    version: fc.constantFrom('a:1', 'b:2'),
-  });
-  fc.assert(
-    fc.property(fc.array(entity, { maxLength: 20 }), (writes) => {
-      const state = new Map<string, EntityVersion>();
-      let digest = EMPTY_DIGEST;
-      for (const write of writes) {
-        const next = version(write);
-        digest = replaceInDigest(digest, state.get(next.entityId), next);
-        state.set(next.entityId, next);
-      }
-      expect(digest).toEqual(digestOf([...state.values()].reverse()));
-      const [some] = [...state.values()].filter(({ data }) => data !== null);
-      if (some === undefined) return;
-      const other = replaceInDigest(digest, some, { ...some, data: { n: 99 } });
-      expect(digestTotal(other)).not.toBe(digestTotal(digest));
-    }),
-  );
 });

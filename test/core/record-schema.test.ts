@@ -35,7 +35,8 @@ describe('a schema', () => {
 describe('a schema that can not tell lets nothing pass, and throws nothing', () => {
   test.each<[string, unknown, string]>([
     ['throws', schemaOf(() => fail('a bug')), 'the schema failed: a bug'],
-    ['throws no error', schemaOf(() => fail(undefined)), 'the schema failed: it threw something that is no error'],
+    ['throws what is no text', schemaOf(() => fail(Object.create(null))), 'the schema failed: it does not say why'],
+    ['throws no error', schemaOf(() => fail(undefined)), 'the schema failed: undefined'],
     ['answers nothing', schemaOf(() => undefined), 'the schema failed: its answer is no result of a Standard Schema'],
     [
       'has no issues',

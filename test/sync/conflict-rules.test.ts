@@ -3,6 +3,7 @@ import { entityKey } from '../../src/core/ids.ts';
 import type { JsonObject } from '../../src/core/json.ts';
 import type { Policy } from '../../src/core/policy.ts';
 import type { Resolver, ResolverInput } from '../../src/core/resolver.ts';
+import { LIMITS } from '../../src/protocol/limits.ts';
 import { utf8Bytes } from '../../src/protocol/record.ts';
 import { resolveConflict } from '../../src/sync/inbox.ts';
 import { awaitResolution } from '../../src/sync/late-resolution.ts';
@@ -68,6 +69,32 @@ describe('merge', () => {
     b.write('x', patch('set', 'a.p', 'of b'));
     await syncAll(b, a, c);
     expect(c.read('x')).toMatchObject({ n: 12, list: [2], a: { p: 'of b', q: 1 } });
+    expectAgreement(world, a, b, c);
+  });
+
+  test('[I1] [S4] a write that changes nothing takes nothing back that others wrote, and its record says so', async () => {
+    const { world, a, b, c } = await began({ conflict: 'merge' });
+    a.write('x', patch('set', 'n', 11));
+    world.nowMs += 10;
+    b.put('x', made(b.read('x')));
+    b.write('x', { kind: 'merge-patch', patch: {} });
+    await syncAll(a, b, c);
+    expect(c.read('x')).toMatchObject({ n: 11 });
+    expectAgreement(world, a, b, c);
+    const metadata = { strategy: 'merge', reason: 'what came in changes nothing of what is here' };
+    expect(conflicts(world)).toMatchObject([{ status: 'resolved', resolution: { winner: 'local', metadata } }]);
+  });
+
+  test('[I3] a write that changes more fields than operations may say counts as all of its record', async () => {
+    const { world, a, b, c } = await began({ conflict: 'merge' });
+    const wide = Object.fromEntries(Array.from({ length: LIMITS.operations }, (_, index) => [`f${index}`, 1]));
+    a.write('x', patch('set', 'n', 11));
+    a.write('x', patch('set', 'of-a', 1));
+    world.nowMs += 10;
+    b.put('x', { ...b.read('x'), ...wide, last: 1 });
+    await syncAll(a, b, c);
+    // The later stamp's, also of what it left as it was; of what it doesn't name it says nothing.
+    expect(c.read('x')).toMatchObject({ n: 10, 'of-a': 1, f0: 1, last: 1 });
     expectAgreement(world, a, b, c);
   });
 
@@ -201,6 +228,56 @@ describe('custom', () => {
     expect(c.read('x')?.['n']).toBe(1);
     expectAgreement(world, a, b, c);
     expect(conflicts(world)).toMatchObject([{ status: 'open', local: { data: { n: 1 } }, remote: { data: { n: 2 } } }]);
+  });
+
+  /** Things that code which nothing is known about may throw or answer. */
+  const odd: [string, () => unknown, string][] = [
+    ['throws what is no text', () => raise(Object.create(null)), 'it does not say why'],
+    ['throws a symbol', () => raise(Symbol('odd')), 'Symbol(odd)'],
+    ['throws an error that throws', () => raise(errorOf({ get: () => raise(new Error('again')) })), 'it does not say'],
+    ['throws an error without a text', () => raise(errorOf({ value: Object.create(null) })), 'it does not say why'],
+    ['throws half a surrogate pair', () => raise(new Error('\ud800')), '\ufffd'],
+    ['answers what throws when it is asked', () => new Proxy({}, { has: () => raise(new Error('has')) }), 'has'],
+  ];
+
+  test.each(odd)('[I1] [S3] one that %s too, and reads go on', async (_, resolver, reason) => {
+    const { world, a, b, c } = await bothWrite(resolver as Resolver);
+    expect(c.read('x')?.['n']).toBe(1);
+    expectAgreement(world, a, b, c);
+    const metadata = { reason: expect.stringContaining(`the resolver failed: ${reason}`) };
+    expect(conflicts(world)).toMatchObject([{ status: 'open', resolution: { metadata } }]);
+  });
+
+  test('[S3] of an error a record keeps no more than a reason may have', async () => {
+    const { world } = await bothWrite(() => raise(new Error('x'.repeat(100_000))));
+    expect(conflicts(world)[0]?.resolution.metadata.reason).toBe(`the resolver failed: ${'x'.repeat(1_024)}`);
+  });
+
+  const settleBoth = (settle: (value: unknown) => void) => settle({ winner: 'merged', resolvedData: { n: 'both' } });
+  const thenables: [string, () => unknown, unknown][] = [
+    ['throws', () => thenable({}, () => raise(new Error('odd'))), 1],
+    ['returns nothing', () => thenable({}, settleBoth), 'both'],
+    ['is that of a function', () => thenable(() => 1, settleBoth), 'both'],
+  ];
+
+  test.each(thenables)('[I1] [S3] one whose `then` %s is waited for, as any', async (_, resolver, n) => {
+    const { world, a, b, c } = await bothWrite(resolver as Resolver);
+    for (const awaited of world.awaited) await awaitResolution(world.sequencer, awaited, world.clock);
+    await syncAll(a, b, c);
+    expect(world.awaited).toHaveLength(1);
+    expect(c.read('x')?.['n']).toBe(n);
+    expectAgreement(world, a, b, c);
+  });
+
+  test('[S3] one that rejects where nobody waits for it ends nothing', async () => {
+    const rejected: unknown[] = [];
+    const note = (reason: unknown) => rejected.push(reason);
+    process.on('unhandledRejection', note);
+    const { b } = await bothWrite(() => Promise.reject(new Error('nobody waits')));
+    expect(b.read('x')).toBeDefined();
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off('unhandledRejection', note);
+    expect(rejected).toEqual([]);
   });
 
   test('a resolver that takes its time is waited for', async () => {
@@ -553,3 +630,16 @@ test('[I12] [I3] what was written between two deletes that had not seen each oth
     for (const name of order) expect(node(name).replica.meta.digestMismatches).toBe(0);
   }
 });
+
+function raise(thrown: unknown): never {
+  throw thrown;
+}
+
+function errorOf(message: PropertyDescriptor): Error {
+  return Object.defineProperty(new Error('odd'), 'message', message);
+}
+
+function thenable(target: object, then: (settle: (value: unknown) => void) => void): object {
+  const name = 'then';
+  return Object.defineProperty(target, name, { value: then });
+}

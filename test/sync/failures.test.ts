@@ -333,6 +333,14 @@ describe('what the token of a node does not allow', () => {
         expect((await a.link.sync()).summary.uploaded).toBe(0);
         world.nowMs += LIMITS.pauseMs;
       }
+      if (ask === 'clock') {
+        // Once, if it may not.
+        a.grant = { writeTypes: [TYPE] };
+        expect((await a.link.sync()).summary.failed).toBe(1);
+        expect(a.replica.msUntilUnsent('normal')).toBe(LIMITS.pauseMs);
+        a.grant = {};
+        world.nowMs += LIMITS.pauseMs;
+      }
       expect((await a.link.sync({ all: ask === 'sync' })).summary, ask).toMatchObject({ uploaded: 4, pending: 0 });
     }
   });
@@ -406,6 +414,21 @@ describe('where the cloud fails at a whole batch', () => {
       expect(world.cloudStore.readNode(a.nodeId)?.received).toEqual({ upTo: 10, extra: [] });
     },
   );
+
+  test('[I1] [S28] the change that is to blame keeps its tries over a restart, and goes alone after that', async () => {
+    const { world, a, sizes } = choking(has('x'), 'internal');
+    a.put('x', { n: 1 });
+    await a.link.sync();
+    a.restart();
+    expect(queue(a)).toEqual([['x', 'failed', 1, undefined]]);
+    world.nowMs += 1_000;
+    a.put('y', { n: 1 });
+    sizes.splice(0);
+    await a.link.sync();
+    expect(sizes).toEqual([1, 1, 0]);
+    expect(atCloud(world, 'y')).toEqual({ n: 1 });
+    expect(queue(a)).toEqual([['x', 'failed', 2, undefined]]);
+  });
 
   test('[I11] [S28] a batch that is too large goes in parts', async () => {
     const { world, a, sizes } = choking((batch) => batch.changes.length > 1, 'too_large');

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { toNodeId } from '../../src/core/ids.ts';
 import type { Policy } from '../../src/core/policy.ts';
+import { LIMITS } from '../../src/protocol/limits.ts';
 import { batch } from '../../src/protocol/messages.ts';
 import { entityId, made, Node, TYPE, World } from './world.ts';
 
@@ -126,4 +127,48 @@ test('[S3] a change that names a conflict of another one is no answer to it', as
   // Of one that is decided neither.
   const [late] = send([change(3, { data: { n: 7 }, base: { cloud: 4 }, resolves })], { batchId: 'b4' });
   expect(late).toMatchObject({ status: 'applied', seq: 5 });
+});
+
+describe('[S17] a dot that is older than those that are remembered by hash', () => {
+  /** `b` has made `old`, and after it more than the cloud remembers. */
+  async function longAgo(first: object) {
+    const { world, send } = await session({});
+    send([change(1, { ...first, base: {} }, 'old')]);
+    const later = Array.from({ length: LIMITS.dotHashes }, (_, index) =>
+      change(index + 2, { operation: 'create', base: {}, data: {} }, `e${index}`),
+    );
+    for (let sent = 0; sent < later.length; sent += LIMITS.batchChanges) {
+      send(later.slice(sent, sent + LIMITS.batchChanges), { batchId: `later${sent}` });
+    }
+    expect(world.cloudStore.readNode(nodeId)?.hashes.some(([counter]) => counter === 1)).toBe(false);
+    return send;
+  }
+  const created = { operation: 'create', data: { n: 1 } };
+  const deleted = { operation: 'delete' };
+
+  test.each([
+    ['a delete', 'a record', deleted, created],
+    ['a record', 'a delete', created, deleted],
+  ])('[I9] is of a fork, where it is %s, and the version by its name is %s', async (_, __, again, first) => {
+    const send = await longAgo(first);
+    const forked = () => send([change(1, { ...again, base: {} }, 'old')], { batchId: 'again' });
+    expect(forked).toThrow(expect.objectContaining({ code: 'node_forked' }));
+  });
+
+  test.each([
+    ['the same', 'old', created],
+    ['a record too', 'old', { ...created, data: { n: 2 } }],
+    ['of another record', 'other', deleted],
+  ])('[I2] is a duplicate, where it is %s, or nobody could tell', async (_, id, again) => {
+    const send = await longAgo(created);
+    const results = send([change(1, { ...again, base: {} }, id)], { batchId: 'again' });
+    expect(results).toEqual([{ id: 'b:1', status: 'duplicate' }]);
+  });
+
+  test('[I2] is a duplicate, where the record is another version by now', async () => {
+    const send = await longAgo(created);
+    send([change(LIMITS.dotHashes + 2, { data: { n: 9 }, base: { b: 1 } }, 'old')], { batchId: 'next' });
+    const results = send([change(1, { ...deleted, base: {} }, 'old')], { batchId: 'again' });
+    expect(results).toEqual([{ id: 'b:1', status: 'duplicate' }]);
+  });
 });

@@ -133,6 +133,20 @@ describe('what goes next', () => {
     expect(queue.stats(NOW)).toMatchObject({ failed: 0, dead: 1, pending: 4 });
   });
 
+  test('[I11] [S28] what goes before it at its record does not wait for it', () => {
+    const blamed = { retryCount: 1, lastAttemptMs: NOW - 1_000, isBlamed: true };
+    const queue = new OfflineQueue([
+      queued(1, 'x', 'normal'),
+      queued(2, 'x', 'normal', blamed),
+      queued(3, 'x', 'critical'),
+    ]);
+    const critical = { ...all, least: 'critical' } as const;
+    expect(idsOf(queue.select(critical))).toEqual(['a:1']);
+    queue.remove('a:1');
+    expect(queue.hasUnsent('critical', NOW)).toBe(true);
+    expect(idsOf(queue.select(critical))).toEqual(['a:2']);
+  });
+
   test('[I11] [S27] what failed by itself goes with others, behind them; nothing of its record with what is given up', () => {
     const tried = { retryCount: 2, lastAttemptMs: NOW - 2_000 };
     const queue = new OfflineQueue([
@@ -329,6 +343,20 @@ describe('changes that go into one another', () => {
     for (const id of ['x', 'y', 'z', 'w']) a.put(id, { n: 2 });
     const { items } = a.replica.listQueue(undefined, 0, 100);
     expect(items.map(({ change }) => change.entityId)).toEqual(['v', 'x', 'y', 'z', 'w', 'x', 'y', 'w']);
+  });
+
+  test('[I10] [S16] so many counters that stand for nothing are told in parts', async () => {
+    const world = new World();
+    const a = new Node(world, 'a');
+    const pairs = LIMITS.intervals + 10;
+    for (let n = 0; n < pairs; n += 1) {
+      a.put(`e${n}`, { n });
+      a.put('gone', { n });
+      a.write('gone', { kind: 'delete' });
+    }
+    await a.link.sync();
+    expect(a.exchanges[0]?.batch.void).toHaveLength(LIMITS.intervals);
+    expect(world.cloudStore.readNode(a.nodeId)?.received).toEqual({ upTo: 3 * pairs, extra: [] });
   });
 
   test('where the policy or the write says so, every step goes', async () => {

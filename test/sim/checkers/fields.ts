@@ -62,7 +62,10 @@ export class Fields {
       const there = before && at(before, path);
       return change.operations === undefined && there !== undefined && jsonEqual(there, value);
     };
-    const settings = new Map(this.#untouched(change, key, before));
+    const untouched = this.#untouched(change, key, before);
+    const taken = untouched.find(([path, { value }]) => !jsonEqual(at(after, path) ?? null, value));
+    if (taken !== undefined) throw new Violation('I3', `${change.id} took ${key} ${taken[0]} back without writing it`);
+    const settings = new Map(untouched);
     for (const [path, value] of valuesSet(change)) {
       const mine = { value, stamp: stampOf(decidedAt, path), op, seq: after.seq, isRepeated: isRepeated(path, value) };
       const stays = this.#whatStays(`${key} ${path}`, mine, this.#settings(key, before).get(path), at(after, path));

@@ -17,9 +17,10 @@ export const takingRetriesForNew: Route = oneForEach((usual) => {
     receive: (message, reply) => {
       const isAgain = message.method === 'exchange' && seen.has(message.text);
       seen.add(message.text);
-      if (!isAgain) usual.receive(withoutNewest(message), reply);
+      const told = (answer: string) => reply(withoutNewCounters(answer));
+      if (!isAgain) usual.receive(withoutNewest(message), told);
       // The node hears of its own.
-      else usual.receive(withoutNewest(asNew(message)), (answer) => reply(answeredAsSent(answer)));
+      else usual.receive(withoutNewest(asNew(message)), (answer) => told(answeredAsSent(answer)));
     },
   };
 });
@@ -98,12 +99,19 @@ function answeredAsSent(answer: string): string {
 
 const NEW_COUNTERS = 1_000;
 
+function withoutNewCounters(answer: string): string {
+  const { ok, value } = JSON.parse(answer);
+  if (!ok || value.received === undefined) return answer;
+  const extra = value.received.extra.filter(([from]: readonly [number]) => from <= NEW_COUNTERS);
+  return JSON.stringify({ ok, value: { ...value, received: { ...value.received, extra } } });
+}
+
 function asNew(message: Message): Message {
   const batch = JSON.parse(message.text);
   const changes = batch.changes.map((change: { id: string; nodeId: string }) => {
     const counter = counterOf(change.id) + NEW_COUNTERS;
     return { ...change, id: `${change.nodeId}:${counter}` };
   });
-  const { checksum: _, digest: __, ...again } = { ...batch, batchId: `${batch.batchId}-again`, changes };
+  const { checksum: _, digest: __, newest: ___, ...again } = { ...batch, batchId: `${batch.batchId}-again`, changes };
   return { ...message, text: JSON.stringify(again) };
 }
