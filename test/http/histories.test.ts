@@ -16,7 +16,7 @@ import { type FieldsRead, HistoryClient, type Server } from './history-client.ts
 
 const SECRET = 'a-secret-for-tests-of-at-least-32-characters';
 const SEED = 1;
-const REQUESTS = 120;
+const REQUESTS = 80;
 const NODES = ['a', 'b', 'c', 'd'] as const;
 const CLIENTS = 8;
 /** Those of them that are known by a name, and carry no token. */

@@ -5,8 +5,8 @@ import {
   forgettingWhatWaits,
   goingIntoWhatHasLeft,
   overtakingByPriority,
-  readingStrongHere,
   reusingSlotsEarly,
+  servingHere,
   writingOneByOne,
 } from './planted/queues.ts';
 import {
@@ -54,7 +54,8 @@ const PLANTS: readonly (readonly [bug: string, rule: Rule, plant: Plant, seeds?:
   ['what presses before earlier changes of its entity', 'I5', { engine: overtakingByPriority }],
   ['a node that sleeps though something waits', 'I11', { engine: forgettingWhatWaits }],
   ['a cloud that forgets what is dead at a node', 'S35', { cloudStore: withoutReports }],
-  ['a strong read that is served here', 'I7', { engine: readingStrongHere }],
+  ['a causal read that does not wait', 'I6', { engine: servingHere('causal', 'session') }],
+  ['a strong read that is served here', 'I7', { engine: servingHere('strong') }],
   ['a void counter that waits', 'I1', { route: declaringAllVoid }],
 ];
 
@@ -62,7 +63,7 @@ test('[I7] what clients were shown, and nothing else, tells of strong reads that
   timeout: 60_000,
 }, async () => {
   for (let seed = 1; seed <= FEW_SEEDS; seed += 1) {
-    const { strong } = await run(flat(planFor(seed, STEPS)), { plant: { engine: readingStrongHere } });
+    const { strong } = await run(flat(planFor(seed, STEPS)), { plant: { engine: servingHere('strong') } });
     const found = strong.flatMap((operations) => checkLinearizability(withUnseenWriters(operations), 20_000).anomalies);
     if (found.length > 0) return;
   }

@@ -1,4 +1,5 @@
 import { PRIORITIES } from '../../../src/core/change.ts';
+import type { ConsistencyLevel } from '../../../src/core/consistency.ts';
 import { Access } from '../../../src/sync/access.ts';
 import { OfflineQueue } from '../../../src/sync/offline-queue.ts';
 import type { QueuedChange } from '../../../src/sync/ports.ts';
@@ -45,12 +46,14 @@ export const forgettingWhatWaits: EngineBug = replacing(OfflineQueue.prototype, 
   },
 }));
 
-/** Strong reads are of what the node has, as of any other level. */
-export const readingStrongHere: EngineBug = replacing(Access.prototype, ({ satisfy }) => ({
-  async satisfy(demand) {
-    return demand.level === 'strong' ? { source: 'cloud', stalenessMs: 0 } : satisfy.call(this, demand);
-  },
-}));
+/** Reads of some levels are of what the node has, as any other. */
+export function servingHere(...levels: readonly ConsistencyLevel[]): EngineBug {
+  return replacing(Access.prototype, ({ satisfy }) => ({
+    async satisfy(demand) {
+      return levels.includes(demand.level) ? { source: 'edge', stalenessMs: null } : satisfy.call(this, demand);
+    },
+  }));
+}
 
 function rankOf({ change }: QueuedChange): number {
   return PRIORITIES.indexOf(change.priority ?? 'normal');
