@@ -49,18 +49,26 @@ export class Sessions {
     // The cloud forgets what is not used; so it is told now and then.
     if (isHere && Math.abs(clock.nowMs() - memo.atMs) < LIMITS.memoMs / 2) return memo.after;
     if (adopt === undefined || !isOnline()) return this.#alone(memo?.home, memo?.after);
-    let grant: SessionGrant | undefined;
     try {
-      grant = await within(clock, waitMs, adopt(name));
+      // What comes when its caller has gone is kept for who asks next.
+      const seen = await within(clock, waitMs, this.#adopt(name, adopt));
+      if (seen !== undefined) return seen;
     } catch (error) {
-      if (!(error instanceof SyncError) || error.code === 'causality_timeout') throw error;
+      if (error instanceof SyncError && error.code !== 'causality_timeout') return this.#alone(memo?.home, memo?.after);
+      throw error;
     }
-    if (grant === undefined) return this.#alone(memo?.home, memo?.after);
+    throw notHere('the session is on its way from another node');
+  }
+
+  /** Has the session brought here. @returns what it has seen elsewhere. */
+  async #adopt(name: string, adopt: (name: string) => Promise<SessionGrant>): Promise<CausalContext> {
+    const { memos, replica, clock } = this.#options;
+    const { after, turn } = await adopt(name);
     // It may have been called away while the answer was under way.
-    if (grant.turn > (this.#ended.get(name) ?? 0)) {
-      memos.put(name, { kind: 'session', atMs: clock.nowMs(), home: replica.nodeId, after: grant.after });
+    if (turn > (this.#ended.get(name) ?? 0)) {
+      memos.put(name, { kind: 'session', atMs: clock.nowMs(), home: replica.nodeId, after });
     }
-    return grant.after;
+    return after;
   }
 
   /** The session goes on at another node. @returns what it has seen here. */
@@ -77,8 +85,10 @@ export class Sessions {
   /** Out of reach of the cloud a session that has never been elsewhere, as far as is known here, begins here. */
   #alone(home: string | null | undefined, after: CausalContext = {}): CausalContext {
     if (home !== null) return after;
-    throw new SyncError('causality_timeout', 'the session has gone on at another node, and the cloud is out of reach', {
-      retryAfterMs: 1_000,
-    });
+    throw notHere('the session has gone on at another node, and the cloud is out of reach');
   }
+}
+
+function notHere(detail: string): SyncError {
+  return new SyncError('causality_timeout', detail, { retryAfterMs: 1_000 });
 }

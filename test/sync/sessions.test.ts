@@ -100,3 +100,21 @@ test('[S38] [I6] out of reach of the cloud a session begins where it is asked fo
   a.node.link.setOnline(false);
   await expect(a.sessions.enter('s', 1_000)).rejects.toMatchObject({ code: 'causality_timeout' });
 });
+
+test('[S38] [I6] a session that takes longer to come than its caller waits is not served without it, and is there then', async () => {
+  const { world, a, b, answered, moves } = began();
+  await a.sessions.enter('s', 1_000);
+  a.node.put('x', { n: 1 });
+  let arrive: () => void = () => undefined;
+  answered.adopt = () =>
+    new Promise<void>((resolve) => {
+      arrive = resolve;
+    });
+  world.clock.sleep = (ms, signal) => (ms === 100 ? Promise.resolve() : world.sleep(ms, signal));
+  await expect(b.sessions.enter('s', 100)).rejects.toMatchObject({ code: 'causality_timeout' });
+  arrive();
+  await new Promise(setImmediate);
+  const before = moves();
+  expect(await b.sessions.enter('s', 100)).toMatchObject({ clock: { a: 1 } });
+  expect(moves()).toBe(before);
+});
