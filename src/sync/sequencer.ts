@@ -1,7 +1,9 @@
+import { type CausalContext, clockOfAll } from '../core/causal-context.ts';
 import { EMPTY_DIGEST } from '../core/digest.ts';
 import { HLC_START } from '../core/hlc.ts';
+import { CLOUD } from '../core/ids.ts';
 import type { Policies } from '../core/policy.ts';
-import type { VectorClock } from '../core/vector-clock.ts';
+import { merge, type VectorClock } from '../core/vector-clock.ts';
 import { type AwaitedResolution, type ChangeFailure, Commit } from './commit.ts';
 import { hasAll } from './coverage.ts';
 import { Memos } from './memos.ts';
@@ -19,6 +21,9 @@ export interface SequencerOptions {
   /** Told, after the commit, of conflicts that were met or decided. */
   readonly onConflict?: ((conflict: ConflictRecord) => void) | undefined;
 }
+
+/** With every field. */
+export type Seen = { readonly epoch: string; readonly clock: VectorClock };
 
 /**
  * Puts all changes of a space into one order: whatever touches the history is one transaction here, one after the other.
@@ -52,6 +57,17 @@ export class Sequencer {
   /** Whether all that a clock names is in the history. */
   covers(clock: VectorClock): boolean {
     return hasAll(clock, this.#meta.seq, (nodeId) => this.#store.readNode(nodeId));
+  }
+
+  /**
+   * What somebody has seen at this cloud who had seen all that: the history as far as it goes, and of nodes what is not in it.
+   */
+  seenAfter(...seen: readonly CausalContext[]): Seen {
+    const { epoch, seq } = this.#meta;
+    const missing = Object.entries(clockOfAll(seen, epoch)).filter(
+      ([name, counter]) => !this.covers({ [name]: counter }),
+    );
+    return { epoch, clock: merge({ [CLOUD]: seq }, Object.fromEntries(missing)) };
   }
 
   /** Runs `body` with the power to change the history; all of it happens, or nothing. */

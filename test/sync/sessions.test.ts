@@ -8,32 +8,49 @@ import { Node, World } from './world.ts';
 /** Nodes whose sessions a cloud moves. */
 function began() {
   const world = new World();
-  const nodes = ['a', 'b'].map((name) => new Node(world, name));
-  const gates = { leave: async () => undefined as unknown };
-  const homes = new SessionHomes(new Memos(world.cloudStore, world.clock), world.clock, async (home, name, turn) => {
-    await gates.leave();
-    return sessions.find(({ node }) => node.nodeId === home)?.sessions.leave(name, turn) ?? null;
-  });
+  const nodes = ['a', 'b', 'c'].map((name) => new Node(world, name));
+  const gates = { leave: async () => undefined as unknown, left: async () => undefined as unknown };
+  const homes = (): SessionHomes =>
+    new SessionHomes(
+      new Memos(world.cloudStore, world.clock),
+      world.clock,
+      (...seen) => world.sequencer.seenAfter(...seen),
+      async (home, name, turn) => {
+        await gates.leave();
+        const left = sessions.find(({ node }) => node.nodeId === home)?.sessions.leave(name, turn) ?? null;
+        await gates.left();
+        return left;
+      },
+    );
+  const cloud = { homes: homes() };
   let moves = 0;
   const answered = { adopt: async () => undefined as unknown };
-  const sessions = nodes.map((node) => ({
-    node,
-    sessions: new Sessions({
+  const sessionsOf = (node: Node): Sessions =>
+    new Sessions({
       replica: node.replica,
       memos: new Memos(node.store, world.clock),
       clock: world.clock,
       isOnline: () => node.link.online,
       adopt: async (name) => {
         moves += 1;
-        const grant = await homes.move(name, node.nodeId);
+        const grant = await cloud.homes.move(name, node.nodeId);
         await answered.adopt();
         return grant;
       },
-    }),
-  }));
-  const [a, b] = sessions;
-  if (a === undefined || b === undefined) throw new Error('there are two');
-  return { world, a, b, gates, answered, moves: () => moves };
+    });
+  const sessions = nodes.map((node) => ({ node, sessions: sessionsOf(node) }));
+  const [a, b, c] = sessions;
+  if (a === undefined || b === undefined || c === undefined) throw new Error('there are three');
+  const loseCloud = () => {
+    world.loseCloud();
+    cloud.homes = homes();
+  };
+  /** Nothing of the node survives. */
+  const empty = (one: typeof a) => {
+    one.node.restartEmpty();
+    one.sessions = sessionsOf(one.node);
+  };
+  return { world, a, b, c, gates, answered, moves: () => moves, loseCloud, empty };
 }
 
 test('[S38] a session that is called away while it is on its way is not taken to be there', async () => {
@@ -116,5 +133,44 @@ test('[S38] [I6] a session that takes longer to come than its caller waits is no
   await new Promise(setImmediate);
   const before = moves();
   expect(await b.sessions.enter('s', 100)).toMatchObject({ clock: { a: 1 } });
+  expect(moves()).toBe(before);
+});
+
+test('[S38] [I6] a session that is wanted by two others at once forgets nothing on the way', async () => {
+  const { a, b, c } = began();
+  await a.sessions.enter('s', 1_000);
+  a.node.put('x', { n: 1 });
+  const all = await Promise.all([b, c].map(({ sessions }) => sessions.enter('s', 1_000)));
+  expect(all).toMatchObject([{ clock: { a: 1 } }, { clock: { a: 1 } }]);
+});
+
+test('[S38] [I6] what a session saw at a node that was emptied since is not forgotten', async () => {
+  const { a, b, empty } = began();
+  await a.sessions.enter('s', 1_000);
+  a.node.put('x', { n: 1 });
+  await a.node.link.sync();
+  empty(a);
+  expect(await b.sessions.enter('s', 1_000)).toMatchObject({ clock: { cloud: 1 } });
+});
+
+test('[S38] what nodes wrote is not carried on once the cloud has it', async () => {
+  const { a, b, c } = began();
+  await a.sessions.enter('s', 1_000);
+  a.node.put('x', { n: 1 });
+  expect(await b.sessions.enter('s', 1_000)).toMatchObject({ clock: { a: 1, cloud: 0 } });
+  await a.node.link.sync();
+  expect((await c.sessions.enter('s', 1_000)).clock).toEqual({ cloud: 1 });
+});
+
+test('[S38] a session that was let go, which the cloud did not hear, is at its node again, where it costs no call', async () => {
+  const { a, b, gates, moves } = began();
+  await a.sessions.enter('s', 1_000);
+  gates.left = async () => {
+    throw new Error('the answer is lost');
+  };
+  await expect(b.sessions.enter('s', 1_000)).rejects.toMatchObject({ code: 'causality_timeout' });
+  await a.sessions.enter('s', 1_000);
+  const before = moves();
+  await a.sessions.enter('s', 1_000);
   expect(moves()).toBe(before);
 });
