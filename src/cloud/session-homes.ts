@@ -69,8 +69,11 @@ export class SessionHomes {
     }
   }
 
-  #keep(name: string, home: NodeId, after: CausalContext, turn: number): SessionGrant {
-    this.#memos.put(name, { kind: 'session', atMs: this.#clock.nowMs(), home, after, turn });
+  #keep(name: string, home: NodeId, seen: CausalContext, turn: number): SessionGrant {
+    // It may be used at its node for half of that time without this being told here.
+    const atMs = this.#clock.nowMs() + LIMITS.memoMs / 2;
+    const after = { ...seen, epoch: this.#seenAfter().epoch };
+    this.#memos.put(name, { kind: 'session', atMs, home, after, turn });
     return { after, turn };
   }
 }

@@ -1,4 +1,4 @@
-import type { CausalContext } from '../core/causal-context.ts';
+import { type CausalContext, isOfOther } from '../core/causal-context.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import type { Memos } from './memos.ts';
@@ -46,8 +46,9 @@ export class Sessions {
     const { memos, replica, clock, adopt, isOnline } = this.#options;
     const memo = memos.get('session', name);
     const isHere = memo !== undefined && memo.home === replica.nodeId;
-    // The cloud forgets what is not used; so it is told now and then.
-    if (isHere && Math.abs(clock.nowMs() - memo.atMs) < LIMITS.memoMs / 2) return memo.after;
+    // The cloud forgets what is not used; so it is told now and then. And one that lost its history has forgotten.
+    const isKnown = isHere && !isOfOther(memo.after, replica.meta.epoch);
+    if (isKnown && Math.abs(clock.nowMs() - memo.atMs) < LIMITS.memoMs / 2) return memo.after;
     if (adopt === undefined || !isOnline()) return this.#alone(memo?.home, memo?.after);
     try {
       // What comes when its caller has gone is kept for who asks next.
@@ -71,7 +72,7 @@ export class Sessions {
     return after;
   }
 
-  /** The session goes on at another node. @returns what it has seen here. */
+  /** The session goes on at another node. @returns what it has seen here; what it had seen before, the cloud knows. */
   leave(name: string, turn: number): CausalContext {
     const { memos, replica, clock } = this.#options;
     const memo = memos.get('session', name);
@@ -79,7 +80,7 @@ export class Sessions {
     const [oldest] = this.#ended.keys();
     if (this.#ended.size > LIMITS.endedSessions && oldest !== undefined) this.#ended.delete(oldest);
     if (memo?.home === replica.nodeId) memos.put(name, { ...memo, atMs: clock.nowMs(), home: null });
-    return replica.causalContext(memo?.after);
+    return replica.causalContext();
   }
 
   /** Out of reach of the cloud a session that has never been elsewhere, as far as is known here, begins here. */

@@ -102,7 +102,7 @@ test('[S38] a node that fails to let a session go keeps it; one that is not used
   world.nowMs += LIMITS.memoMs * 0.6;
   await expect(b.sessions.enter('s', 1_000)).rejects.toMatchObject({ code: 'causality_timeout' });
   world.nowMs += LIMITS.memoMs;
-  expect(await b.sessions.enter('s', 1_000)).toEqual({});
+  expect((await b.sessions.enter('s', 1_000)).clock).toBeUndefined();
 });
 
 test('[S38] [I6] out of reach of the cloud a session begins where it is asked for, and goes on where it was', async () => {
@@ -173,4 +173,40 @@ test('[S38] a session that was let go, which the cloud did not hear, is at its n
   const before = moves();
   await a.sessions.enter('s', 1_000);
   expect(moves()).toBe(before);
+});
+
+test('[S38] a session that was used within the day goes on, though the cloud was not told of its use', async () => {
+  const { world, a, b } = began();
+  await a.sessions.enter('s', 1_000);
+  a.node.put('x', { n: 1 });
+  world.nowMs += LIMITS.memoMs * 0.49;
+  await a.sessions.enter('s', 1_000);
+  world.nowMs += LIMITS.memoMs * 0.99;
+  expect(await b.sessions.enter('s', 1_000)).toMatchObject({ clock: { a: 1 } });
+});
+
+test('[S38] a session is at one node, also after a cloud that forgot where', async () => {
+  const { a, b, loseCloud } = began();
+  await a.sessions.enter('s', 1_000);
+  loseCloud();
+  await b.sessions.enter('s', 1_000);
+  b.node.put('x', { n: 1 });
+  await a.node.link.sync();
+  expect(await a.sessions.enter('s', 1_000)).toMatchObject({ clock: { b: 1 } });
+});
+
+test('[S38] a session that came back costs no call where it is', async () => {
+  const { a, b, moves } = began();
+  for (const { sessions } of [a, b, a]) await sessions.enter('s', 1_000);
+  const before = moves();
+  await a.sessions.enter('s', 1_000);
+  expect(moves()).toBe(before);
+});
+
+test('[S38] [I6] what a session saw before its last node it goes on to have seen', async () => {
+  const { a, b, c } = began();
+  await a.sessions.enter('s', 1_000);
+  a.node.put('x', { n: 1 });
+  for (const { sessions } of [b, c]) await sessions.enter('s', 1_000);
+  expect(await b.sessions.enter('s', 1_000)).toMatchObject({ clock: { a: 1 } });
 });
