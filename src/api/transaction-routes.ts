@@ -42,7 +42,7 @@ export const transactionRoutes = new Hono<ApiEnv>().post('/:node/transactions', 
   const options = {
     once: onceOf(c, changes),
     quorum: quorumOf(c, 'X-Write-Quorum') ?? Math.max(...quorums),
-    session: sessionOf(c),
+    session: sessionOf(c, levels.find((level) => level !== 'eventual') ?? 'eventual'),
   };
   const after = await afterOf(c);
   const isStrong = levels.includes('strong');

@@ -67,10 +67,16 @@ export interface EdgeAnswer<T> {
   readonly context: CausalContext;
 }
 
+export interface SessionDemand {
+  readonly name: string;
+  /** False: what is here is served though the session can't come here now. */
+  readonly isNeeded: boolean;
+}
+
 /** What a caller asks for beside the level. */
 export interface ReadOptions {
   /** The caller's session, where it has no token. */
-  readonly session?: string | undefined;
+  readonly session?: SessionDemand | undefined;
   /** How many replicas have to answer. */
   readonly quorum?: number | undefined;
 }
@@ -84,7 +90,7 @@ interface EdgeCaller {
   readonly after: CausalContext;
   readonly waitMs: number;
   readonly hints: NetworkReport | undefined;
-  readonly session: string | undefined;
+  readonly session: SessionDemand | undefined;
 }
 
 /** What a caller says of the link. */
@@ -147,7 +153,10 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
         this.#below.reached(this.#replica.meta.cursor);
         this.#tellStatus();
       },
-      onEnd: () => this.#schedule(),
+      onEnd: () => {
+        if (this.#link.lastSummary?.success) this.ctx.waitUntil(this.#sessions.callBack());
+        this.#schedule();
+      },
     });
     this.#access = new Access(this.#replica, this.#link, clock);
     const others = spaceOfNode(env, space, nodeId);
@@ -446,13 +455,17 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
   /** @param body is given what the caller has seen: what it shows, and what its session has seen elsewhere. */
   async #answer<T>(caller: EdgeCaller, body: (after: CausalContext) => Promise<T>): Promise<EdgeAnswer<T>> {
     this.#use(caller.hints);
+    const { session } = caller;
     let { after } = caller;
     const result = await toResult(async () => {
-      if (caller.session !== undefined) {
-        const seen = await this.#sessions.enter(caller.session, caller.waitMs);
-        after = joined(after, seen, this.#replica.meta.epoch);
+      if (session === undefined) return await body(after);
+      const seen = await this.#sessions.enter(session.name, caller.waitMs, session.isNeeded);
+      after = joined(after, seen, this.#replica.meta.epoch);
+      try {
+        return await body(after);
+      } finally {
+        await this.#sessions.stay(session.name, caller.waitMs);
       }
-      return await body(after);
     });
     this.#sendOrSchedule();
     return {

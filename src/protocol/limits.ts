@@ -47,6 +47,8 @@ export const LIMITS = {
   sessionMoveMs: 5_000,
   /** Sessions that a node remembers to have let go, in memory. */
   endedSessions: 1_000,
+  /** Sessions that a node remembers to call when it can, in one row; no more begin out of reach of the cloud. */
+  untoldSessions: 1_000,
   /** Replicas that a read or write may ask for, and nodes that are asked for them at the same time. */
   quorum: MAX_QUORUM,
   quorumNodes: 64,

@@ -32,33 +32,86 @@ export class Sessions {
   readonly #options: SessionsOptions;
   /** The last turn of each session that ended here. */
   readonly #ended = new Map<string, number>();
+  /** Those that were used here while they could not come: they are called when the cloud can be asked. */
+  readonly #untold: Set<string>;
+  #isTelling = false;
 
   constructor(options: SessionsOptions) {
     this.#options = options;
+    this.#untold = new Set(options.memos.get('untold', '')?.names);
   }
 
   /**
    * What the session has seen elsewhere.
    *
+   * @param isNeeded false: where it can't come, it is served all the same, and comes later.
    * @throws SyncError `causality_timeout`: it is at another node, and what it saw there can't be told.
    */
-  async enter(name: string, waitMs: number): Promise<CausalContext> {
+  async enter(name: string, waitMs: number, isNeeded = true): Promise<CausalContext> {
+    try {
+      return await this.#enter(name, waitMs);
+    } catch (error) {
+      if (isNeeded || !(error instanceof SyncError)) throw error;
+      this.#note(name);
+      return {};
+    }
+  }
+
+  /** After what was done here in its name: that has to count where it has been called away since. */
+  async stay(name: string, waitMs: number): Promise<void> {
+    if (this.#untold.has(name) || this.#isHere(name)) return;
+    try {
+      await this.#enter(name, waitMs);
+    } catch (error) {
+      if (!(error instanceof SyncError)) throw error;
+      this.#note(name);
+    }
+  }
+
+  /** Calls those that could not come. To be called when the cloud could be reached. */
+  async callBack(): Promise<void> {
+    const { adopt, isOnline } = this.#options;
+    if (adopt === undefined || this.#isTelling) return;
+    this.#isTelling = true;
+    for (const name of [...this.#untold]) {
+      if (isOnline()) await this.#adopt(name, adopt).catch(() => undefined);
+    }
+    this.#isTelling = false;
+  }
+
+  async #enter(name: string, waitMs: number): Promise<CausalContext> {
     const { memos, replica, clock, adopt, isOnline } = this.#options;
     const memo = memos.get('session', name);
-    const isHere = memo !== undefined && memo.home === replica.nodeId;
     // The cloud forgets what is not used; so it is told now and then. And one that lost its history has forgotten.
-    const isKnown = isHere && !isOfOther(memo.after, replica.meta.epoch);
-    if (isKnown && Math.abs(clock.nowMs() - memo.atMs) < LIMITS.memoMs / 2) return memo.after;
-    if (adopt === undefined || !isOnline()) return this.#alone(memo?.home, memo?.after);
+    const isKnown = this.#isHere(name) && !this.#untold.has(name) && !isOfOther(memo?.after ?? {}, replica.meta.epoch);
+    if (memo !== undefined && isKnown && Math.abs(clock.nowMs() - memo.atMs) < LIMITS.memoMs / 2) return memo.after;
+    if (adopt === undefined || !isOnline()) return this.#alone(name);
     try {
       // What comes when its caller has gone is kept for who asks next.
       const seen = await within(clock, waitMs, this.#adopt(name, adopt));
       if (seen !== undefined) return seen;
     } catch (error) {
-      if (error instanceof SyncError && error.code !== 'causality_timeout') return this.#alone(memo?.home, memo?.after);
+      if (error instanceof SyncError && error.code !== 'causality_timeout') return this.#alone(name);
       throw error;
     }
     throw notHere('the session is on its way from another node');
+  }
+
+  #isHere(name: string): boolean {
+    const { memos, replica } = this.#options;
+    return memos.get('session', name)?.home === replica.nodeId;
+  }
+
+  #note(name: string): void {
+    if (this.#untold.has(name)) return;
+    this.#untold.add(name);
+    this.#saveUntold();
+  }
+
+  #saveUntold(): void {
+    const { memos, clock } = this.#options;
+    const names = [...this.#untold].slice(-LIMITS.untoldSessions);
+    memos.put('', { kind: 'untold', atMs: clock.nowMs(), names });
   }
 
   /** Has the session brought here. @returns what it has seen elsewhere. */
@@ -69,6 +122,7 @@ export class Sessions {
     if (turn > (this.#ended.get(name) ?? 0)) {
       memos.put(name, { kind: 'session', atMs: clock.nowMs(), home: replica.nodeId, after });
     }
+    if (this.#untold.delete(name)) this.#saveUntold();
     return after;
   }
 
@@ -84,9 +138,16 @@ export class Sessions {
   }
 
   /** Out of reach of the cloud a session that has never been elsewhere, as far as is known here, begins here. */
-  #alone(home: string | null | undefined, after: CausalContext = {}): CausalContext {
-    if (home !== null) return after;
-    throw notHere('the session has gone on at another node, and the cloud is out of reach');
+  #alone(name: string): CausalContext {
+    const { memos, replica, clock, adopt } = this.#options;
+    const memo = memos.get('session', name);
+    if (memo?.home === null) throw notHere('the session has gone on at another node, and the cloud is out of reach');
+    if (memo !== undefined || adopt === undefined) return memo?.after ?? {};
+    if (this.#untold.size >= LIMITS.untoldSessions)
+      throw notHere('too many sessions have begun here without the cloud');
+    memos.put(name, { kind: 'session', atMs: clock.nowMs(), home: replica.nodeId, after: {} });
+    this.#note(name);
+    return {};
   }
 }
 

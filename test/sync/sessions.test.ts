@@ -50,7 +50,11 @@ function began() {
     one.node.restartEmpty();
     one.sessions = sessionsOf(one.node);
   };
-  return { world, a, b, c, gates, answered, moves: () => moves, loseCloud, empty };
+  const restart = (one: typeof a) => {
+    one.node.restart();
+    one.sessions = sessionsOf(one.node);
+  };
+  return { world, a, b, c, restart, gates, answered, moves: () => moves, loseCloud, empty };
 }
 
 test('[S38] a session that is called away while it is on its way is not taken to be there', async () => {
@@ -209,4 +213,65 @@ test('[S38] [I6] what a session saw before its last node it goes on to have seen
   a.node.put('x', { n: 1 });
   for (const { sessions } of [b, c]) await sessions.enter('s', 1_000);
   expect(await b.sessions.enter('s', 1_000)).toMatchObject({ clock: { a: 1 } });
+});
+
+test('[S38] a session that began out of reach of the cloud is told to it with the next sync, also by a node that began again', async () => {
+  const { a, b, restart } = began();
+  a.node.link.setOnline(false);
+  await a.sessions.enter('s', 1_000);
+  a.node.put('x', { n: 1 });
+  restart(a);
+  a.node.link.setOnline(true);
+  await a.node.link.sync();
+  await a.sessions.callBack();
+  expect(await b.sessions.enter('s', 1_000)).toMatchObject({ clock: { cloud: 1 } });
+});
+
+test('[S38] no more sessions begin out of reach of the cloud than a node remembers to tell of', async () => {
+  const { a } = began();
+  a.node.link.setOnline(false);
+  for (let n = 0; n < LIMITS.untoldSessions; n += 1) await a.sessions.enter(`s${n}`, 1_000);
+  await expect(a.sessions.enter('one more', 1_000)).rejects.toMatchObject({ code: 'causality_timeout' });
+  expect(await a.sessions.enter('s0', 1_000)).toEqual({});
+});
+
+test('[S38] [I6] what is done in the name of a session that was called away meanwhile counts for it', async () => {
+  const { a, b } = began();
+  await a.sessions.enter('s', 1_000);
+  await b.sessions.enter('s', 1_000);
+  a.node.put('x', { n: 1 });
+  await a.sessions.stay('s', 1_000);
+  expect(await b.sessions.enter('s', 1_000)).toMatchObject({ clock: { a: 1 } });
+});
+
+test('[S38] an eventual request is served though its session can’t come; it comes when it can', async () => {
+  const { a, b, gates } = began();
+  await a.sessions.enter('s', 1_000);
+  gates.leave = async () => {
+    throw new Error('it is cut off');
+  };
+  expect(await b.sessions.enter('s', 1_000, false)).toEqual({});
+  b.node.put('x', { n: 1 });
+  await b.sessions.stay('s', 1_000);
+  await b.sessions.callBack();
+  await a.sessions.enter('s', 1_000);
+  gates.leave = async () => undefined;
+  await b.sessions.callBack();
+  expect(await a.sessions.enter('s', 1_000)).toMatchObject({ clock: { b: 1 } });
+});
+
+test('[S38] of the sessions that it let go a node remembers so many', async () => {
+  const { a, answered, moves } = began();
+  const arrivals: (() => void)[] = [];
+  answered.adopt = () => new Promise<void>((resolve) => arrivals.push(resolve));
+  const late = a.sessions.enter('s', 1_000);
+  await new Promise(setImmediate);
+  a.sessions.leave('s', 1);
+  for (let n = 0; n < LIMITS.endedSessions; n += 1) a.sessions.leave(`s${n}`, 1);
+  for (const arrive of arrivals) arrive();
+  await late;
+  answered.adopt = async () => undefined;
+  const before = moves();
+  await a.sessions.enter('s', 1_000);
+  expect(moves()).toBe(before);
 });
