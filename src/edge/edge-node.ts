@@ -229,7 +229,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
   ): Promise<EdgeAnswer<EdgeWritten>> {
     return this.#answer({ after, waitMs, hints, session }, async (seen) => {
       const written = await this.#access.writeStrong(write, seen, waitMs, once);
-      await this.#quorum.hold([written], quorum, waitMs);
+      await this.#quorum.hold([written], quorum, waitMs, true);
       return { ...written, synced: true };
     });
   }
@@ -247,7 +247,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
       const written = isStrong
         ? await this.#access.transactStrong(writes, seen, waitMs, once)
         : await this.#access.transact(writes, seen, waitMs, once);
-      await this.#quorum.hold(written, quorum, waitMs);
+      await this.#quorum.hold(written, quorum, waitMs, isStrong);
       return written.map((each) => ({ ...each, synced: isStrong || quorum > 1 }));
     });
   }

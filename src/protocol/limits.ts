@@ -139,6 +139,8 @@ export const LIMITS = {
   retryAfterMs: 3600_000,
   /** The pause after the cloud refused a node's token, or its version: only another one helps, and somebody has to see to that. */
   pauseMs: 5 * 60_000,
+  /** Writes that went into one change of which it is remembered that it was refused: a row for each. */
+  deadCounters: 100,
   /** Tries of a change at which the cloud fails, before it is given up. `design.md`, section 6. */
   maxRetries: 3,
   /** Pages that one alarm writes to D1; more go to the next one, well within the 15 minutes that an alarm may take. */

@@ -240,18 +240,20 @@ export class Replica {
     return this.#queue.msUntilReady(this.nowMs());
   }
 
-  /** Whether a change waits for the cloud, by itself or in a later one. */
-  isQueued(changeId: string): boolean {
-    const { counter } = dotOf({ id: changeId });
-    return [...this.#queue.all()].some(({ change, since, error }) => {
+  /**
+   * What has become of a change of this node, by itself or in a later one: `there` = the cloud has taken it; `waiting` = it
+   * has not said so; or why it has refused it.
+   */
+  fateOf(changeId: string): 'there' | 'waiting' | NonNullable<QueuedChange['error']> {
+    const memo = this.#memos.get('dead', changeId);
+    if (memo !== undefined) return memo.again === undefined ? memo.error : this.fateOf(memo.again);
+    const { node, counter } = dotOf({ id: changeId });
+    const queued = [...this.#queue.all()].find(({ change, since }) => {
       const own = dotOf(change).counter;
-      return error === null && (since ?? own) <= counter && counter <= own;
+      return (since ?? own) <= counter && counter <= own;
     });
-  }
-
-  /** Why a change is dead; undefined: it isn't. */
-  deathOf(changeId: string): QueuedChange['error'] | undefined {
-    return this.#queue.get(changeId)?.error ?? undefined;
+    if (queued !== undefined) return queued.error ?? 'waiting';
+    return node === this.nodeId && has(this.#meta.received, counter) ? 'there' : 'waiting';
   }
 
   /** As {@link OfflineQueue.list}, each with its status. */
@@ -458,6 +460,7 @@ export class Replica {
     for (const { change } of rows) this.#visible.note(entityKey(change));
     this.#store.transaction(() => {
       for (const row of rows) this.#store.writeQueued(row);
+      this.#rememberDead(all, rows);
     });
     for (const { change } of all) this.#queue.remove(change.id);
     for (const row of rows) {
@@ -466,6 +469,18 @@ export class Replica {
     }
     this.#visible.tell();
     return rows[all.indexOf(dead)]?.change.id ?? id;
+  }
+
+  /** Who asks for them later is told what became of them; of what had gone into one, too. */
+  #rememberDead(all: readonly QueuedChange[], again: readonly QueuedChange[]): void {
+    for (const [index, { change, since, error }] of all.entries()) {
+      if (error === null) continue;
+      const { node, counter } = dotOf(change);
+      for (let each = Math.max(since ?? counter, counter - LIMITS.deadCounters + 1); each <= counter; each += 1) {
+        const memo = { kind: 'dead', atMs: this.nowMs(), error, again: again[index]?.change.id } as const;
+        this.#memos.put(formatDot({ node, counter: each }), memo);
+      }
+    }
   }
 
   #edited(change: Change, data: JsonObject): Change {
@@ -478,6 +493,7 @@ export class Replica {
     const all = this.#queue.together(this.#dead(id));
     this.#store.transaction(() => {
       for (const { slot } of all) this.#store.removeQueued(slot);
+      this.#rememberDead(all, []);
       this.#saveMeta({ counter: this.#counter });
     });
     for (const { slot, change } of all) {

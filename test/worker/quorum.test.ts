@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from 'vitest';
-import { EdgeNode } from '../../src/worker.ts';
+import { CloudSpace, EdgeNode } from '../../src/worker.ts';
 import { freshSpace } from './space.ts';
 
 afterEach(() => {
@@ -87,4 +87,12 @@ test('[S39] nobody is asked who comes from elsewhere: an object of its name woul
     const answer = await call('GET', 'edge/a/data/note/x', { headers: { 'X-Read-Quorum': quorum } });
     expect(answer, quorum).toMatchObject({ status: 400, code: 'bad_request' });
   }
+});
+
+test('[S39] [I1] where the cloud fails after a write, the answer says that it is durable', async () => {
+  const { put, call } = await began();
+  vi.spyOn(CloudSpace.prototype, 'holders').mockRejectedValue(new Error('reset'));
+  expect(await put('edge/a/data/note/x', 1, 3)).toMatchObject({ code: 'quorum_timeout', json: { have: 2 } });
+  expect(await put('data/note/x', 2, 2)).toMatchObject({ code: 'quorum_timeout', json: { have: 1 } });
+  expect((await call('GET', 'data/note/x')).json['data']).toEqual({ n: 2 });
 });
