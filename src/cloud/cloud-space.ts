@@ -270,7 +270,7 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SpaceRpc {
     self?: NodeId | undefined,
   ): Promise<(SeenRecord | null)[]> {
     const entity = this.#store.readEntity(key);
-    const own = entity === undefined ? null : { ...entity, synced: true };
+    const own = entity === undefined ? null : { ...entity, synced: true, context: this.#sequencer.seenAfter() };
     const peek = (id: NodeId) => this.#node(id).peek(key);
     const others = await askNodes(this.#othersThan(self), peek, wanted - 1, waitMs, clock);
     return [own, ...others.map(({ seen }) => seen)];

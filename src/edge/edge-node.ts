@@ -258,13 +258,20 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
     hints?: NetworkReport,
     { quorum = 1, session }: ReadOptions = {},
   ): Promise<EdgeAnswer<EdgeRead>> {
-    return this.#answer({ ...demand, hints, session }, async (after) => {
+    return this.#answer({ ...demand, hints, session }, async (after, show) => {
       const served = await this.#access.satisfy({ ...demand, after });
       const key = entityKey(entity);
-      const view =
-        quorum > 1 ? await this.#quorum.newest(key, quorum, demand.waitMs) : (this.#replica.read(key) ?? null);
-      if (view === null || view.data === null) return { ...served, record: null };
-      return { ...served, record: recordOf(entity.entityId, { ...view, data: view.data }) };
+      const view = this.#replica.read(key);
+      const found = { ...served, record: view === undefined ? null : recordOf(entity.entityId, view) };
+      if (quorum <= 1) return found;
+      const { seen, source } = await this.#quorum.newest(key, quorum, demand.waitMs);
+      // What nodes have that the cloud has not isn't there for a strong reader.
+      if (demand.level === 'strong') return found;
+      if (seen !== null) show(seen.context);
+      const record =
+        seen === null || seen.data === null ? null : recordOf(entity.entityId, { ...seen, data: seen.data });
+      // The cloud was asked, too.
+      return { record, source, stalenessMs: 0 };
     });
   }
 
@@ -402,7 +409,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
   }
 
   async peek(key: EntityKey): Promise<{ seen: Seen | null } | null> {
-    return this.#link.online ? { seen: this.#replica.read(key) ?? null } : null;
+    return this.#link.online ? { seen: this.#quorum.seen(key) } : null;
   }
 
   // --- live sockets ---
@@ -452,17 +459,27 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
     else this.#schedule();
   }
 
-  /** @param body is given what the caller has seen: what it shows, and what its session has seen elsewhere. */
-  async #answer<T>(caller: EdgeCaller, body: (after: CausalContext) => Promise<T>): Promise<EdgeAnswer<T>> {
+  /**
+   * @param body is given what the caller has seen: what it shows, and what its session has seen elsewhere; and where to tell
+   *   of what it is shown that this replica has not got.
+   */
+  async #answer<T>(
+    caller: EdgeCaller,
+    body: (after: CausalContext, show: (more: CausalContext) => void) => Promise<T>,
+  ): Promise<EdgeAnswer<T>> {
     this.#use(caller.hints);
     const { session } = caller;
     let { after } = caller;
     const result = await toResult(async () => {
-      if (session === undefined) return await body(after);
+      const show = (more: CausalContext) => {
+        after = joined(after, more, this.#replica.meta.epoch);
+        if (session !== undefined) this.#sessions.saw(session.name, more);
+      };
+      if (session === undefined) return await body(after, show);
       const seen = await this.#sessions.enter(session.name, caller.waitMs, session.isNeeded);
       after = joined(after, seen, this.#replica.meta.epoch);
       try {
-        return await body(after);
+        return await body(after, show);
       } finally {
         await this.#sessions.stay(session.name, caller.waitMs);
       }

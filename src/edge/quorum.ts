@@ -18,6 +18,12 @@ export interface Others {
   versions(key: EntityKey, wanted: number, waitMs: number): Promise<readonly (Seen | null)[]>;
 }
 
+export interface Newest {
+  /** Null: none of them has anything. */
+  readonly seen: Seen | null;
+  readonly source: 'edge' | 'cloud';
+}
+
 /** Writes that so many replicas hold, and reads that so many answer; the cloud is one, and this node another. */
 export class Quorum {
   readonly #replica: Replica;
@@ -54,13 +60,19 @@ export class Quorum {
   }
 
   /** The newest of what so many replicas have. @throws SyncError `quorum_timeout` */
-  async newest(key: EntityKey, wanted: number, waitMs: number): Promise<Seen | null> {
-    const view = this.#replica.read(key);
-    const others = await this.#versions(key, wanted - 1, waitMs);
-    const all = [view ?? null, ...others];
+  async newest(key: EntityKey, wanted: number, waitMs: number): Promise<Newest> {
+    const [cloud, ...nodes] = await this.#versions(key, wanted - 1, waitMs);
+    const all = [this.seen(key), ...(cloud === undefined ? [] : [cloud, ...nodes])];
     if (all.length < wanted) throw tooFew(wanted, all.length, 'too few replicas answered');
     const there = all.filter((seen) => seen !== null);
-    return there.reduce<Seen | null>((best, one) => (best === null || isNewer(one, best) ? one : best), null);
+    const seen = there.reduce<Seen | null>((best, one) => (best === null || isNewer(one, best) ? one : best), null);
+    return { seen, source: seen !== null && seen === cloud ? 'cloud' : 'edge' };
+  }
+
+  /** What this replica has. */
+  seen(key: EntityKey): Seen | null {
+    const version = this.#replica.version(key);
+    return version === undefined ? null : { ...version, context: this.#replica.causalContext() };
   }
 
   async #holders(at: HistoryPlace, wanted: number, leftMs: number): Promise<number> {

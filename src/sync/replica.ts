@@ -67,6 +67,11 @@ export interface View {
   readonly synced: boolean;
 }
 
+export interface Version extends Omit<View, 'data'> {
+  /** Null: it is deleted. */
+  readonly data: JsonObject | null;
+}
+
 export interface BatchBounds {
   readonly maxChanges: number;
   readonly maxBytes: number;
@@ -271,6 +276,12 @@ export class Replica {
 
   read(key: EntityKey): View | undefined {
     return this.#view(key, this.#store.readRecord(key));
+  }
+
+  /** As {@link read}, and also what waits here to be deleted. */
+  version(key: EntityKey): Version | undefined {
+    const { current, synced } = this.#fold(key, this.#store.readRecord(key));
+    return current && { data: current.data, version: current.version, stamp: current.stamp, synced };
   }
 
   /** The cloud's version at the cursor; undefined: there is none, or it is deleted. */

@@ -1,4 +1,4 @@
-import { type CausalContext, isOfOther } from '../core/causal-context.ts';
+import { type CausalContext, isOfOther, joined } from '../core/causal-context.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import type { Memos } from './memos.ts';
@@ -55,6 +55,13 @@ export class Sessions {
       this.#note(name);
       return {};
     }
+  }
+
+  /** It has been shown here what this node has not got. */
+  saw(name: string, more: CausalContext): void {
+    const { memos, replica } = this.#options;
+    const memo = memos.get('session', name);
+    if (memo !== undefined) memos.put(name, { ...memo, after: joined(memo.after, more, replica.meta.epoch) });
   }
 
   /** After what was done here in its name: that has to count where it has been called away since. */
@@ -117,7 +124,9 @@ export class Sessions {
   /** Has the session brought here. @returns what it has seen elsewhere. */
   async #adopt(name: string, adopt: (name: string) => Promise<SessionGrant>): Promise<CausalContext> {
     const { memos, replica, clock } = this.#options;
-    const { after, turn } = await adopt(name);
+    const { after: seen, turn } = await adopt(name);
+    const memo = memos.get('session', name);
+    const after = memo?.home === replica.nodeId ? joined(seen, memo.after, seen.epoch) : seen;
     // It may have been called away while the answer was under way.
     if (turn > (this.#ended.get(name) ?? 0)) {
       memos.put(name, { kind: 'session', atMs: clock.nowMs(), home: replica.nodeId, after });
@@ -126,7 +135,7 @@ export class Sessions {
     return after;
   }
 
-  /** The session goes on at another node. @returns what it has seen here; what it had seen before, the cloud knows. */
+  /** The session goes on at another node. @returns what it has seen here. */
   leave(name: string, turn: number): CausalContext {
     const { memos, replica, clock } = this.#options;
     const memo = memos.get('session', name);
@@ -134,7 +143,7 @@ export class Sessions {
     const [oldest] = this.#ended.keys();
     if (this.#ended.size > LIMITS.endedSessions && oldest !== undefined) this.#ended.delete(oldest);
     if (memo?.home === replica.nodeId) memos.put(name, { ...memo, atMs: clock.nowMs(), home: null });
-    return replica.causalContext();
+    return replica.causalContext(memo?.after);
   }
 
   /** Out of reach of the cloud a session that has never been elsewhere, as far as is known here, begins here. */

@@ -275,3 +275,12 @@ test('[S38] of the sessions that it let go a node remembers so many', async () =
   await a.sessions.enter('s', 1_000);
   expect(moves()).toBe(before);
 });
+
+test('[S38] [I6] what a session was shown that its node has not got it has seen: after a move, and after a long time', async () => {
+  const { world, a, b } = began();
+  await a.sessions.enter('s', 1_000);
+  a.sessions.saw('s', { clock: { c: 7 } });
+  world.nowMs += LIMITS.memoMs * 0.6;
+  expect(await a.sessions.enter('s', 1_000)).toMatchObject({ clock: { c: 7 } });
+  expect(await b.sessions.enter('s', 1_000)).toMatchObject({ clock: { c: 7 } });
+});
