@@ -296,7 +296,7 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SpaceRpc {
   lag(after: CausalContext = {}): ProjectionLag {
     const nowMs = clock.nowMs();
     const { epoch, projected, changedAtMs } = this.#sequencer.meta;
-    const seen = { epoch, clock: merge(clockIn(after, epoch), { [CLOUD]: projected.seq }) };
+    const seen = { ...after, epoch, clock: merge(clockIn(after, epoch), { [CLOUD]: projected.seq }) };
     if (!this.#projection.isBehind) return { seen, asOfMs: nowMs, lagMs: 0 };
     // Never projected: behind at least since the last change.
     const lagMs = Math.max(0, nowMs - (projected.atMs || changedAtMs));

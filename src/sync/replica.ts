@@ -1,5 +1,5 @@
 import { assert } from '../core/assert.ts';
-import { type CausalContext, clockIn, isOfOther } from '../core/causal-context.ts';
+import { type CausalContext, clockIn, isOfOther, latest } from '../core/causal-context.ts';
 import { type Change, type ChangeContent, dotOf, isDelta, PRIORITIES, type Priority } from '../core/change.ts';
 import { coalesce } from '../core/coalesce.ts';
 import { digestOf, digestTotal, digestWithin } from '../core/digest.ts';
@@ -181,7 +181,7 @@ export class Replica {
     const epoch = this.#meta.epoch ?? after.epoch ?? this.#meta.presumedEpoch;
     const here = this.#causalClock();
     const clock = this.covers(after) ? here : merge(clockIn(after, epoch), here);
-    return { epoch, clock };
+    return { epoch, clock, ...latest([after, { atMs: this.#hlc.wallMs }]) };
   }
 
   #causalClock(): VectorClock {
@@ -327,7 +327,7 @@ export class Replica {
     // the caller has seen is not what the operations to a whole record would begin with.
     const isMadeHere = write.kind === 'patch' || write.kind === 'merge-patch';
     const isCovered = this.covers(after);
-    const seen = isMadeHere && !isCovered ? {} : after;
+    const seen = isMadeHere && !isCovered ? { atMs: after.atMs } : after;
     const content = localContent(write, before?.data, this.#policy(write), isMadeHere || isCovered);
     const change = this.#make(write, content, seen, this.#counter + 1);
     this.#visible.note(key, write.kind === 'delete' ? change.id : undefined);
@@ -371,7 +371,7 @@ export class Replica {
         checkPrecondition(before, write);
         const isMadeHere = write.kind === 'patch' || write.kind === 'merge-patch';
         const content = localContent(write, before?.data, this.#policy(write), isMadeHere || isCovered);
-        const seen = isMadeHere && !isCovered ? {} : after;
+        const seen = isMadeHere && !isCovered ? { atMs: after.atMs } : after;
         return this.#make(write, content, seen, this.#counter + 1 + index, nowMs);
       });
       const data = change.data ?? null;
@@ -908,6 +908,8 @@ export class Replica {
 
   #make(write: Write, content: ChangeContent, after: CausalContext, counter: number, now = this.nowMs()): Change {
     const seen = { [CLOUD]: this.#meta.cursor, ...(counter > 1 ? { [this.nodeId]: counter - 1 } : {}) };
+    // The writer has seen what was written by another clock. One that is far ahead is put right by the cloud.
+    const seenAtMs = Math.min(after.atMs ?? 0, now + LIMITS.maxClockDriftMs - 1);
     return {
       id: formatDot({ node: this.nodeId, counter }),
       entityType: write.entityType,
@@ -915,7 +917,7 @@ export class Replica {
       ...content,
       base: merge(clockIn(after, this.#epoch()), seen),
       ...(this.#meta.ownFrom === undefined ? {} : { ownFrom: this.#meta.ownFrom }),
-      stamp: stampOf(tick(this.#hlc, now), this.nodeId),
+      stamp: stampOf(tick(this.#hlc, Math.max(now, seenAtMs + 1)), this.nodeId),
       timestamp: now,
       nodeId: this.nodeId,
       priority: write.priority ?? this.#policy(write).priority,

@@ -1,4 +1,4 @@
-import { type CausalContext, clockOfAll } from '../core/causal-context.ts';
+import { type CausalContext, clockOfAll, latest } from '../core/causal-context.ts';
 import { EMPTY_DIGEST } from '../core/digest.ts';
 import { HLC_START } from '../core/hlc.ts';
 import { CLOUD } from '../core/ids.ts';
@@ -22,8 +22,11 @@ export interface SequencerOptions {
   readonly onConflict?: ((conflict: ConflictRecord) => void) | undefined;
 }
 
-/** With every field. */
-export type Seen = { readonly epoch: string; readonly clock: VectorClock };
+/** In the history of this cloud. */
+export interface Seen extends CausalContext {
+  readonly epoch: string;
+  readonly clock: VectorClock;
+}
 
 /**
  * Puts all changes of a space into one order: whatever touches the history is one transaction here, one after the other.
@@ -63,11 +66,12 @@ export class Sequencer {
    * What somebody has seen at this cloud who had seen all that: the history as far as it goes, and of nodes what is not in it.
    */
   seenAfter(...seen: readonly CausalContext[]): Seen {
-    const { epoch, seq } = this.#meta;
+    const { epoch, seq, hlc } = this.#meta;
     const missing = Object.entries(clockOfAll(seen, epoch)).filter(
       ([name, counter]) => !this.covers({ [name]: counter }),
     );
-    return { epoch, clock: merge({ [CLOUD]: seq }, Object.fromEntries(missing)) };
+    const clock = merge({ [CLOUD]: seq }, Object.fromEntries(missing));
+    return { epoch, clock, ...latest([...seen, { atMs: hlc.wallMs }]) };
   }
 
   /** Runs `body` with the power to change the history; all of it happens, or nothing. */

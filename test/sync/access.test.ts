@@ -1,5 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { joined } from '../../src/core/causal-context.ts';
+import { parseStamp } from '../../src/core/hlc.ts';
 import { type EntityKey, entityKey } from '../../src/core/ids.ts';
+import { LIMITS } from '../../src/protocol/limits.ts';
 import { Access } from '../../src/sync/access.ts';
 import type { Clock } from '../../src/sync/ports.ts';
 import type { WriteContent } from '../../src/sync/write.ts';
@@ -250,4 +253,41 @@ test('[I11] [S20] strong writes, however many, leave half of each batch to what 
     [2, 2],
   ]);
   expect(shares.slice(3)).toEqual([[0, 2]]);
+});
+
+describe('[I6] a write follows what its writer has seen, also where that was written by a clock that is ahead', () => {
+  for (const level of ['strong', 'eventual'] as const) {
+    test(level, async () => {
+      const world = new World();
+      const [a, b] = [new Node(world, 'a', 30_000), new Node(world, 'b')];
+      await b.link.sync();
+      a.put('x', { value: 1 });
+      const seen = a.replica.causalContext();
+      b.link.setOnline(level === 'strong');
+      if (level === 'strong') await b.access.writeStrong(put(2), seen, 1_000);
+      else await b.access.write(put(2), seen, 1_000);
+      b.link.setOnline(true);
+      for (const node of [b, a, b]) await node.link.sync();
+      for (const node of [a, b]) expect(node.read('x')).toEqual({ value: 2 });
+    });
+  }
+
+  test('one that is further ahead than a clock may be takes no other with it', async () => {
+    const world = new World();
+    const [a, b] = [new Node(world, 'a', 24 * 3600_000), new Node(world, 'b')];
+    await b.link.sync();
+    a.put('x', { value: 1 });
+    await b.access.write(put(2), a.replica.causalContext(), 1_000);
+    const { stamp } = b.replica.read(key) ?? expect.fail();
+    expect(parseStamp(stamp)?.wallMs).toBe(world.nowMs + LIMITS.maxClockDriftMs);
+  });
+
+  test('it goes on with the token, from node to node and over the cloud', () => {
+    const world = new World();
+    const [a, b] = [new Node(world, 'a', 30_000), new Node(world, 'b')];
+    a.put('x', { value: 1 });
+    const seen = a.replica.causalContext();
+    const there = world.sequencer.seenAfter(b.replica.causalContext(seen));
+    expect(joined(there, {}, there.epoch).atMs).toBe(world.nowMs + 30_000);
+  });
 });
