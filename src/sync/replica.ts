@@ -125,6 +125,8 @@ export class Replica {
   readonly #movedTo = new Map<EntityKey, EntityKey>();
   /** Counters whose change is under way without being queued; no void, until there is no answer. */
   readonly #awaited = new Set<number>();
+  /** Of other nodes, what is known to be in the confirmed state; of so many as one clock may name. */
+  #arrived: VectorClock = EMPTY_CLOCK;
   /** Counters of strong writes that the cloud has, and that this replica does not show yet. */
   readonly #unshown = new Set<number>();
 
@@ -180,7 +182,9 @@ export class Replica {
     // A node that has been in no history yet takes its caller's word.
     const epoch = this.#meta.epoch ?? after.epoch ?? this.#meta.presumedEpoch;
     const here = this.#causalClock();
-    const clock = this.covers(after) ? here : merge(clockIn(after, epoch), here);
+    // What has arrived is seen with the cursor.
+    const missing = Object.entries(clockIn(after, epoch)).filter(([node, counter]) => !this.#hasArrived(node, counter));
+    const clock = this.covers(after) ? here : merge(Object.fromEntries(missing), here);
     return { epoch, clock, ...latest([after, { atMs: this.#hlc.wallMs }]) };
   }
 
@@ -195,10 +199,22 @@ export class Replica {
     return Object.entries(clock).every(([node, counter]) => {
       if (counter === 0) return true;
       if (node === CLOUD) return this.#meta.asOfMs > 0 && this.#meta.cursor >= counter;
+      if (this.#hasArrived(node, counter)) return true;
       // What a former life wrote is here at the head.
       const isOwn = node === this.nodeId && counter <= this.#counter && this.#meta.ownFrom === undefined;
       return isOwn && ![...this.#unshown].some((one) => one <= counter);
     });
+  }
+
+  /** The cloud says that it has that, at the head that this replica is at. */
+  noteArrived(clock: VectorClock): void {
+    const { [CLOUD]: _, [this.nodeId]: __, ...others } = clock;
+    const all = Object.entries({ ...this.#arrived, ...merge(others, this.#arrived) });
+    this.#arrived = Object.fromEntries(all.slice(-LIMITS.clockEntries));
+  }
+
+  #hasArrived(node: string, counter: number): boolean {
+    return counter <= entry(this.#arrived, node);
   }
 
   /** The history that this replica is of, or seems to be. */
@@ -572,6 +588,7 @@ export class Replica {
       if (isUnexpected) this.#giveBack();
     });
     if (isUnexpected) this.#formerUpTo = this.#counter;
+    if (isOtherHistory) this.#arrived = EMPTY_CLOCK;
     this.#visible.tell();
   }
 

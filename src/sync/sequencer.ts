@@ -5,7 +5,7 @@ import { CLOUD } from '../core/ids.ts';
 import type { Policies } from '../core/policy.ts';
 import { merge, type VectorClock } from '../core/vector-clock.ts';
 import { type AwaitedResolution, type ChangeFailure, Commit } from './commit.ts';
-import { hasAll } from './coverage.ts';
+import { lacking } from './coverage.ts';
 import { Memos } from './memos.ts';
 import type { Clock, CloudMeta, CloudStore, ConflictRecord, Entropy } from './ports.ts';
 
@@ -59,7 +59,7 @@ export class Sequencer {
 
   /** Whether all that a clock names is in the history. */
   covers(clock: VectorClock): boolean {
-    return hasAll(clock, this.#meta.seq, (nodeId) => this.#store.readNode(nodeId));
+    return Object.keys(this.#lacking(clock)).length === 0;
   }
 
   /**
@@ -67,11 +67,15 @@ export class Sequencer {
    */
   seenAfter(...seen: readonly CausalContext[]): Seen {
     const { epoch, seq, hlc } = this.#meta;
-    const missing = Object.entries(clockOfAll(seen, epoch)).filter(
-      ([name, counter]) => !this.covers({ [name]: counter }),
-    );
+    const all = clockOfAll(seen, epoch);
+    const lacks = this.#lacking(all);
+    const missing = Object.entries(all).filter(([name]) => Object.hasOwn(lacks, name));
     const clock = merge({ [CLOUD]: seq }, Object.fromEntries(missing));
     return { epoch, clock, ...latest([...seen, { atMs: hlc.wallMs }]) };
+  }
+
+  #lacking(clock: VectorClock): VectorClock {
+    return lacking(clock, this.#meta.seq, (nodeId) => this.#store.readNode(nodeId));
   }
 
   /** Runs `body` with the power to change the history; all of it happens, or nothing. */

@@ -291,3 +291,21 @@ describe('[I6] a write follows what its writer has seen, also where that was wri
     expect(joined(there, {}, there.epoch).atMs).toBe(world.nowMs + 30_000);
   });
 });
+
+test('[I6] what one caller waits for holds up no other, and what has arrived is not asked for again, nor carried on', async () => {
+  const { world, a, b } = pair();
+  a.put('x', { value: 1 });
+  await a.link.sync();
+  a.put('x', { value: 2 });
+  const c = new Node(world, 'c');
+  c.put('y', { value: 1 });
+  await b.link.sync();
+  const asked = [{ clock: { a: 1 } }, { clock: { a: 2 } }, { clock: { a: 1, c: 1 } }];
+  const runs = await Promise.all(asked.map((requires) => b.link.sync({ requires })));
+  expect(runs.map(({ covered }) => covered)).toEqual([true, false, false]);
+  expect(asked.map((seen) => b.replica.covers(seen))).toEqual([true, false, false]);
+  expect(b.replica.causalContext({ clock: { a: 1, c: 1 } }).clock).toEqual({ cloud: 1, c: 1 });
+  world.loseCloud();
+  await b.link.sync();
+  expect(b.replica.covers({ clock: { a: 1 } })).toBe(false);
+});
