@@ -470,16 +470,22 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
     this.#use(caller.hints);
     const { session } = caller;
     let { after } = caller;
+    let fits = false;
     const result = await toResult(async () => {
       const show = (more: CausalContext) => {
         after = joined(after, more, this.#replica.meta.epoch);
         if (session !== undefined) this.#sessions.saw(session.name, more);
       };
-      if (session === undefined) return await body(after, show);
+      const fitting = async () => {
+        await this.#access.fit(after, caller.waitMs);
+        fits = true;
+        return await body(after, show);
+      };
+      if (session === undefined) return await fitting();
       const seen = await this.#sessions.enter(session.name, caller.waitMs, session.isNeeded);
       after = joined(after, seen, this.#replica.meta.epoch);
       try {
-        return await body(after, show);
+        return await fitting();
       } finally {
         await this.#sessions.stay(session.name, caller.waitMs);
       }
@@ -488,7 +494,8 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
     return {
       result,
       vectorClock: this.#replica.vectorClock(),
-      context: this.#replica.causalContext(after),
+      // What is refused is given back as it came.
+      context: fits ? this.#replica.causalContext(after) : caller.after,
     };
   }
 

@@ -174,6 +174,8 @@ export const LIMITS = {
   metricNodes: 100,
   /** The `sub` of a bearer token, in characters. OpenID Connect Core 1.0, section 2. */
   subjectChars: 255,
+  /** What somebody has seen, as JSON, beyond which a node lets nobody go: in a token, with room for what the next one adds. */
+  contextChars: 2_700,
   /** A causal token, in characters. */
   tokenChars: 4_096,
 } as const;

@@ -182,9 +182,7 @@ export class Replica {
     // A node that has been in no history yet takes its caller's word.
     const epoch = this.#meta.epoch ?? after.epoch ?? this.#meta.presumedEpoch;
     const here = this.#causalClock();
-    // What has arrived is seen with the cursor.
-    const missing = Object.entries(clockIn(after, epoch)).filter(([node, counter]) => !this.#hasArrived(node, counter));
-    const clock = this.covers(after) ? here : merge(Object.fromEntries(missing), here);
+    const clock = this.covers(after) ? here : merge(this.#missing(clockIn(after, epoch)), here);
     return { epoch, clock, ...latest([after, { atMs: this.#hlc.wallMs }]) };
   }
 
@@ -211,6 +209,11 @@ export class Replica {
     const { [CLOUD]: _, [this.nodeId]: __, ...others } = clock;
     const all = Object.entries({ ...this.#arrived, ...merge(others, this.#arrived) });
     this.#arrived = Object.fromEntries(all.slice(-LIMITS.clockEntries));
+  }
+
+  /** What has arrived is seen with the cursor. */
+  #missing(clock: VectorClock): VectorClock {
+    return Object.fromEntries(Object.entries(clock).filter(([node, counter]) => !this.#hasArrived(node, counter)));
   }
 
   #hasArrived(node: string, counter: number): boolean {
@@ -932,7 +935,7 @@ export class Replica {
       entityType: write.entityType,
       entityId: write.entityId,
       ...content,
-      base: merge(clockIn(after, this.#epoch()), seen),
+      base: merge(this.#missing(clockIn(after, this.#epoch())), seen),
       ...(this.#meta.ownFrom === undefined ? {} : { ownFrom: this.#meta.ownFrom }),
       stamp: stampOf(tick(this.#hlc, Math.max(now, seenAtMs + 1)), this.nodeId),
       timestamp: now,

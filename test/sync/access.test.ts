@@ -309,3 +309,21 @@ test('[I6] what one caller waits for holds up no other, and what has arrived is 
   await b.link.sync();
   expect(b.replica.covers({ clock: { a: 1 } })).toBe(false);
 });
+
+test('[I6] of what has not arrived a caller carries no more than the next node takes', async () => {
+  const { a, b } = pair();
+  await b.link.sync();
+  const clock = Object.fromEntries(Array.from({ length: LIMITS.clockEntries }, (_, n) => [`n${n}`, 1]));
+  await expect(b.access.fit({ clock }, 1_000)).rejects.toMatchObject({ code: 'causality_timeout' });
+  const long = Object.fromEntries(Array.from({ length: 45 }, (_, n) => [`${'n'.repeat(60)}${n}`, 1]));
+  await expect(b.access.fit({ clock: long }, 1_000)).rejects.toMatchObject({ code: 'causality_timeout' });
+  a.put('x', { value: 1 });
+  await a.link.sync();
+  // With two less there is room, for the place in the cloud's history too; and that has arrived.
+  const { n0: _, n1: __, ...others } = clock;
+  await b.access.fit({ clock: { ...others, a: 1 } }, 1_000);
+  b.put('y', { value: 1 });
+  const { changeId } = await b.access.write(put(2), { clock: { ...others, a: 1 } }, 1_000);
+  await b.link.sync();
+  expect(b.replica.fateOf(changeId)).toBe('there');
+});
