@@ -213,9 +213,9 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
     hints?: NetworkReport,
     { once, quorum = 1, session }: WriteDemand = {},
   ): Promise<EdgeAnswer<EdgeWritten>> {
-    return this.#answer({ after, waitMs, hints, session }, async (seen) => {
-      const written = await this.#access.write(write, seen, waitMs, once);
-      await this.#quorum.hold([written], quorum, waitMs);
+    return this.#answer({ after, waitMs, hints, session }, async (seen, leftMs) => {
+      const written = await this.#access.write(write, seen, leftMs(), once);
+      await this.#quorum.hold([written], quorum, leftMs());
       return { ...written, synced: quorum > 1 };
     });
   }
@@ -227,9 +227,9 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
     hints?: NetworkReport,
     { once, quorum = 1, session }: WriteDemand = {},
   ): Promise<EdgeAnswer<EdgeWritten>> {
-    return this.#answer({ after, waitMs, hints, session }, async (seen) => {
-      const written = await this.#access.writeStrong(write, seen, waitMs, once);
-      await this.#quorum.hold([written], quorum, waitMs, true);
+    return this.#answer({ after, waitMs, hints, session }, async (seen, leftMs) => {
+      const written = await this.#access.writeStrong(write, seen, leftMs(), once);
+      await this.#quorum.hold([written], quorum, leftMs(), true);
       return { ...written, synced: true };
     });
   }
@@ -243,11 +243,11 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
     hints?: NetworkReport,
     { once, quorum = 1, session }: WriteDemand = {},
   ): Promise<EdgeAnswer<readonly EdgeWritten[]>> {
-    return this.#answer({ after, waitMs, hints, session }, async (seen) => {
+    return this.#answer({ after, waitMs, hints, session }, async (seen, leftMs) => {
       const written = isStrong
-        ? await this.#access.transactStrong(writes, seen, waitMs, once)
-        : await this.#access.transact(writes, seen, waitMs, once);
-      await this.#quorum.hold(written, quorum, waitMs, isStrong);
+        ? await this.#access.transactStrong(writes, seen, leftMs(), once)
+        : await this.#access.transact(writes, seen, leftMs(), once);
+      await this.#quorum.hold(written, quorum, leftMs(), isStrong);
       return written.map((each) => ({ ...each, synced: isStrong || quorum > 1 }));
     });
   }
@@ -258,13 +258,13 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
     hints?: NetworkReport,
     { quorum = 1, session }: ReadOptions = {},
   ): Promise<EdgeAnswer<EdgeRead>> {
-    return this.#answer({ ...demand, hints, session }, async (after, show) => {
-      const served = await this.#access.satisfy({ ...demand, after });
+    return this.#answer({ ...demand, hints, session }, async (after, leftMs, show) => {
+      const served = await this.#access.satisfy({ ...demand, after, waitMs: leftMs() });
       const key = entityKey(entity);
       const view = this.#replica.read(key);
       const found = { ...served, record: view === undefined ? null : recordOf(entity.entityId, view) };
       if (quorum <= 1) return found;
-      const { seen, source } = await this.#quorum.newest(key, quorum, demand.waitMs);
+      const { seen, source } = await this.#quorum.newest(key, quorum, leftMs());
       // What nodes have that the cloud has not isn't there for a strong reader.
       if (demand.level === 'strong') return found;
       if (seen !== null) show(seen.context);
@@ -283,8 +283,8 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
     hints?: NetworkReport,
     { session }: ReadOptions = {},
   ): Promise<EdgeAnswer<EdgeList>> {
-    return this.#answer({ ...demand, hints, session }, async (seen) => {
-      const served = await this.#access.satisfy({ ...demand, after: seen });
+    return this.#answer({ ...demand, hints, session }, async (seen, leftMs) => {
+      const served = await this.#access.satisfy({ ...demand, after: seen, waitMs: leftMs() });
       const { items, next } = this.#replica.list(type, after, limit);
       return { ...served, items: items.map((item) => recordOf(item.entityId, item)), next: next ?? null };
     });
@@ -465,29 +465,32 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
    */
   async #answer<T>(
     caller: EdgeCaller,
-    body: (after: CausalContext, show: (more: CausalContext) => void) => Promise<T>,
+    body: (after: CausalContext, leftMs: () => number, show: (more: CausalContext) => void) => Promise<T>,
   ): Promise<EdgeAnswer<T>> {
     this.#use(caller.hints);
     const { session } = caller;
     let { after } = caller;
     let fits = false;
+    const deadlineMs = clock.nowMs() + caller.waitMs;
+    // By a clock that was put back it is no longer than it was.
+    const leftMs = () => Math.max(0, Math.min(caller.waitMs, deadlineMs - clock.nowMs()));
     const result = await toResult(async () => {
       const show = (more: CausalContext) => {
         after = joined(after, more, this.#replica.meta.epoch);
         if (session !== undefined) this.#sessions.saw(session.name, more);
       };
       const fitting = async () => {
-        await this.#access.fit(after, caller.waitMs);
+        await this.#access.fit(after, leftMs());
         fits = true;
-        return await body(after, show);
+        return await body(after, leftMs, show);
       };
       if (session === undefined) return await fitting();
-      const seen = await this.#sessions.enter(session.name, caller.waitMs, session.isNeeded);
+      const seen = await this.#sessions.enter(session.name, leftMs(), session.isNeeded);
       after = joined(after, seen, this.#replica.meta.epoch);
       try {
         return await fitting();
       } finally {
-        await this.#sessions.stay(session.name, caller.waitMs);
+        await this.#sessions.stay(session.name, leftMs());
       }
     });
     this.#sendOrSchedule();

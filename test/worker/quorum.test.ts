@@ -89,6 +89,19 @@ test('[S39] nobody is asked who comes from elsewhere: an object of its name woul
   }
 });
 
+test('[S38] [S39] what a caller waits is all that it waits: for its session, the cloud and the others', async () => {
+  const { put } = await began();
+  const { moveSession } = CloudSpace.prototype;
+  vi.spyOn(CloudSpace.prototype, 'moveSession').mockImplementation(async function (this: CloudSpace, ...asked) {
+    await scheduler.wait(300);
+    return await moveSession.apply(this, asked);
+  });
+  const holders = vi.spyOn(CloudSpace.prototype, 'holders');
+  const written = await put('edge/a/data/note/x', 1, 3, { 'X-Session-Id': 's', 'X-Wait-Ms': '30000' });
+  expect(written.status).toBe(201);
+  expect(holders.mock.calls[0]?.[2]).toBeLessThan(29_750);
+});
+
 test('[S39] [I1] where the cloud fails after a write, the answer says that it is durable', async () => {
   const { put, call } = await began();
   vi.spyOn(CloudSpace.prototype, 'holders').mockRejectedValue(new Error('reset'));
