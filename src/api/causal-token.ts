@@ -28,7 +28,11 @@ export async function verifyToken(token: string, space: SpaceId, secret: string)
   return parsed.data;
 }
 
-const causalContext = z.object({ epoch: z.string().max(64).optional(), clock: vectorClock.optional() });
+const causalContext = z.object({
+  epoch: z.string().max(64).optional(),
+  clock: vectorClock.optional(),
+  atMs: z.number().int().nonnegative().optional(),
+});
 
 const MAC_BYTES = 16;
 

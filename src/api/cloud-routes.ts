@@ -95,7 +95,13 @@ async function write(c: C, content: WriteContent): Promise<Response> {
   return await withToken(c, seen, async () => {
     const written = fromResult(result);
     const at = { epoch: seen.epoch, cursor: entry(seen.clock, CLOUD) };
-    const others = quorum > 1 ? await cloud(c).holders(at, quorum - 1, waitMsOf(c)) : 0;
+    // It may fail in between; what is written stays.
+    const others =
+      quorum > 1
+        ? await cloud(c)
+            .holders(at, quorum - 1, waitMsOf(c))
+            .catch(() => 0)
+        : 0;
     if (others + 1 < quorum) throw tooFew(quorum, others + 1, 'the write is durable in the cloud');
     const body = writtenBody(entity, { ...written, synced: true }, seen.clock, 'strong');
     return c.json(body, written.created ? 201 : 200, { ETag: `"${written.version}"` });

@@ -49,7 +49,7 @@ export const edgeRoutes = new Hono<ApiEnv>()
     const demand = await readDemandOf(c, entity.entityType);
     const { ifNoneMatch } = preconditionOf(c);
     const quorum = quorumOf(c, 'X-Read-Quorum') ?? policyFor(policies, entity.entityType).readQuorum;
-    const options = { quorum, session: sessionOf(c) };
+    const options = { quorum, session: sessionOf(c, demand.level) };
     const answer = await stub(c, allowedNode(c)).read(entity, demand, hintsOf(c), options);
     return await withToken(c, answer.context, () => {
       const { record, ...served } = fromResult(answer.result);
@@ -70,7 +70,7 @@ export const edgeRoutes = new Hono<ApiEnv>()
     if ((quorumOf(c, 'X-Read-Quorum') ?? 1) > 1) throw new SyncError('bad_request', 'a list is of one replica');
     const demand = await readDemandOf(c, entityType);
     const [after, limit] = [listAfterOf(c), limitOf(c)];
-    const options = { session: sessionOf(c) };
+    const options = { session: sessionOf(c, demand.level) };
     const answer = await stub(c, allowedNode(c)).list(entityType, after, limit, demand, hintsOf(c), options);
     return await withToken(c, answer.context, () => {
       const { items, next, ...served } = fromResult(answer.result);
@@ -161,7 +161,7 @@ async function write(c: C, content: WriteContent): Promise<Response> {
   const options = {
     once: onceOf(c, level === 'strong' ? 'cloud' : 'edge', { ...entity, ...content, ...preconditionOf(c) }),
     quorum: quorumOf(c, 'X-Write-Quorum') ?? policy.writeQuorum,
-    session: sessionOf(c),
+    session: sessionOf(c, level),
   };
   const node = stub(c, allowedNode(c));
   const after = await afterOf(c);

@@ -6,6 +6,7 @@ import { type ConsistencyLevel, type ReadDemand, toConsistencyLevel } from '../c
 import { type EntityId, type EntityType, type NodeId, toEntityId, toEntityType, toNodeId } from '../core/ids.ts';
 import { type Policy, policyFor } from '../core/policy.ts';
 import type { Precondition } from '../core/precondition.ts';
+import type { SessionDemand } from '../edge/edge-node.ts';
 import { policies } from '../policies.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
@@ -133,9 +134,10 @@ export function quorumOf(c: Context<ApiEnv>, name: 'X-Write-Quorum' | 'X-Read-Qu
   return quorum;
 }
 
-/** The caller's session, by a name that is its own. */
-export function sessionOf(c: Context<ApiEnv>): string | undefined {
-  return ownName(c, 'X-Session-Id', LIMITS.sessionNameChars);
+/** The caller's session, by a name that is its own; an eventual request doesn't need it. */
+export function sessionOf(c: Context<ApiEnv>, level: ConsistencyLevel): SessionDemand | undefined {
+  const name = ownName(c, 'X-Session-Id', LIMITS.sessionNameChars);
+  return name === undefined ? undefined : { name, isNeeded: level !== 'eventual' };
 }
 
 /** By what a write is known again. @param asked all that tells it from another one, beside where it is to happen. */

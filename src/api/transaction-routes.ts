@@ -48,7 +48,7 @@ export const transactionRoutes = new Hono<ApiEnv>().post('/:node/transactions', 
   const options = {
     once: onceOf(c, isStrong ? 'cloud' : 'edge', changes),
     quorum: quorumOf(c, 'X-Write-Quorum') ?? Math.max(...quorums),
-    session: sessionOf(c),
+    session: sessionOf(c, levels.find((level) => level !== 'eventual') ?? 'eventual'),
   };
   const after = await afterOf(c);
   const answer = await stub.transact(writes, isStrong, after, waitMsOf(c), hintsOf(c), options);

@@ -3,7 +3,7 @@ import { type CausalContext, clockIn } from '../core/causal-context.ts';
 import type { EntityVersion } from '../core/entity.ts';
 import { CLOUD, type EntityKey, type NodeId, toNodeId, toSpaceId } from '../core/ids.ts';
 import type { Precondition } from '../core/precondition.ts';
-import { merge, type VectorClock } from '../core/vector-clock.ts';
+import { merge } from '../core/vector-clock.ts';
 import { clock } from '../platform/clock.ts';
 import { entropy } from '../platform/entropy.ts';
 import { policies } from '../policies.ts';
@@ -30,7 +30,7 @@ import { type NodePage, NodeRegistry } from '../sync/node-registry.ts';
 import type { ConflictFilter, ConflictRecord } from '../sync/ports.ts';
 import { Projection } from '../sync/projection.ts';
 import { type Caller, Responder } from '../sync/responder.ts';
-import { Sequencer } from '../sync/sequencer.ts';
+import { type Seen, Sequencer } from '../sync/sequencer.ts';
 import type { SessionGrant } from '../sync/sessions.ts';
 import { SpaceMetrics } from '../sync/space-metrics.ts';
 import type { Once, Write, Written } from '../sync/write.ts';
@@ -53,9 +53,6 @@ export interface ExportPage {
   readonly cursor: number;
   readonly more: boolean;
 }
-
-/** With every field. */
-type Seen = { readonly epoch: string; readonly clock: VectorClock };
 
 export interface CloudRead {
   readonly entity: EntityVersion | null;
@@ -114,8 +111,11 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SpaceRpc {
       pokeStore(ctx),
       clock,
     );
-    this.#homes = new SessionHomes(this.#sequencer.memos, clock, (id, name, turn) =>
-      this.#node(id).leaveSession(name, turn),
+    this.#homes = new SessionHomes(
+      this.#sequencer.memos,
+      clock,
+      (...seen) => this.#sequencer.seenAfter(...seen),
+      (id, name, turn) => this.#node(id).leaveSession(name, turn),
     );
     this.#edges = new Set(namesIn(ctx.storage.kv, EDGE_PREFIX));
     this.#live = new PokeSockets(ctx, clock, 0);
@@ -201,7 +201,7 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SpaceRpc {
   /** The current version; a strong read. What the caller has seen may be on its way here: that is waited for. */
   async read(key: EntityKey, after: CausalContext = {}, waitMs = 0): Promise<CloudRead> {
     const covered = await untilTrue(() => this.#covers(after), clock, waitMs);
-    return { entity: this.#store.readEntity(key) ?? null, seen: this.#seenAfter(after), covered };
+    return { entity: this.#store.readEntity(key) ?? null, seen: this.#sequencer.seenAfter(after), covered };
   }
 
   async write(write: Write, after: CausalContext = {}, once?: Once): Promise<{ result: Result<Written>; seen: Seen }> {
@@ -210,7 +210,7 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SpaceRpc {
     const result = await toResult(() => this.#sequencer.commit((commit) => writeAtCloud(commit, write, once)));
     this.#time('strong write', arrivedAtMs);
     this.#spread(before, undefined);
-    return { result, seen: this.#seenAfter(after) };
+    return { result, seen: this.#sequencer.seenAfter(after) };
   }
 
   /** All live entities, in order of seq. What changes meanwhile moves to a later page. */
@@ -223,7 +223,7 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SpaceRpc {
     const before = this.#sequencer.meta.seq;
     const result = await toResult(() => this.#sequencer.commit((commit) => importRecords(commit, writes)));
     this.#spread(before, undefined);
-    return { result, seen: this.#seenAfter({}) };
+    return { result, seen: this.#sequencer.seenAfter({}) };
   }
 
   conflicts(filter: ConflictFilter): ConflictPage {
@@ -247,7 +247,7 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SpaceRpc {
       this.#sequencer.commit((commit) => resolveConflict(commit, id, decision, by, precondition)),
     );
     this.#spread(before, undefined);
-    return { result, seen: this.#seenAfter(after) };
+    return { result, seen: this.#sequencer.seenAfter(after) };
   }
 
   // --- sessions and quorums ---
@@ -270,7 +270,7 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SpaceRpc {
     self?: NodeId | undefined,
   ): Promise<(SeenRecord | null)[]> {
     const entity = this.#store.readEntity(key);
-    const own = entity === undefined ? null : { ...entity, synced: true };
+    const own = entity === undefined ? null : { ...entity, synced: true, context: this.#sequencer.seenAfter() };
     const peek = (id: NodeId) => this.#node(id).peek(key);
     const others = await askNodes(this.#othersThan(self), peek, wanted - 1, waitMs, clock);
     return [own, ...others.map(({ seen }) => seen)];
@@ -296,7 +296,7 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SpaceRpc {
   lag(after: CausalContext = {}): ProjectionLag {
     const nowMs = clock.nowMs();
     const { epoch, projected, changedAtMs } = this.#sequencer.meta;
-    const seen = { epoch, clock: merge(clockIn(after, epoch), { [CLOUD]: projected.seq }) };
+    const seen = { ...after, epoch, clock: merge(clockIn(after, epoch), { [CLOUD]: projected.seq }) };
     if (!this.#projection.isBehind) return { seen, asOfMs: nowMs, lagMs: 0 };
     // Never projected: behind at least since the last change.
     const lagMs = Math.max(0, nowMs - (projected.atMs || changedAtMs));
@@ -366,13 +366,6 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SpaceRpc {
 
   #scheduleProjection(delayMs: number): void {
     if (this.#projection.isBehind && !this.#alarm.isSet) this.#alarm.ringBy(clock.nowMs() + delayMs);
-  }
-
-  /** What a caller has seen now that had seen `after`. */
-  #seenAfter(after: CausalContext): Seen {
-    const { epoch, seq } = this.#sequencer.meta;
-    const head = { [CLOUD]: seq };
-    return { epoch, clock: this.#covers(after) ? head : merge(clockIn(after, epoch), head) };
   }
 
   #covers(seen: CausalContext): boolean {

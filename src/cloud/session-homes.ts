@@ -4,6 +4,7 @@ import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import type { Memos } from '../sync/memos.ts';
 import type { Clock } from '../sync/ports.ts';
+import type { Seen } from '../sync/sequencer.ts';
 import type { SessionGrant } from '../sync/sessions.ts';
 import { within } from '../sync/within.ts';
 
@@ -11,18 +12,24 @@ import { within } from '../sync/within.ts';
 export class SessionHomes {
   readonly #memos: Memos;
   readonly #clock: Clock;
+  readonly #seenAfter: (...seen: readonly CausalContext[]) => Seen;
   readonly #leave: (home: NodeId, name: string, turn: number) => Promise<CausalContext | null>;
   /** Moves under way. */
   readonly #moving = new Map<string, Promise<unknown>>();
 
-  /** @param leave asks the node where a session is to let it go; answers what it has seen there. */
+  /**
+   * @param seenAfter what somebody has seen at this cloud who had seen that.
+   * @param leave asks the node where a session is to let it go; answers what it has seen there.
+   */
   constructor(
     memos: Memos,
     clock: Clock,
+    seenAfter: (...seen: readonly CausalContext[]) => Seen,
     leave: (home: NodeId, name: string, turn: number) => Promise<CausalContext | null>,
   ) {
     this.#memos = memos;
     this.#clock = clock;
+    this.#seenAfter = seenAfter;
     this.#leave = leave;
   }
 
@@ -43,12 +50,11 @@ export class SessionHomes {
 
   async #move(name: string, to: NodeId): Promise<SessionGrant> {
     const memo = this.#memos.get('session', name);
-    const turn = memo?.turn ?? 1;
-    if (memo === undefined || memo.home === null || memo.home === to)
-      return this.#keep(name, to, memo?.after ?? {}, turn);
-    const { home } = memo;
+    const { home = null, after = {}, turn = 0 } = memo ?? {};
+    if (home === null || home === to) return this.#keep(name, to, after, turn + 1);
     const seen = await within(this.#clock, LIMITS.sessionMoveMs, this.#ask(home, name, turn));
-    if (seen) return this.#keep(name, to, seen, turn + 1);
+    // It may be called away before it has got what it had seen before; and a node that was emptied has forgotten.
+    if (seen) return this.#keep(name, to, this.#seenAfter(seen, after), turn + 1);
     throw new SyncError('causality_timeout', `the session is at the node ${home}, which does not answer`, {
       retryAfterMs: 1_000,
     });
@@ -63,8 +69,11 @@ export class SessionHomes {
     }
   }
 
-  #keep(name: string, home: NodeId, after: CausalContext, turn: number): SessionGrant {
-    this.#memos.put(name, { kind: 'session', atMs: this.#clock.nowMs(), home, after, turn });
+  #keep(name: string, home: NodeId, seen: CausalContext, turn: number): SessionGrant {
+    // It may be used at its node for half of that time without this being told here.
+    const atMs = this.#clock.nowMs() + LIMITS.memoMs / 2;
+    const after = { ...seen, epoch: this.#seenAfter().epoch };
+    this.#memos.put(name, { kind: 'session', atMs, home, after, turn });
     return { after, turn };
   }
 }

@@ -8,6 +8,8 @@ import { EMPTY_CLOCK, merge, type VectorClock } from './vector-clock.ts';
 export interface CausalContext {
   readonly epoch?: string | undefined;
   readonly clock?: VectorClock | undefined;
+  /** The latest time of the stamps that were seen, ms: what comes after it gets a later one, by whichever clock. */
+  readonly atMs?: number | undefined;
 }
 
 /**
@@ -36,5 +38,11 @@ export function clockOfAll(contexts: Iterable<CausalContext>, epoch: string | nu
 /** What two say that somebody has seen, as it is in a history. */
 export function joined(a: CausalContext, b: CausalContext, epoch: string | null | undefined): CausalContext {
   const of = epoch ?? a.epoch ?? b.epoch;
-  return { epoch: of, clock: clockOfAll([a, b], of) };
+  return { epoch: of, clock: clockOfAll([a, b], of), ...latest([a, b]) };
+}
+
+/** The latest time that several have seen, if they have seen any. */
+export function latest(contexts: readonly CausalContext[]): Pick<CausalContext, 'atMs'> {
+  const atMs = Math.max(0, ...contexts.map((context) => context.atMs ?? 0));
+  return atMs === 0 ? {} : { atMs };
 }

@@ -66,10 +66,16 @@ export interface EdgeAnswer<T> {
   readonly context: CausalContext;
 }
 
+export interface SessionDemand {
+  readonly name: string;
+  /** False: what is here is served though the session can't come here now. */
+  readonly isNeeded: boolean;
+}
+
 /** What a caller asks for beside the level. */
 export interface ReadOptions {
   /** The caller's session, where it has no token. */
-  readonly session?: string | undefined;
+  readonly session?: SessionDemand | undefined;
   /** How many replicas have to answer. */
   readonly quorum?: number | undefined;
 }
@@ -83,7 +89,7 @@ interface EdgeCaller {
   readonly after: CausalContext;
   readonly waitMs: number;
   readonly hints: NetworkReport | undefined;
-  readonly session: string | undefined;
+  readonly session: SessionDemand | undefined;
 }
 
 /** What a caller says of the link. */
@@ -146,7 +152,10 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
         this.#below.reached(this.#replica.meta.cursor);
         this.#tellStatus();
       },
-      onEnd: () => this.#schedule(),
+      onEnd: () => {
+        if (this.#link.lastSummary?.success) this.ctx.waitUntil(this.#sessions.callBack());
+        this.#schedule();
+      },
     });
     this.#access = new Access(this.#replica, this.#link, clock);
     const others = spaceOfNode(env, space, nodeId);
@@ -203,9 +212,9 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
     hints?: NetworkReport,
     { once, quorum = 1, session }: WriteDemand = {},
   ): Promise<EdgeAnswer<EdgeWritten>> {
-    return this.#answer({ after, waitMs, hints, session }, async (seen) => {
-      const written = await this.#access.write(write, seen, waitMs, once);
-      await this.#quorum.hold([written], quorum, waitMs);
+    return this.#answer({ after, waitMs, hints, session }, async (seen, leftMs) => {
+      const written = await this.#access.write(write, seen, leftMs(), once);
+      await this.#quorum.hold([written], quorum, leftMs());
       return { ...written, synced: quorum > 1 };
     });
   }
@@ -217,9 +226,9 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
     hints?: NetworkReport,
     { once, quorum = 1, session }: WriteDemand = {},
   ): Promise<EdgeAnswer<EdgeWritten>> {
-    return this.#answer({ after, waitMs, hints, session }, async (seen) => {
-      const written = await this.#access.writeStrong(write, seen, waitMs, once);
-      await this.#quorum.hold([written], quorum, waitMs);
+    return this.#answer({ after, waitMs, hints, session }, async (seen, leftMs) => {
+      const written = await this.#access.writeStrong(write, seen, leftMs(), once);
+      await this.#quorum.hold([written], quorum, leftMs(), true);
       return { ...written, synced: true };
     });
   }
@@ -233,11 +242,11 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
     hints?: NetworkReport,
     { once, quorum = 1, session }: WriteDemand = {},
   ): Promise<EdgeAnswer<readonly EdgeWritten[]>> {
-    return this.#answer({ after, waitMs, hints, session }, async (seen) => {
+    return this.#answer({ after, waitMs, hints, session }, async (seen, leftMs) => {
       const written = isStrong
-        ? await this.#access.transactStrong(writes, seen, waitMs, once)
-        : await this.#access.transact(writes, seen, waitMs, once);
-      await this.#quorum.hold(written, quorum, waitMs);
+        ? await this.#access.transactStrong(writes, seen, leftMs(), once)
+        : await this.#access.transact(writes, seen, leftMs(), once);
+      await this.#quorum.hold(written, quorum, leftMs(), isStrong);
       return written.map((each) => ({ ...each, synced: isStrong || quorum > 1 }));
     });
   }
@@ -248,13 +257,20 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
     hints?: NetworkReport,
     { quorum = 1, session }: ReadOptions = {},
   ): Promise<EdgeAnswer<EdgeRead>> {
-    return this.#answer({ ...demand, hints, session }, async (after) => {
-      const served = await this.#access.satisfy({ ...demand, after });
+    return this.#answer({ ...demand, hints, session }, async (after, leftMs, show) => {
+      const served = await this.#access.satisfy({ ...demand, after, waitMs: leftMs() });
       const key = entityKey(entity);
-      const view =
-        quorum > 1 ? await this.#quorum.newest(key, quorum, demand.waitMs) : (this.#replica.read(key) ?? null);
-      if (view === null || view.data === null) return { ...served, record: null };
-      return { ...served, record: recordOf(entity.entityId, { ...view, data: view.data }) };
+      const view = this.#replica.read(key);
+      const found = { ...served, record: view === undefined ? null : recordOf(entity.entityId, view) };
+      if (quorum <= 1) return found;
+      const { seen, source } = await this.#quorum.newest(key, quorum, leftMs());
+      // What nodes have that the cloud has not isn't there for a strong reader.
+      if (demand.level === 'strong') return found;
+      if (seen !== null) show(seen.context);
+      const record =
+        seen === null || seen.data === null ? null : recordOf(entity.entityId, { ...seen, data: seen.data });
+      // The cloud was asked, too.
+      return { record, source, stalenessMs: 0 };
     });
   }
 
@@ -266,8 +282,8 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
     hints?: NetworkReport,
     { session }: ReadOptions = {},
   ): Promise<EdgeAnswer<EdgeList>> {
-    return this.#answer({ ...demand, hints, session }, async (seen) => {
-      const served = await this.#access.satisfy({ ...demand, after: seen });
+    return this.#answer({ ...demand, hints, session }, async (seen, leftMs) => {
+      const served = await this.#access.satisfy({ ...demand, after: seen, waitMs: leftMs() });
       const { items, next } = this.#replica.list(type, after, limit);
       return { ...served, items: items.map((item) => recordOf(item.entityId, item)), next: next ?? null };
     });
@@ -392,7 +408,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
   }
 
   async peek(key: EntityKey): Promise<{ seen: Seen | null } | null> {
-    return this.#link.online ? { seen: this.#replica.read(key) ?? null } : null;
+    return this.#link.online ? { seen: this.#quorum.seen(key) } : null;
   }
 
   // --- live sockets ---
@@ -442,22 +458,46 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
     else this.#schedule();
   }
 
-  /** @param body is given what the caller has seen: what it shows, and what its session has seen elsewhere. */
-  async #answer<T>(caller: EdgeCaller, body: (after: CausalContext) => Promise<T>): Promise<EdgeAnswer<T>> {
+  /**
+   * @param body is given what the caller has seen: what it shows, and what its session has seen elsewhere; and where to tell
+   *   of what it is shown that this replica has not got.
+   */
+  async #answer<T>(
+    caller: EdgeCaller,
+    body: (after: CausalContext, leftMs: () => number, show: (more: CausalContext) => void) => Promise<T>,
+  ): Promise<EdgeAnswer<T>> {
     this.#use(caller.hints);
+    const { session } = caller;
     let { after } = caller;
+    let fits = false;
+    const deadlineMs = clock.nowMs() + caller.waitMs;
+    // By a clock that was put back it is no longer than it was.
+    const leftMs = () => Math.max(0, Math.min(caller.waitMs, deadlineMs - clock.nowMs()));
     const result = await toResult(async () => {
-      if (caller.session !== undefined) {
-        const seen = await this.#sessions.enter(caller.session, caller.waitMs);
-        after = joined(after, seen, this.#replica.meta.epoch);
+      const show = (more: CausalContext) => {
+        after = joined(after, more, this.#replica.meta.epoch);
+        if (session !== undefined) this.#sessions.saw(session.name, more);
+      };
+      const fitting = async () => {
+        await this.#access.fit(after, leftMs());
+        fits = true;
+        return await body(after, leftMs, show);
+      };
+      if (session === undefined) return await fitting();
+      const seen = await this.#sessions.enter(session.name, leftMs(), session.isNeeded);
+      after = joined(after, seen, this.#replica.meta.epoch);
+      try {
+        return await fitting();
+      } finally {
+        await this.#sessions.stay(session.name, leftMs());
       }
-      return await body(after);
     });
     this.#sendOrSchedule();
     return {
       result,
       vectorClock: this.#replica.vectorClock(),
-      context: this.#replica.causalContext(after),
+      // What is refused is given back as it came.
+      context: fits ? this.#replica.causalContext(after) : caller.after,
     };
   }
 

@@ -48,8 +48,8 @@ export const LIMITS = {
   sessionMoveMs: 5_000,
   /** Sessions that a node remembers to have let go, in memory. */
   endedSessions: 1_000,
-  /** Nodes of which a replica remembers, in memory, what it has of them by the cloud's word. */
-  knownNodes: 1_000,
+  /** Sessions that a node remembers to call when it can, in one row; no more begin out of reach of the cloud. */
+  untoldSessions: 1_000,
   /** Replicas that a read or write may ask for, and nodes that are asked for them at the same time. */
   quorum: MAX_QUORUM,
   quorumNodes: 64,
@@ -142,6 +142,8 @@ export const LIMITS = {
   retryAfterMs: 3600_000,
   /** The pause after the cloud refused a node's token, or its version: only another one helps, and somebody has to see to that. */
   pauseMs: 5 * 60_000,
+  /** Writes that went into one change of which it is remembered that it was refused: a row for each. */
+  deadCounters: 100,
   /** Tries of a change at which the cloud fails, before it is given up. `design.md`, section 6. */
   maxRetries: 3,
   /** Pages that one alarm writes to D1; more go to the next one, well within the 15 minutes that an alarm may take. */
@@ -175,6 +177,8 @@ export const LIMITS = {
   metricNodes: 100,
   /** The `sub` of a bearer token, in characters. OpenID Connect Core 1.0, section 2. */
   subjectChars: 255,
+  /** What somebody has seen, as JSON, beyond which a node lets nobody go: in a token, with room for what the next one adds. */
+  contextChars: 2_700,
   /** A causal token, in characters. */
   tokenChars: 4_096,
 } as const;

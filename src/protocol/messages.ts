@@ -301,6 +301,8 @@ export const batchAnswer = z.object({
   /** Of the cloud's whole state in these types, when `more` is false. */
   digest: z.string().optional(),
   covered: z.boolean().optional(),
+  /** Of what is required and not there: how far it is. */
+  lacks: vectorClock.optional(),
 });
 export type BatchAnswer = z.infer<typeof batchAnswer>;
 

@@ -2,6 +2,7 @@ import { assert, assertNever } from '../core/assert.ts';
 import type { CausalContext } from '../core/causal-context.ts';
 import type { ReadDemand } from '../core/consistency.ts';
 import { type ErrorCode, SyncError } from '../protocol/errors.ts';
+import { LIMITS } from '../protocol/limits.ts';
 import type { ChangeResult } from '../protocol/messages.ts';
 import { refusalError } from '../protocol/record.ts';
 import { cutOff, type Link, type SyncRun } from './link.ts';
@@ -57,6 +58,24 @@ export class Access {
       default:
         return assertNever(demand.level);
     }
+  }
+
+  /**
+   * Sees to it that what a caller has seen fits in one token, and in the base of one change; what has arrived takes no room.
+   *
+   * @throws SyncError `causality_timeout`: too much of it has not arrived in the cloud.
+   */
+  async fit(after: CausalContext, waitMs: number): Promise<void> {
+    if (!this.#isTooMuch(after)) return;
+    await this.#within(waitMs, this.#link.sync({ requires: after, ends: 'none' }));
+    if (this.#isTooMuch(after)) throw this.#notArrived('too much of what the token has seen is not in the cloud');
+  }
+
+  #isTooMuch(after: CausalContext): boolean {
+    const context = this.#replica.causalContext(after);
+    const entries = Object.keys(context.clock ?? {}).length;
+    // A change names its node beside that.
+    return entries > LIMITS.clockEntries - 1 || JSON.stringify(context).length > LIMITS.contextChars;
   }
 
   /**

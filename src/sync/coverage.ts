@@ -1,13 +1,25 @@
 import { type NodeId, toNodeId } from '../core/ids.ts';
-import type { VectorClock } from '../core/vector-clock.ts';
+import { entry, type VectorClock } from '../core/vector-clock.ts';
 import type { Clock, NodeRecord } from './ports.ts';
 
-/** Whether a history that goes to `head`, and has this of its nodes, has all that a clock names. */
-export function hasAll(clock: VectorClock, head: number, nodeOf: (nodeId: NodeId) => NodeRecord | undefined): boolean {
-  return Object.entries(clock).every(([name, counter]) => {
+/** What a history that goes to `head`, and has this of its nodes, lacks of what a clock names: how far it goes there. */
+export function lacking(
+  clock: VectorClock,
+  head: number,
+  nodeOf: (nodeId: NodeId) => NodeRecord | undefined,
+): VectorClock {
+  const there = Object.entries(clock).map(([name, counter]) => {
     const nodeId = toNodeId(name);
-    return counter <= (nodeId === undefined ? head : (nodeOf(nodeId)?.received.upTo ?? 0));
+    return { name, counter, upTo: nodeId === undefined ? head : (nodeOf(nodeId)?.received.upTo ?? 0) };
   });
+  return Object.fromEntries(there.flatMap(({ name, counter, upTo }) => (counter > upTo ? [[name, upTo]] : [])));
+}
+
+/** What of a clock is there, where that is known of what is lacking. */
+export function withoutLacking(clock: VectorClock, lacks: VectorClock): VectorClock {
+  return Object.fromEntries(
+    Object.entries(clock).filter(([name, counter]) => !Object.hasOwn(lacks, name) || counter <= entry(lacks, name)),
+  );
 }
 
 /** Waits until something is so that nobody tells of, at most `waitMs`; answers whether it is. */

@@ -332,8 +332,9 @@ class Judge {
    */
   #stampFor(change: Change, before: EntityVersion | undefined): Stamp {
     const nodeId = change.nodeId as NodeId;
-    if (change.consistency === 'strong') return this.#commit.stampNow(nodeId);
     const stamp = this.#commit.accept(change.stamp);
+    // By the cloud's clock, which is behind no stamp that it has accepted: its writer may have seen a later one than is here.
+    if (change.consistency === 'strong') return this.#commit.stampNow(nodeId);
     const isTooEarly = before !== undefined && compareStamps(stamp, before.stamp) <= 0 && isSuccessor(change, before);
     return isTooEarly ? this.#commit.stampBehind(before.stamp, nodeId) : stamp;
   }

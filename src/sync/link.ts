@@ -1,11 +1,13 @@
-import { type CausalContext, clockOfAll } from '../core/causal-context.ts';
+import { type CausalContext, clockIn, clockOfAll } from '../core/causal-context.ts';
 import type { Change, Priority } from '../core/change.ts';
+import { EMPTY_CLOCK, type VectorClock } from '../core/vector-clock.ts';
 import { ERRORS, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { type ChangeResult, isFinal, type NodeReport } from '../protocol/messages.ts';
 import { utf8Bytes } from '../protocol/record.ts';
 import { CAPABILITIES, PROTOCOL_VERSION, SUPPORTED_PROTOCOLS } from '../protocol/version.ts';
 import { ByteCap } from './byte-cap.ts';
+import { withoutLacking } from './coverage.ts';
 import { type LinkEvent, type LinkState, step } from './machine.ts';
 import { type Culprit, Narrowing } from './narrowing.ts';
 import { reportOf } from './node-report.ts';
@@ -44,8 +46,10 @@ export interface SyncRun {
   readonly results: ReadonlyMap<string, ChangeResult>;
   /** Demanded changes that left and were not answered: the cloud may have them, or not. */
   readonly unanswered: ReadonlySet<string>;
-  /** Whether the cloud said that it has all that was required; undefined: it wasn't asked. */
+  /** Whether the cloud said that it has all that was required by who is told; undefined: it wasn't asked. */
   readonly covered?: boolean | undefined;
+  /** What it said that it lacks of what was required by anybody. */
+  readonly lacks?: VectorClock | undefined;
 }
 
 /** What the next sync has to do beside its usual work. */
@@ -174,7 +178,18 @@ export class Link {
     for (const change of demand.strong ?? []) next.strong.set(change.id, change);
     if (demand.requires !== undefined) next.requires.push(demand.requires);
     next.all ||= demand.all === true;
-    return next.run;
+    const { requires } = demand;
+    return requires === undefined ? next.run : next.run.then((run) => this.#toldTo(requires, run));
+  }
+
+  /** What was asked for others is not what this one waits for. */
+  #toldTo(requires: CausalContext, run: SyncRun): SyncRun {
+    if (run.covered === undefined) return run;
+    const { replica } = this.#options;
+    const clock = clockIn(requires, replica.meta.epoch);
+    const there = run.covered ? clock : run.lacks === undefined ? EMPTY_CLOCK : withoutLacking(clock, run.lacks);
+    if (run.isAtHead) replica.noteArrived(there);
+    return { ...run, covered: Object.keys(there).length === Object.keys(clock).length };
   }
 
   /**
@@ -505,8 +520,8 @@ export class Link {
   }
 }
 
-function runOf(summary: SyncSummary, { isAtHead, results, unanswered, covered }: Tally): SyncRun {
-  return { summary, isAtHead, results, unanswered, covered };
+function runOf(summary: SyncSummary, { isAtHead, results, unanswered, covered, lacks }: Tally): SyncRun {
+  return { summary, isAtHead, results, unanswered, covered, lacks };
 }
 
 /** The cloud is out of reach, at whatever point that is found out. */

@@ -71,9 +71,17 @@ export type Memo = { readonly atMs: number } & (
       readonly home: NodeId | null;
       /** What it had seen before it came there. */
       readonly after: CausalContext;
-      /** At the cloud: how often it has moved, and 1. */
+      /** At the cloud: how often it has come to a node. */
       readonly turn?: number | undefined;
     }
+  /** Why a change was refused that is no longer in the queue; `again`: as what it was sent again. */
+  | {
+      readonly kind: 'dead';
+      readonly error: NonNullable<QueuedChange['error']>;
+      readonly again?: string | undefined;
+    }
+  /** Sessions that are to be called to this node. */
+  | { readonly kind: 'untold'; readonly names: readonly string[] }
 );
 
 export interface MemoStore {

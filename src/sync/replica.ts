@@ -1,5 +1,5 @@
 import { assert } from '../core/assert.ts';
-import { type CausalContext, clockIn, isOfOther } from '../core/causal-context.ts';
+import { type CausalContext, clockIn, isOfOther, latest } from '../core/causal-context.ts';
 import { type Change, type ChangeContent, dotOf, isDelta, PRIORITIES, type Priority } from '../core/change.ts';
 import { coalesce } from '../core/coalesce.ts';
 import { digestOf, digestTotal, digestWithin } from '../core/digest.ts';
@@ -76,6 +76,11 @@ export interface View {
   readonly synced: boolean;
 }
 
+export interface Version extends Omit<View, 'data'> {
+  /** Null: it is deleted. */
+  readonly data: JsonObject | null;
+}
+
 export interface BatchBounds {
   readonly maxChanges: number;
   readonly maxBytes: number;
@@ -139,10 +144,10 @@ export class Replica {
   readonly #folded = new Map<EntityKey, Folded>();
   /** Counters whose change is under way without being queued; no void, until there is no answer. */
   readonly #awaited = new Set<number>();
+  /** Of other nodes, what is known to be in the confirmed state; of so many as one clock may name. */
+  #arrived: VectorClock = EMPTY_CLOCK;
   /** Counters of strong writes that the cloud has, and that this replica does not show yet. */
   readonly #unshown = new Set<number>();
-  /** What others wrote that is here, by the cloud's word; in memory, for it costs a question to learn it again. */
-  #known: VectorClock = EMPTY_CLOCK;
 
   constructor(options: ReplicaOptions) {
     this.nodeId = options.nodeId;
@@ -198,8 +203,8 @@ export class Replica {
     // A node that has been in no history yet takes its caller's word.
     const epoch = this.#meta.epoch ?? after.epoch ?? this.#meta.presumedEpoch;
     const here = this.#causalClock();
-    const clock = this.covers(after) ? here : merge(clockIn(after, epoch), here);
-    return { epoch, clock };
+    const clock = this.covers(after) ? here : merge(this.#missing(clockIn(after, epoch)), here);
+    return { epoch, clock, ...latest([after, { atMs: this.#hlc.wallMs }]) };
   }
 
   #causalClock(): VectorClock {
@@ -213,11 +218,27 @@ export class Replica {
     return Object.entries(clock).every(([node, counter]) => {
       if (counter === 0) return true;
       if (node === CLOUD) return this.#meta.asOfMs > 0 && this.#meta.cursor >= counter;
-      if (counter <= entry(this.#known, node)) return true;
+      if (this.#hasArrived(node, counter)) return true;
       // What a former life wrote is here at the head.
       const isOwn = node === this.nodeId && counter <= this.#counter && this.#meta.ownFrom === undefined;
       return isOwn && ![...this.#unshown].some((one) => one <= counter);
     });
+  }
+
+  /** The cloud says that it has that, at the head that this replica is at. */
+  noteArrived(clock: VectorClock): void {
+    const { [CLOUD]: _, [this.nodeId]: __, ...others } = clock;
+    const all = Object.entries({ ...this.#arrived, ...merge(others, this.#arrived) });
+    this.#arrived = Object.fromEntries(all.slice(-LIMITS.clockEntries));
+  }
+
+  /** What has arrived is seen with the cursor. */
+  #missing(clock: VectorClock): VectorClock {
+    return Object.fromEntries(Object.entries(clock).filter(([node, counter]) => !this.#hasArrived(node, counter)));
+  }
+
+  #hasArrived(node: string, counter: number): boolean {
+    return counter <= entry(this.#arrived, node);
   }
 
   /** The history that this replica is of, or seems to be. */
@@ -274,18 +295,20 @@ export class Replica {
     return this.#queue.msUntilReady(this.nowMs());
   }
 
-  /** Whether a change waits for the cloud, by itself or in a later one. */
-  isQueued(changeId: string): boolean {
-    const { counter } = dotOf({ id: changeId });
-    return [...this.#queue.all()].some(({ change, since, error }) => {
+  /**
+   * What has become of a change of this node, by itself or in a later one: `there` = the cloud has taken it; `waiting` = it
+   * has not said so; or why it has refused it.
+   */
+  fateOf(changeId: string): 'there' | 'waiting' | NonNullable<QueuedChange['error']> {
+    const memo = this.memos.get('dead', changeId);
+    if (memo !== undefined) return memo.again === undefined ? memo.error : this.fateOf(memo.again);
+    const { node, counter } = dotOf({ id: changeId });
+    const queued = [...this.#queue.all()].find(({ change, since }) => {
       const own = dotOf(change).counter;
-      return error === null && (since ?? own) <= counter && counter <= own;
+      return (since ?? own) <= counter && counter <= own;
     });
-  }
-
-  /** Why a change is dead; undefined: it isn't. */
-  deathOf(changeId: string): QueuedChange['error'] | undefined {
-    return this.#queue.get(changeId)?.error ?? undefined;
+    if (queued !== undefined) return queued.error ?? 'waiting';
+    return node === this.nodeId && has(this.#meta.received, counter) ? 'there' : 'waiting';
   }
 
   /** As {@link OfflineQueue.list}, each with its status. */
@@ -303,6 +326,12 @@ export class Replica {
 
   read(key: EntityKey): View | undefined {
     return this.#view(key, this.#store.readRecord(key));
+  }
+
+  /** As {@link read}, and also what waits here to be deleted. */
+  version(key: EntityKey): Version | undefined {
+    const { current, synced } = this.#fold(key, this.#store.readRecord(key));
+    return current && { data: current.data, version: current.version, stamp: current.stamp, synced };
   }
 
   /** The cloud's version at the cursor; undefined: there is none, or it is deleted. */
@@ -348,7 +377,7 @@ export class Replica {
     // the caller has seen is not what the operations to a whole record would begin with.
     const isMadeHere = write.kind === 'patch' || write.kind === 'merge-patch';
     const isCovered = this.covers(after);
-    const seen = isMadeHere && !isCovered ? {} : after;
+    const seen = isMadeHere && !isCovered ? { atMs: after.atMs } : after;
     const content = localContent(write, before?.data, this.#policy(write), isMadeHere || isCovered);
     const change = this.#make(write, content, seen, this.#counter + 1);
     this.#visible.note(key, write.kind === 'delete' ? change.id : undefined);
@@ -409,7 +438,7 @@ export class Replica {
         checkPrecondition(before, write);
         const isMadeHere = write.kind === 'patch' || write.kind === 'merge-patch';
         const content = localContent(write, before?.data, this.#policy(write), isMadeHere || isCovered);
-        const seen = isMadeHere && !isCovered ? {} : after;
+        const seen = isMadeHere && !isCovered ? { atMs: after.atMs } : after;
         return this.#make(write, content, seen, this.#counter + 1 + index, nowMs);
       });
       const data = change.data ?? null;
@@ -538,6 +567,7 @@ export class Replica {
     for (const { change } of rows) this.#visible.note(entityKey(change));
     this.#store.transaction(() => {
       for (const row of rows) this.#store.writeQueued(row);
+      this.#rememberDead(all, rows);
     });
     for (const { change } of all) this.#queue.remove(change.id);
     for (const row of rows) {
@@ -546,6 +576,18 @@ export class Replica {
     }
     this.#visible.tell();
     return rows[all.indexOf(dead)]?.change.id ?? id;
+  }
+
+  /** Who asks for them later is told what became of them; of what had gone into one, too. */
+  #rememberDead(all: readonly QueuedChange[], again: readonly QueuedChange[]): void {
+    for (const [index, { change, since, error }] of all.entries()) {
+      if (error === null) continue;
+      const { node, counter } = dotOf(change);
+      for (let each = Math.max(since ?? counter, counter - LIMITS.deadCounters + 1); each <= counter; each += 1) {
+        const memo = { kind: 'dead', atMs: this.nowMs(), error, again: again[index]?.change.id } as const;
+        this.memos.put(formatDot({ node, counter: each }), memo);
+      }
+    }
   }
 
   /** What made a record still does: it must not take the place of one that somebody else has made since. */
@@ -562,6 +604,7 @@ export class Replica {
     const all = this.#queue.together(this.#dead(id));
     this.#store.transaction(() => {
       for (const { slot } of all) this.#store.removeQueued(slot);
+      this.#rememberDead(all, []);
       this.#saveMeta({ counter: this.#counter });
     });
     for (const { slot, change } of all) {
@@ -655,6 +698,7 @@ export class Replica {
     if (isUnexpected) this.#formerUpTo = this.#counter;
     this.#hasGoneBack ||= hasGoneBack;
     this.#isForked = false;
+    if (isOtherHistory) this.#arrived = EMPTY_CLOCK;
     this.#visible.tell();
   }
 
@@ -881,7 +925,6 @@ export class Replica {
     this.#queue.forgetAnswered();
     this.#queue.markOvertaken(head.overtaken);
     this.#unshown.clear();
-    if (last.answer.covered) this.#know(last.batch.requires);
     this.#reported = EMPTY_DOT_SET;
     this.#snapshotHead = undefined;
     // A state that isn't the cloud's, or not all of it, is mended by reading all of it again.
@@ -932,12 +975,6 @@ export class Replica {
     this.#visible.tell();
   }
 
-  /** At the head of a cloud that has it all, this replica has it too. */
-  #know(clock: VectorClock = EMPTY_CLOCK): void {
-    const known = merge(this.#known, clock);
-    this.#known = Object.keys(known).length > LIMITS.knownNodes ? clock : known;
-  }
-
   *#pages(last: StagedPage): Iterable<StagedPage> {
     if (this.#stagedPages > 0) yield* this.#store.readStaged();
     yield last;
@@ -974,7 +1011,6 @@ export class Replica {
 
   /** The next pull reads everything; what is confirmed stays visible until it has. */
   #beginAnew(): void {
-    this.#known = EMPTY_CLOCK;
     this.#store.clearStaged();
     this.#stagedPages = 0;
     this.#snapshotHead = undefined;
@@ -1109,14 +1145,16 @@ export class Replica {
 
   #make(write: Write, content: ChangeContent, after: CausalContext, counter: number, now = this.nowMs()): Change {
     const seen = { [CLOUD]: this.#meta.cursor, ...(counter > 1 ? { [this.nodeId]: counter - 1 } : {}) };
+    // The writer has seen what was written by another clock. One that is far ahead is put right by the cloud.
+    const seenAtMs = Math.min(after.atMs ?? 0, now + LIMITS.maxClockDriftMs - 1);
     return {
       id: formatDot({ node: this.nodeId, counter }),
       entityType: write.entityType,
       entityId: write.entityId,
       ...content,
-      base: merge(clockIn(after, this.#epoch()), seen),
+      base: merge(this.#missing(clockIn(after, this.#epoch())), seen),
       ...(this.#meta.ownFrom === undefined ? {} : { ownFrom: this.#meta.ownFrom }),
-      stamp: stampOf(tick(this.#hlc, now), this.nodeId),
+      stamp: stampOf(tick(this.#hlc, Math.max(now, seenAtMs + 1)), this.nodeId),
       timestamp: now,
       nodeId: this.nodeId,
       priority: write.priority ?? this.#policy(write).priority,

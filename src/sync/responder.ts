@@ -18,7 +18,7 @@ import {
 } from '../protocol/messages.ts';
 import { CAPABILITIES, PROTOCOL_VERSION, SUPPORTED_PROTOCOLS } from '../protocol/version.ts';
 import type { Commit } from './commit.ts';
-import { hasAll } from './coverage.ts';
+import { lacking } from './coverage.ts';
 import { isEcho, readFeed, toRemoteChange } from './feed.ts';
 import { takeBatch } from './judge.ts';
 import { freshNode, withAnswer, withExchange, withoutSession, withSession, withVoid } from './node-record.ts';
@@ -187,7 +187,7 @@ export class Responder {
       ...(page.more ? {} : { digest: digestTotal(commit.digest, types) }),
       ...(batch.requires === undefined
         ? {}
-        : { covered: hasAll(batch.requires, commit.head, (nodeId) => commit.node(nodeId)) }),
+        : coverage(lacking(batch.requires, commit.head, (nodeId) => commit.node(nodeId)))),
     };
 
     const isReadOnly = batch.changes.length === 0 && batch.void === undefined;
@@ -240,6 +240,10 @@ export class Responder {
 
 /** Takes back a transaction in which the deltas of a batch made other records than their writer had. */
 const OTHER_RECORDS = new Error('the deltas make other records here');
+
+function coverage(lacks: VectorClock): Pick<BatchAnswer, 'covered' | 'lacks'> {
+  return Object.keys(lacks).length === 0 ? { covered: true } : { covered: false, lacks };
+}
 
 /** A node that only reads costs a row once in a while. */
 const SEEN_ROW_MS = 60_000;

@@ -1,9 +1,11 @@
+import { type CausalContext, clockOfAll, latest } from '../core/causal-context.ts';
 import { EMPTY_DIGEST } from '../core/digest.ts';
 import { HLC_START } from '../core/hlc.ts';
+import { CLOUD } from '../core/ids.ts';
 import type { Policies } from '../core/policy.ts';
-import type { VectorClock } from '../core/vector-clock.ts';
+import { merge, type VectorClock } from '../core/vector-clock.ts';
 import { type AwaitedResolution, type ChangeFailure, Commit } from './commit.ts';
-import { hasAll } from './coverage.ts';
+import { lacking } from './coverage.ts';
 import { Memos } from './memos.ts';
 import type { Clock, CloudMeta, CloudStore, ConflictRecord, Entropy } from './ports.ts';
 
@@ -18,6 +20,12 @@ export interface SequencerOptions {
   readonly onFailure?: ((failure: ChangeFailure) => void) | undefined;
   /** Told, after the commit, of conflicts that were met or decided. */
   readonly onConflict?: ((conflict: ConflictRecord) => void) | undefined;
+}
+
+/** In the history of this cloud. */
+export interface Seen extends CausalContext {
+  readonly epoch: string;
+  readonly clock: VectorClock;
 }
 
 /**
@@ -51,7 +59,23 @@ export class Sequencer {
 
   /** Whether all that a clock names is in the history. */
   covers(clock: VectorClock): boolean {
-    return hasAll(clock, this.#meta.seq, (nodeId) => this.#store.readNode(nodeId));
+    return Object.keys(this.#lacking(clock)).length === 0;
+  }
+
+  /**
+   * What somebody has seen at this cloud who had seen all that: the history as far as it goes, and of nodes what is not in it.
+   */
+  seenAfter(...seen: readonly CausalContext[]): Seen {
+    const { epoch, seq, hlc } = this.#meta;
+    const all = clockOfAll(seen, epoch);
+    const lacks = this.#lacking(all);
+    const missing = Object.entries(all).filter(([name]) => Object.hasOwn(lacks, name));
+    const clock = merge({ [CLOUD]: seq }, Object.fromEntries(missing));
+    return { epoch, clock, ...latest([...seen, { atMs: hlc.wallMs }]) };
+  }
+
+  #lacking(clock: VectorClock): VectorClock {
+    return lacking(clock, this.#meta.seq, (nodeId) => this.#store.readNode(nodeId));
   }
 
   /** Runs `body` with the power to change the history; all of it happens, or nothing. */

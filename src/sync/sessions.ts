@@ -1,4 +1,4 @@
-import type { CausalContext } from '../core/causal-context.ts';
+import { type CausalContext, isOfOther, joined } from '../core/causal-context.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import type { Memos } from './memos.ts';
@@ -32,35 +32,107 @@ export class Sessions {
   readonly #options: SessionsOptions;
   /** The last turn of each session that ended here. */
   readonly #ended = new Map<string, number>();
+  /** Those that were used here while they could not come: they are called when the cloud can be asked. */
+  readonly #untold: Set<string>;
+  #isTelling = false;
 
   constructor(options: SessionsOptions) {
     this.#options = options;
+    this.#untold = new Set(options.memos.get('untold', '')?.names);
   }
 
   /**
    * What the session has seen elsewhere.
    *
+   * @param isNeeded false: where it can't come, it is served all the same, and comes later.
    * @throws SyncError `causality_timeout`: it is at another node, and what it saw there can't be told.
    */
-  async enter(name: string, waitMs: number): Promise<CausalContext> {
+  async enter(name: string, waitMs: number, isNeeded = true): Promise<CausalContext> {
+    try {
+      return await this.#enter(name, waitMs);
+    } catch (error) {
+      if (isNeeded || !(error instanceof SyncError)) throw error;
+      this.#note(name);
+      return {};
+    }
+  }
+
+  /** It has been shown here what this node has not got. */
+  saw(name: string, more: CausalContext): void {
+    const { memos, replica } = this.#options;
+    const memo = memos.get('session', name);
+    if (memo !== undefined) memos.put(name, { ...memo, after: joined(memo.after, more, replica.meta.epoch) });
+  }
+
+  /** After what was done here in its name: that has to count where it has been called away since. */
+  async stay(name: string, waitMs: number): Promise<void> {
+    if (this.#untold.has(name) || this.#isHere(name)) return;
+    try {
+      await this.#enter(name, waitMs);
+    } catch (error) {
+      if (!(error instanceof SyncError)) throw error;
+      this.#note(name);
+    }
+  }
+
+  /** Calls those that could not come. To be called when the cloud could be reached. */
+  async callBack(): Promise<void> {
+    const { adopt, isOnline } = this.#options;
+    if (adopt === undefined || this.#isTelling) return;
+    this.#isTelling = true;
+    for (const name of [...this.#untold]) {
+      if (isOnline()) await this.#adopt(name, adopt).catch(() => undefined);
+    }
+    this.#isTelling = false;
+  }
+
+  async #enter(name: string, waitMs: number): Promise<CausalContext> {
     const { memos, replica, clock, adopt, isOnline } = this.#options;
     const memo = memos.get('session', name);
-    const isHere = memo !== undefined && memo.home === replica.nodeId;
-    // The cloud forgets what is not used; so it is told now and then.
-    if (isHere && Math.abs(clock.nowMs() - memo.atMs) < LIMITS.memoMs / 2) return memo.after;
-    if (adopt === undefined || !isOnline()) return this.#alone(memo?.home, memo?.after);
-    let grant: SessionGrant | undefined;
+    // The cloud forgets what is not used; so it is told now and then. And one that lost its history has forgotten.
+    const isKnown = this.#isHere(name) && !this.#untold.has(name) && !isOfOther(memo?.after ?? {}, replica.meta.epoch);
+    if (memo !== undefined && isKnown && Math.abs(clock.nowMs() - memo.atMs) < LIMITS.memoMs / 2) return memo.after;
+    if (adopt === undefined || !isOnline()) return this.#alone(name);
     try {
-      grant = await within(clock, waitMs, adopt(name));
+      // What comes when its caller has gone is kept for who asks next.
+      const seen = await within(clock, waitMs, this.#adopt(name, adopt));
+      if (seen !== undefined) return seen;
     } catch (error) {
-      if (!(error instanceof SyncError) || error.code === 'causality_timeout') throw error;
+      if (error instanceof SyncError && error.code !== 'causality_timeout') return this.#alone(name);
+      throw error;
     }
-    if (grant === undefined) return this.#alone(memo?.home, memo?.after);
+    throw notHere('the session is on its way from another node');
+  }
+
+  #isHere(name: string): boolean {
+    const { memos, replica } = this.#options;
+    return memos.get('session', name)?.home === replica.nodeId;
+  }
+
+  #note(name: string): void {
+    if (this.#untold.has(name)) return;
+    this.#untold.add(name);
+    this.#saveUntold();
+  }
+
+  #saveUntold(): void {
+    const { memos, clock } = this.#options;
+    const names = [...this.#untold].slice(-LIMITS.untoldSessions);
+    memos.put('', { kind: 'untold', atMs: clock.nowMs(), names });
+  }
+
+  /** Has the session brought here. @returns what it has seen elsewhere. */
+  async #adopt(name: string, adopt: (name: string) => Promise<SessionGrant>): Promise<CausalContext> {
+    const { memos, replica, clock } = this.#options;
+    const { after: seen, turn } = await adopt(name);
+    const memo = memos.get('session', name);
+    const after = memo?.home === replica.nodeId ? joined(seen, memo.after, seen.epoch) : seen;
     // It may have been called away while the answer was under way.
-    if (grant.turn > (this.#ended.get(name) ?? 0)) {
-      memos.put(name, { kind: 'session', atMs: clock.nowMs(), home: replica.nodeId, after: grant.after });
+    if (turn > (this.#ended.get(name) ?? 0)) {
+      memos.put(name, { kind: 'session', atMs: clock.nowMs(), home: replica.nodeId, after });
     }
-    return grant.after;
+    if (this.#untold.delete(name)) this.#saveUntold();
+    return after;
   }
 
   /** The session goes on at another node. @returns what it has seen here. */
@@ -75,10 +147,19 @@ export class Sessions {
   }
 
   /** Out of reach of the cloud a session that has never been elsewhere, as far as is known here, begins here. */
-  #alone(home: string | null | undefined, after: CausalContext = {}): CausalContext {
-    if (home !== null) return after;
-    throw new SyncError('causality_timeout', 'the session has gone on at another node, and the cloud is out of reach', {
-      retryAfterMs: 1_000,
-    });
+  #alone(name: string): CausalContext {
+    const { memos, replica, clock, adopt } = this.#options;
+    const memo = memos.get('session', name);
+    if (memo?.home === null) throw notHere('the session has gone on at another node, and the cloud is out of reach');
+    if (memo !== undefined || adopt === undefined) return memo?.after ?? {};
+    if (this.#untold.size >= LIMITS.untoldSessions)
+      throw notHere('too many sessions have begun here without the cloud');
+    memos.put(name, { kind: 'session', atMs: clock.nowMs(), home: replica.nodeId, after: {} });
+    this.#note(name);
+    return {};
   }
+}
+
+function notHere(detail: string): SyncError {
+  return new SyncError('causality_timeout', detail, { retryAfterMs: 1_000 });
 }

@@ -1,3 +1,4 @@
+import type { VectorClock } from '../core/vector-clock.ts';
 import type { ErrorCode, SyncError } from '../protocol/errors.ts';
 import { type BatchAnswer, type ChangeResult, isBarred, isFinal } from '../protocol/messages.ts';
 import type { MessageBytes, Metered } from './ports.ts';
@@ -29,6 +30,8 @@ export class Tally {
   readonly results = new Map<string, ChangeResult>();
   readonly unanswered = new Set<string>();
   covered: boolean | undefined;
+  /** What the cloud lacks of what was required; undefined: it didn't say. */
+  lacks: VectorClock | undefined;
   isAtHead = false;
   conflicts = 0;
   failed = 0;
@@ -49,7 +52,10 @@ export class Tally {
     const taken = answer.results.filter(
       (result) => isFinal(result) && result.status !== 'rejected' && !this.results.has(result.id),
     );
-    if (!answer.more && answer.covered !== undefined) this.covered = answer.covered;
+    if (!answer.more && answer.covered !== undefined) {
+      this.covered = answer.covered;
+      this.lacks = answer.lacks;
+    }
     for (const result of answer.results) {
       if (isFinal(result) || isBarred(result)) this.results.set(result.id, result);
       this.unanswered.delete(result.id);

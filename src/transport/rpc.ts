@@ -50,6 +50,8 @@ export interface Seen {
   readonly stamp: Stamp;
   /** Whether the cloud has it. */
   readonly synced: boolean;
+  /** What has been seen by who has seen that. */
+  readonly context: CausalContext;
 }
 
 /** An edge node, as the cloud of its deployment sees it. */

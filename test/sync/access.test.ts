@@ -1,5 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { joined } from '../../src/core/causal-context.ts';
+import { parseStamp } from '../../src/core/hlc.ts';
 import { type EntityKey, entityKey } from '../../src/core/ids.ts';
+import { LIMITS } from '../../src/protocol/limits.ts';
 import { Access } from '../../src/sync/access.ts';
 import type { Clock } from '../../src/sync/ports.ts';
 import type { WriteContent } from '../../src/sync/write.ts';
@@ -275,4 +278,77 @@ test('[I6] what a lost cloud said that a node has is not taken for what the next
   world.loseCloud();
   await b.link.sync();
   expect(b.replica.covers({ clock: { a: 1 } })).toBe(false);
+});
+
+describe('[I6] a write follows what its writer has seen, also where that was written by a clock that is ahead', () => {
+  for (const level of ['strong', 'eventual'] as const) {
+    test(level, async () => {
+      const world = new World();
+      const [a, b] = [new Node(world, 'a', 30_000), new Node(world, 'b')];
+      await b.link.sync();
+      a.put('x', { value: 1 });
+      const seen = a.replica.causalContext();
+      b.link.setOnline(level === 'strong');
+      if (level === 'strong') await b.access.writeStrong(put(2), seen, 1_000);
+      else await b.access.write(put(2), seen, 1_000);
+      b.link.setOnline(true);
+      for (const node of [b, a, b]) await node.link.sync();
+      for (const node of [a, b]) expect(node.read('x')).toEqual({ value: 2 });
+    });
+  }
+
+  test('one that is further ahead than a clock may be takes no other with it', async () => {
+    const world = new World();
+    const [a, b] = [new Node(world, 'a', 24 * 3600_000), new Node(world, 'b')];
+    await b.link.sync();
+    a.put('x', { value: 1 });
+    await b.access.write(put(2), a.replica.causalContext(), 1_000);
+    const { stamp } = b.replica.read(key) ?? expect.fail();
+    expect(parseStamp(stamp)?.wallMs).toBe(world.nowMs + LIMITS.maxClockDriftMs);
+  });
+
+  test('it goes on with the token, from node to node and over the cloud', () => {
+    const world = new World();
+    const [a, b] = [new Node(world, 'a', 30_000), new Node(world, 'b')];
+    a.put('x', { value: 1 });
+    const seen = a.replica.causalContext();
+    const there = world.sequencer.seenAfter(b.replica.causalContext(seen));
+    expect(joined(there, {}, there.epoch).atMs).toBe(world.nowMs + 30_000);
+  });
+});
+
+test('[I6] what one caller waits for holds up no other, and what has arrived is not asked for again, nor carried on', async () => {
+  const { world, a, b } = pair();
+  a.put('x', { value: 1 });
+  await a.link.sync();
+  a.put('x', { value: 2 });
+  const c = new Node(world, 'c');
+  c.put('y', { value: 1 });
+  await b.link.sync();
+  const asked = [{ clock: { a: 1 } }, { clock: { a: 2 } }, { clock: { a: 1, c: 1 } }];
+  const runs = await Promise.all(asked.map((requires) => b.link.sync({ requires })));
+  expect(runs.map(({ covered }) => covered)).toEqual([true, false, false]);
+  expect(asked.map((seen) => b.replica.covers(seen))).toEqual([true, false, false]);
+  expect(b.replica.causalContext({ clock: { a: 1, c: 1 } }).clock).toEqual({ cloud: 1, c: 1 });
+  world.loseCloud();
+  await b.link.sync();
+  expect(b.replica.covers({ clock: { a: 1 } })).toBe(false);
+});
+
+test('[I6] of what has not arrived a caller carries no more than the next node takes', async () => {
+  const { a, b } = pair();
+  await b.link.sync();
+  const clock = Object.fromEntries(Array.from({ length: LIMITS.clockEntries }, (_, n) => [`n${n}`, 1]));
+  await expect(b.access.fit({ clock }, 1_000)).rejects.toMatchObject({ code: 'causality_timeout' });
+  const long = Object.fromEntries(Array.from({ length: 45 }, (_, n) => [`${'n'.repeat(60)}${n}`, 1]));
+  await expect(b.access.fit({ clock: long }, 1_000)).rejects.toMatchObject({ code: 'causality_timeout' });
+  a.put('x', { value: 1 });
+  await a.link.sync();
+  // With two less there is room, for the place in the cloud's history too; and that has arrived.
+  const { n0: _, n1: __, ...others } = clock;
+  await b.access.fit({ clock: { ...others, a: 1 } }, 1_000);
+  b.put('y', { value: 1 });
+  const { changeId } = await b.access.write(put(2), { clock: { ...others, a: 1 } }, 1_000);
+  await b.link.sync();
+  expect(b.replica.fateOf(changeId)).toBe('there');
 });

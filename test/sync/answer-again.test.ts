@@ -14,7 +14,7 @@ async function began() {
   a.resolve = () => ({ winner: 'merged', resolvedData: { n: 3, both: true } });
   world.refuse = ({ data }) => data?.['both'] === true;
   await a.link.sync();
-  expect(a.replica.deathOf(id)).toMatchObject({ code: 'invalid_data' });
+  expect(a.replica.fateOf(id)).toMatchObject({ code: 'invalid_data' });
   world.refuse = () => false;
   const conflicts = () => world.cloudStore.listConflicts({ status: 'all', after: '', limit: 10 });
   return { world, a, b, id, conflicts };

@@ -23,8 +23,9 @@ async function began() {
 
 describe('a strong write that is repeated by its key', () => {
   test('[I4] [S37] changes nothing of what its node has, whatever came in between', async () => {
-    const { a, b } = await began();
+    const { world, a, b } = await began();
     await a.access.writeStrong(added('x', 1), {}, 1_000, ONCE);
+    world.nowMs += 1;
     b.put('x', { n: 50 });
     for (const node of [b, a]) await node.link.sync();
     const again = await a.access.writeStrong(added('x', 1), {}, 1_000, ONCE);

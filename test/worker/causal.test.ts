@@ -127,3 +127,24 @@ describe('[I5] what the cloud has not heard of', () => {
     expect(exchange).not.toHaveBeenCalled();
   });
 });
+
+test('[I6] no token is given out that is refused, at however many nodes that are cut off its caller wrote', async () => {
+  const { put, setOnline, sync } = threeNodes();
+  const refusals: unknown[] = [];
+  let token = {};
+  const names = Array.from({ length: 45 }, (_, index) => `${'n'.repeat(60)}${index}`);
+  for (const [n, name] of names.entries()) {
+    await setOnline(name, false);
+    const answer = await put(name, n, { 'X-Wait-Ms': '0', ...token });
+    if (answer.status >= 400) refusals.push(answer.code);
+    token = seen(answer);
+  }
+  expect(new Set(refusals)).toEqual(new Set(['causality_timeout']));
+  for (const name of names) {
+    await setOnline(name, true);
+    await sync(name);
+  }
+  const last = await put('b', 1, { 'X-Wait-Ms': '5000', ...token });
+  expect(last.status).toBe(200);
+  expect(seen(last)['X-Causal-Token'].length).toBeLessThan(400);
+});

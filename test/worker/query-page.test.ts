@@ -122,5 +122,9 @@ test('a query carries on what its caller has seen, with what D1 holds', async ()
     JSON.parse(atob((headers.get('X-Causal-Token') ?? '').split('.')[0] ?? '')) as unknown;
   const epoch = expect.any(String);
   expect(seenBy((await query({})).headers)).toEqual({ epoch, clock: { cloud: 1 } });
-  expect(seenBy((await query({}, { headers: token })).headers)).toEqual({ epoch, clock: { cloud: 1, a: 1 } });
+  expect(seenBy((await query({}, { headers: token })).headers)).toEqual({
+    epoch,
+    clock: { cloud: 1, a: 1 },
+    atMs: expect.any(Number),
+  });
 });

@@ -1,6 +1,6 @@
 import { afterEach, expect, test, vi } from 'vitest';
-import { EdgeNode } from '../../src/worker.ts';
-import { freshSpace } from './space.ts';
+import { CloudSpace, EdgeNode } from '../../src/worker.ts';
+import { freshSpace, seen } from './space.ts';
 
 afterEach(() => {
   vi.restoreAllMocks();
@@ -87,4 +87,68 @@ test('[S39] nobody is asked who comes from elsewhere: an object of its name woul
     const answer = await call('GET', 'edge/a/data/note/x', { headers: { 'X-Read-Quorum': quorum } });
     expect(answer, quorum).toMatchObject({ status: 400, code: 'bad_request' });
   }
+});
+
+test('[S38] [S39] what a caller waits is all that it waits: for its session, the cloud and the others', async () => {
+  const { put } = await began();
+  const { moveSession } = CloudSpace.prototype;
+  vi.spyOn(CloudSpace.prototype, 'moveSession').mockImplementation(async function (this: CloudSpace, ...asked) {
+    await scheduler.wait(300);
+    return await moveSession.apply(this, asked);
+  });
+  const holders = vi.spyOn(CloudSpace.prototype, 'holders');
+  const written = await put('edge/a/data/note/x', 1, 3, { 'X-Session-Id': 's', 'X-Wait-Ms': '30000' });
+  expect(written.status).toBe(201);
+  expect(holders.mock.calls[0]?.[2]).toBeLessThan(29_750);
+});
+
+test('[S39] [I1] where the cloud fails after a write, the answer says that it is durable', async () => {
+  const { put, call } = await began();
+  vi.spyOn(CloudSpace.prototype, 'holders').mockRejectedValue(new Error('reset'));
+  expect(await put('edge/a/data/note/x', 1, 3)).toMatchObject({ code: 'quorum_timeout', json: { have: 2 } });
+  expect(await put('data/note/x', 2, 2)).toMatchObject({ code: 'quorum_timeout', json: { have: 1 } });
+  expect((await call('GET', 'data/note/x')).json['data']).toEqual({ n: 2 });
+});
+
+test('[S39] [I6] what a quorum read has shown is in the token and in the session, and says where it came from', async () => {
+  const { put, call, cut } = await began();
+  const headers = { 'X-Session-Id': 's', 'X-Read-Quorum': '2' };
+  const session = { 'X-Session-Id': 's', 'X-Consistency': 'session' };
+  await put('edge/a/data/note/x', 1, 4);
+  await put('data/note/x', 2, 1);
+  const read = await call('GET', 'edge/a/data/note/x', { headers });
+  expect(read.json).toMatchObject({ data: { n: 2 }, source: 'cloud', stalenessMs: 0, synced: true });
+  expect((await call('GET', 'edge/b/data/note/x', { headers: session })).json['data']).toEqual({ n: 2 });
+  const byToken = { 'X-Consistency': 'session', ...seen(read) };
+  expect((await call('GET', 'edge/c/data/note/x', { headers: byToken })).json['data']).toEqual({ n: 2 });
+  // What only another node has is shown as that one’s.
+  await put('edge/c/data/note/x', 3, 1, { ECT: '3g' });
+  const all = await call('GET', 'edge/a/data/note/x', { headers: { ...session, 'X-Read-Quorum': '4' } });
+  expect(all.json).toMatchObject({ data: { n: 3 }, source: 'edge', synced: false });
+  await cut('c');
+  const later = { 'X-Consistency': 'session', 'X-Wait-Ms': '200', ...seen(all) };
+  for (const headers of [later, { ...session, 'X-Wait-Ms': '200' }]) {
+    expect(await call('GET', 'edge/a/data/note/x', { headers })).toMatchObject({ code: 'causality_timeout' });
+  }
+});
+
+test('[S39] a quorum read sees what waits to be deleted, at its own node and at others', async () => {
+  const { put, call } = await began();
+  await put('edge/a/data/note/x', 1, 4);
+  const deleted = await call('DELETE', 'edge/a/data/note/x', { headers: { ECT: '3g' } });
+  expect(deleted.status).toBe(200);
+  for (const [node, quorum] of Object.entries({ a: '2', b: '4' })) {
+    const headers = { 'X-Read-Quorum': quorum };
+    expect((await call('GET', `edge/${node}/data/note/x`, { headers })).status, node).toBe(404);
+  }
+});
+
+test('[I5] [S39] a strong read with a quorum answers what the cloud has', async () => {
+  const { put, call } = await began();
+  await put('edge/a/data/note/x', 1, 4);
+  await put('edge/b/data/note/x', 2, 1, { ECT: '3g' });
+  const read = (quorum: string) =>
+    call('GET', 'edge/a/data/note/x', { headers: { 'X-Consistency': 'strong', 'X-Read-Quorum': quorum } });
+  expect((await read('4')).json).toMatchObject({ data: { n: 1 }, source: 'cloud' });
+  expect((await read('5')).json).toMatchObject({ code: 'quorum_timeout', have: 4 });
 });

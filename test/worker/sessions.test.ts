@@ -1,7 +1,7 @@
 import { evictDurableObject, runInDurableObject } from 'cloudflare:test';
 import { afterEach, expect, test, vi } from 'vitest';
-import { EdgeNode } from '../../src/worker.ts';
-import { freshSpace } from './space.ts';
+import { CloudSpace, EdgeNode } from '../../src/worker.ts';
+import { freshSpace, until } from './space.ts';
 
 afterEach(() => {
   vi.restoreAllMocks();
@@ -92,5 +92,63 @@ test('[I9] [S38] a session is its caller’s own, and its name has a bound', asy
   for (const name of ['x y', 'x'.repeat(256)]) {
     const answer = await call('GET', 'edge/a/data/note/x', { headers: { 'X-Session-Id': name } });
     expect(answer).toMatchObject({ status: 400, code: 'bad_request' });
+  }
+});
+
+test('[S38] a session that began out of reach of the cloud goes on elsewhere after the next sync', async () => {
+  const { put, get, edge, edgeObject, call } = began();
+  for (const node of ['a', 'b']) await edge(node).sync();
+  vi.spyOn(EdgeNode.prototype, 'poke').mockResolvedValue(undefined);
+  await call('PUT', 'edge/a/network', { body: { online: false } });
+  await put('a', 1);
+  await evictDurableObject(edgeObject('a'));
+  const moved = vi.spyOn(CloudSpace.prototype, 'moveSession');
+  await call('PUT', 'edge/a/network', { body: { online: true } });
+  await call('POST', 'edge/a/sync');
+  await until(() => moved.mock.calls.length > 0);
+  expect(await get('b')).toEqual({ n: 1 });
+});
+
+test('[S38] [I6] a write of a session that has gone on meanwhile is read where it is now', async () => {
+  const { get, call, edge } = began();
+  for (const node of ['a', 'b']) await edge(node).sync();
+  vi.spyOn(EdgeNode.prototype, 'poke').mockResolvedValue(undefined);
+  await get('a');
+  const { syncExchange } = CloudSpace.prototype;
+  let go: () => void = () => undefined;
+  const gone = new Promise<void>((resolve) => {
+    go = resolve;
+  });
+  const held = vi.spyOn(CloudSpace.prototype, 'syncExchange').mockImplementationOnce(async function (
+    this: CloudSpace,
+    ...sent
+  ) {
+    await gone;
+    return await syncExchange.apply(this, sent);
+  });
+  const headers = { 'X-Session-Id': 's', 'X-Consistency': 'strong', 'X-Wait-Ms': '30000' };
+  const late = call('PUT', 'edge/a/data/note/x', { body: { n: 1 }, headers });
+  await until(() => held.mock.calls.length > 0);
+  expect(await get('b')).toBe('not_found');
+  go();
+  expect((await late).status).toBe(201);
+  expect(await get('b')).toEqual({ n: 1 });
+});
+
+test('[S38] an eventual request is answered though the node of its session is cut off', async () => {
+  const { put, call } = began();
+  await put('a', 1);
+  await call('POST', 'edge/a/sync');
+  await call('POST', 'edge/b/sync');
+  await call('PUT', 'edge/a/network', { body: { online: false } });
+  const ask = (method: string, level: string) =>
+    call(method, 'edge/b/data/note/x', {
+      headers: { 'X-Session-Id': 's', 'X-Consistency': level },
+      ...(method === 'PUT' ? { body: { n: 2 } } : {}),
+    });
+  expect((await ask('GET', 'eventual')).json['data']).toEqual({ n: 1 });
+  expect((await ask('PUT', 'eventual')).status).toBe(200);
+  for (const level of ['session', 'causal', 'strong']) {
+    expect(await ask('PUT', level), level).toMatchObject({ code: 'causality_timeout' });
   }
 });
