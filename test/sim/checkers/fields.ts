@@ -44,14 +44,14 @@ export class Fields {
   decided(
     change: Change,
     op: Op,
-    { seq, stamp }: ChangeResult,
+    { seq, stamp, conflictId }: ChangeResult,
     key: EntityKey,
     before: EntityVersion | undefined,
   ): void {
     const isMerged = policyFor(policies, change.entityType).conflict === 'merge' && change.consistency !== 'strong';
     if (!isMerged || op.disk === undefined) return;
-    // A whole record that was asked for has in it what others wrote, and is meant as it is.
-    if (change.checksum !== undefined) {
+    // A whole record that was asked for has in it what others wrote, and is meant as it is; a merge goes by what it writes.
+    if (change.checksum !== undefined && conflictId === undefined) {
       this.#known.delete(key);
       return;
     }
