@@ -152,3 +152,12 @@ test('[I5] [S39] a strong read with a quorum answers what the cloud has', async 
   expect((await read('4')).json).toMatchObject({ data: { n: 1 }, source: 'cloud' });
   expect((await read('5')).json).toMatchObject({ code: 'quorum_timeout', have: 4 });
 });
+
+test('[S39] a node holds a place of its own history only, however far it is in that', async () => {
+  const { put, edge } = await began();
+  await put('edge/a/data/note/x', 1, 4);
+  const { epoch, cursor } = await edge('b').status();
+  expect(await edge('b').reach({ epoch, cursor })).toBe(true);
+  expect(await edge('b').reach({ epoch: 'another', cursor })).toBe(false);
+  expect(await edge('b').reach({ epoch, cursor: cursor + 1 })).toBe(false);
+});

@@ -88,7 +88,12 @@ test('[I9] [S38] a session is its caller’s own, and its name has a bound', asy
   vi.spyOn(EdgeNode.prototype, 'poke').mockResolvedValue(undefined);
   await put('a', 1, 's', { sub: 'ann' });
   expect(await get('b', 's', { sub: 'bob' })).toBe('not_found');
+  // Of another role, or another node, it is another's, too.
+  expect(await get('b', 's', { sub: 'ann', role: 'client' })).toBe('not_found');
   expect(await get('b', 's', { sub: 'ann' })).toEqual({ n: 1 });
+  const node = (name: string) => ({ sub: 'station', role: 'node', node: name });
+  await put('a', 2, 's', node('a'));
+  expect(await get('b', 's', node('b'))).toEqual({ n: 1 });
   for (const name of ['x y', 'x'.repeat(256)]) {
     const answer = await call('GET', 'edge/a/data/note/x', { headers: { 'X-Session-Id': name } });
     expect(answer).toMatchObject({ status: 400, code: 'bad_request' });
