@@ -1,9 +1,9 @@
 import { type CausalContext, joined } from '../core/causal-context.ts';
-import type { Priority } from '../core/change.ts';
-import type { ConsistencyLevel } from '../core/consistency.ts';
+import { PRIORITIES, type Priority } from '../core/change.ts';
+import { type ConsistencyLevel, toConsistencyLevel } from '../core/consistency.ts';
 import type { Operation } from '../core/delta.ts';
 import { type EntityId, type EntityType, entityKey, toEntityId, toEntityType, toNodeId } from '../core/ids.ts';
-import type { JsonObject } from '../core/json.ts';
+import { isJsonObject, type JsonObject } from '../core/json.ts';
 import { type ConflictRule, policyFor } from '../core/policy.ts';
 import type { Resolver } from '../core/resolver.ts';
 import { clock } from '../platform/clock.ts';
@@ -11,6 +11,8 @@ import { entropy } from '../platform/entropy.ts';
 import { logger } from '../platform/logger.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
+import { operations } from '../protocol/messages.ts';
+import { parseWith } from '../protocol/parse.ts';
 import { Access } from '../sync/access.ts';
 import { Link } from '../sync/link.ts';
 import { MeasuredUpstream } from '../sync/measured-upstream.ts';
@@ -190,6 +192,7 @@ export class EdgeCloudClient {
     const { replica, access, storage } = this.#open();
     const { priority, waitMs = LIMITS.waitMs } = options;
     const all = writes.map((write): Write => ({ ...write, ...addressOf(write.entityType, write.entityId), priority }));
+    for (const write of all) checkWrite(write, options);
     const levels = all.map(({ entityType }) => options.level ?? policyFor(this.#policies, entityType).consistency);
     const after = this.#after(options);
     if (levels.includes('strong')) {
@@ -302,6 +305,7 @@ export class EdgeCloudClient {
 
   async #write(write: Write, options: WriteOptions): Promise<Receipt> {
     const { replica, access, storage } = this.#open();
+    checkWrite(write, options);
     const { priority, ifMatch, ifNoneMatch, waitMs = LIMITS.waitMs } = options;
     const level = options.level ?? policyFor(this.#policies, write.entityType).consistency;
     const asked: Write = { ...write, priority, ifMatch, ifNoneMatch };
@@ -336,6 +340,7 @@ export class EdgeCloudClient {
   }
 
   #demand(entityType: EntityType, options: ReadOptions) {
+    checkLevel(options);
     const policy = policyFor(this.#policies, entityType);
     const level = options.level ?? (options.sessionId === undefined ? policy.consistency : 'session');
     const maxStalenessMs = options.maxStaleness ?? policy.maxStalenessMs;
@@ -480,6 +485,35 @@ export class EdgeCloudClient {
     if (link.isDue) void link.sync();
     else this.#schedule();
   }
+}
+
+/** What tsc doesn't see may be of any shape; it is told before anything is written. @throws SyncError `bad_request`, `bad_consistency` */
+function checkWrite(write: Write, options: WriteOptions): void {
+  checkLevel(options);
+  const { priority } = options;
+  if (priority !== undefined && !PRIORITIES.includes(priority)) {
+    throw new SyncError('bad_request', `a priority is ${PRIORITIES.join(', ')}`);
+  }
+  switch (write.kind) {
+    case 'put':
+      if (!isJsonObject(write.data)) throw new SyncError('bad_request', 'a record is a JSON object');
+      break;
+    case 'patch':
+      parseWith(operations, write.operations);
+      break;
+    case 'merge-patch':
+      if (!isJsonObject(write.patch)) throw new SyncError('bad_request', 'a merge patch is a JSON object');
+      break;
+    case 'delete':
+      break;
+    default:
+      throw new SyncError('bad_request', 'a write is a put, a patch, a merge-patch or a delete');
+  }
+}
+
+function checkLevel({ level }: ReadOptions): void {
+  if (level === undefined || toConsistencyLevel(level) !== undefined) return;
+  throw new SyncError('bad_consistency', 'a level is strong, eventual, causal or session');
 }
 
 function typeOf(text: string): EntityType {

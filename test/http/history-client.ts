@@ -46,19 +46,14 @@ export class HistoryClient {
   }
 
   async write(node: string, level: ConsistencyLevel, record: string, value: string): Promise<void> {
-    const answer = await this.#ask({ node, level: this.#levelOfWrite(level), method: 'PUT', record, body: { value } });
+    const answer = await this.#ask({ node, level, method: 'PUT', record, body: { value } });
     this.#wrote(answer, record, value);
   }
 
   async writeField(node: string, level: ConsistencyLevel, record: string, value: string): Promise<void> {
     const body = { operations: [{ op: 'set', path: `/${value}`, value: 1 }] };
-    const answer = await this.#ask({ node, level: this.#levelOfWrite(level), method: 'PATCH', record, body });
+    const answer = await this.#ask({ node, level, method: 'PATCH', record, body });
     this.#wrote(answer, `${record}#${value}`, value);
-  }
-
-  /** Whose session can't come is answered all the same at the level eventual, and promised no more. */
-  #levelOfWrite(level: ConsistencyLevel): ConsistencyLevel {
-    return this.#options.isNamed && level === 'eventual' ? 'session' : level;
   }
 
   async read(node: string, level: ConsistencyLevel, record: string, maxStalenessMs?: number): Promise<void> {
@@ -81,7 +76,9 @@ export class HistoryClient {
     this.recorded.push({ ...answer, op: 'write', key, value, isAhead });
   }
 
-  async #ask({ node, level, method, record, body, headers }: Request): Promise<Answered> {
+  async #ask({ level: wanted, node, method, record, body, headers }: Request): Promise<Answered> {
+    // Whose session can't come is answered all the same at the level eventual, and what he sees then is not promised again.
+    const level = this.#options.isNamed && wanted === 'eventual' ? 'session' : wanted;
     const { name, bearer, server } = this.#options;
     const { url } = await server.running;
     const session = this.#session();

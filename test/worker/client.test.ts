@@ -177,3 +177,28 @@ test('[I9] [S42] the queue of one user is never sent in the name of another', as
   await again.sync();
   expect((await call('GET', 'data/note/x')).json['data']).toEqual({ of: 'ann' });
 });
+
+test('[S42] what is no record, operation, priority or level is refused, and nothing of it is kept', async () => {
+  const { client } = began();
+  const a = await client('a');
+  await a.sync();
+  a.setNetwork({ online: false });
+  for (const data of [[], 'x', 1, null, undefined]) {
+    await expect(a.write('note', 'x', data as never)).rejects.toMatchObject({ code: 'bad_request' });
+  }
+  const wrong = [{ priority: 'urgent' }, { level: 'weak' }] as never[];
+  for (const options of wrong) {
+    await expect(a.write('note', 'x', {}, options)).rejects.toMatchObject({
+      code: expect.stringMatching(/^bad_(request|consistency)$/),
+    });
+  }
+  await a.write('note', 'y', { n: 1 });
+  for (const operations of [[{ op: 'inc', path: 'n' }], [], 'x']) {
+    await expect(a.patch('note', 'y', operations as never)).rejects.toMatchObject({ code: 'bad_request' });
+  }
+  const upsert = { entityType: 'note', entityId: 'z', kind: 'upsert', data: {} } as never;
+  await expect(a.transact([upsert])).rejects.toMatchObject({ code: 'bad_request' });
+  await expect(a.read('note', 'y', { level: 'weak' as never })).rejects.toMatchObject({ code: 'bad_consistency' });
+  expect(a.status().queue).toMatchObject({ total: 1 });
+  expect(await a.read('note', 'x')).toBeNull();
+});
