@@ -15,15 +15,21 @@ const SECRET = 'a-secret-for-tests-of-at-least-32-characters';
 const KILLS = 50;
 const ROOT = path.join(import.meta.dirname, '../..');
 
-test('[S42] the program of the docs runs as it stands, with a real endpoint and a token', {
-  timeout: 60_000,
-}, async () => {
+/** A server, and a folder that is gone with it. */
+async function serve() {
   const folder = mkdtempSync(path.join(tmpdir(), 'causeway-http-'));
   const server = await startServer({ port: 0, persistTo: path.join(folder, 'server'), secret: SECRET });
   onTestFinished(async () => {
     await server.stop();
     rmSync(folder, { recursive: true, force: true });
   });
+  return { folder, server };
+}
+
+test('[S42] the program of the docs runs as it stands, with a real endpoint and a token', {
+  timeout: 60_000,
+}, async () => {
+  const { folder, server } = await serve();
   const [, program = ''] = /```ts\n([\s\S]*?)```/.exec(readFileSync(path.join(ROOT, 'docs/client.md'), 'utf8')) ?? [];
   const code = program.replace('http://localhost:8787', server.url).replace("'./data'", JSON.stringify(folder));
   expect(code).toContain(server.url);
@@ -42,12 +48,7 @@ test('[S42] the program of the docs runs as it stands, with a real endpoint and 
 test('[I1] [I2] [S42] a client on Node that is killed 50 times, in mid-write and mid-sync, loses nothing that it acknowledged', {
   timeout: 240_000,
 }, async () => {
-  const folder = mkdtempSync(path.join(tmpdir(), 'causeway-http-'));
-  const server = await startServer({ port: 0, persistTo: path.join(folder, 'server'), secret: SECRET });
-  onTestFinished(async () => {
-    await server.stop();
-    rmSync(folder, { recursive: true, force: true });
-  });
+  const { folder, server } = await serve();
   const token = await signAccessToken(
     { space: 'kills', role: 'node', node: 'writer', sub: 'writer' },
     { secret: SECRET, ttlSeconds: 3_600 },

@@ -11,7 +11,10 @@ test('[I1] [I2] [I3] [I4] [I5] [I6] [I7] [I9] [I11] [I12] [S45] hold after every
 }, async () => {
   const total = new Map<string, number>();
   let conflicted = 0;
-  for (let seed = 1; seed <= SEEDS; seed += 1) {
+  let seed = 0;
+  // A run in which no two met is no less checked, and counts for nothing: another one takes its place.
+  while (conflicted < SEEDS) {
+    seed += 1;
     const plan = planFor(seed, STEPS);
     const outcome = await run(plan);
     if (outcome.failure !== undefined)
@@ -29,7 +32,7 @@ test('[I1] [I2] [I3] [I4] [I5] [I6] [I7] [I9] [I11] [I12] [S45] hold after every
     addCounts(total, outcome.counts);
   }
   // Two meet in most of the runs; which ones they are depends on what else goes wrong.
-  expect(conflicted).toBeGreaterThan(SEEDS * 0.75);
+  expect(conflicted).toBeGreaterThan(seed * 0.75);
   // A simulation in which nothing goes wrong proves nothing.
   expect(MUST_HAPPEN.filter((what) => !total.has(what))).toEqual([]);
 });
