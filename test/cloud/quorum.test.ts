@@ -46,7 +46,11 @@ test('[S39] no more answers are given than were asked for, though one comes that
   const slow = Promise.withResolvers<NodeId>();
   const all = askNodes(
     NODES,
-    async (node) => (node === NODES[0] ? await slow.promise : (slow.resolve(nodeId('a')), node)),
+    async (node) => {
+      if (node === NODES[0]) return await slow.promise;
+      slow.resolve(nodeId('a'));
+      return node;
+    },
     1,
     1_000,
     { nowMs: () => 0, sleep: (ms) => (ms < 1_000 ? Promise.resolve() : new Promise(() => undefined)) },
