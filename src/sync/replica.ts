@@ -1,6 +1,6 @@
 import { assert } from '../core/assert.ts';
 import { type CausalContext, clockIn, isOfOther, latest } from '../core/causal-context.ts';
-import { type Change, type ChangeContent, dotOf, isDelta, PRIORITIES, type Priority } from '../core/change.ts';
+import { type Change, type ChangeContent, dotOf, isDelta, type Priority } from '../core/change.ts';
 import { coalesce } from '../core/coalesce.ts';
 import { digestOf, digestTotal, digestWithin } from '../core/digest.ts';
 import { formatDot } from '../core/dot.ts';
@@ -11,7 +11,7 @@ import { CLOUD, type EntityId, type EntityKey, type EntityType, entityKey, type 
 import type { JsonObject } from '../core/json.ts';
 import { type Policies, policyFor } from '../core/policy.ts';
 import { isMet, type Precondition } from '../core/precondition.ts';
-import { isWhole, transactionName } from '../core/transaction.ts';
+import { asTransaction, isWhole, unitsOf } from '../core/transaction.ts';
 import { admitsAll, narrowed, type TypeFilter } from '../core/type-filter.ts';
 import { EMPTY_CLOCK, entry, merge, type VectorClock } from '../core/vector-clock.ts';
 import { batchChecksum } from '../protocol/batch-checksum.ts';
@@ -42,6 +42,7 @@ import {
   type Resolved,
   resolvedBy,
   sinceOf,
+  transactionBytes,
   UNTRIED,
   withoutHistory,
 } from './queued-change.ts';
@@ -457,7 +458,7 @@ export class Replica {
   #enqueueTogether(changes: readonly Change[], also: () => void): void {
     for (const change of changes)
       this.#visible.note(entityKey(change), change.operation === 'delete' ? change.id : undefined);
-    this.#checkRoom(checkSize(changes));
+    this.#checkRoom(transactionBytes(changes));
     const first = this.#queue.nextOrder;
     const rows: QueuedChange[] = [];
     this.#store.transaction(() => {
@@ -509,7 +510,7 @@ export class Replica {
         return { ...change, consistency: 'strong', ifMatch, ifNoneMatch, once: own };
       }),
     );
-    checkSize(changes);
+    transactionBytes(changes);
     // The counters are spent before they are sent: after a crash they are void, and never stand for other changes.
     this.#store.transaction(() => {
       this.#saveMeta({ counter: this.#counter + changes.length });
@@ -555,7 +556,7 @@ export class Replica {
       return data === undefined || change.id !== id ? renamed : this.#edited(renamed, data);
     });
     const together = asTransaction(changes);
-    checkSize(together);
+    transactionBytes(together);
     const first = this.#queue.nextOrder;
     const rows = together.map((change, index) => {
       return { ...this.#newRow(change, changeBytes(change), all[index]?.slot), order: first + index };
@@ -1285,27 +1286,6 @@ interface Folded {
 
 /** Of a record that a transaction has changed, and of one that it has not. */
 type Shown = Pick<View, 'data' | 'version'>;
-
-/** The changes as one transaction: the most pressing of them tells when it goes. */
-function asTransaction(changes: readonly Change[]): Change[] {
-  const [first, last] = [changes[0], changes.at(-1)];
-  if (first === undefined || last === undefined || first === last) return [...changes];
-  const transaction = transactionName(dotOf(first), dotOf(last));
-  const priority = PRIORITIES.find((each) => changes.some((change) => change.priority === each));
-  return changes.map((change) => ({ ...change, transaction, priority }));
-}
-
-/** Changes that go together, in their order. */
-function unitsOf(changes: readonly Change[]): (readonly Change[])[] {
-  return [...Map.groupBy(changes, ({ transaction, id }) => transaction ?? id).values()];
-}
-
-/** @returns the bytes of changes that go in one batch. @throws SyncError `too_large` */
-function checkSize(changes: readonly Change[]): number {
-  const bytes = changes.reduce((sum, change) => sum + changeBytes(change), 0);
-  if (changes.length === 1 || bytes <= LIMITS.transactionBytes) return bytes;
-  throw new SyncError('too_large', `the transaction has ${bytes} bytes, and may have ${LIMITS.transactionBytes}`);
-}
 
 /** Says of a refusal which write it was. */
 function atWrite<T>(index: number, body: () => T): T {
