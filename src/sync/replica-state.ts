@@ -36,7 +36,7 @@ export class ReplicaState {
   readonly store: ReplicaStore;
   readonly memos: Memos;
   readonly #policies: Policies;
-  readonly clock: Clock;
+  readonly #clock: Clock;
   /** Changes behind this counter were made since the start. */
   readonly #startedAt: number;
   #meta: ReplicaMeta;
@@ -51,7 +51,7 @@ export class ReplicaState {
     this.store = store;
     this.memos = new Memos(store, clock);
     this.#policies = policies;
-    this.clock = clock;
+    this.#clock = clock;
     this.#meta = store.readMeta() ?? freshMeta(nodeId, entityTypes);
     assert(this.#meta.nodeId === nodeId, 'a store belongs to one node');
     const stored = store.readQueue(this.#meta.settled.upTo).filter((queued) => !this.#isSettled(queued));
@@ -80,7 +80,7 @@ export class ReplicaState {
 
   /** The cloud's time, as far as this node can tell, ms. */
   nowMs(): number {
-    return this.clock.nowMs() + this.#meta.clockOffsetMs;
+    return this.#clock.nowMs() + this.#meta.clockOffsetMs;
   }
 
   /** The stamp of what is written at a time. */

@@ -1,14 +1,11 @@
 import { assert } from '../core/assert.ts';
 import type { CausalContext } from '../core/causal-context.ts';
-import { type Change, type ChangeContent, dotOf, isDelta, type Priority } from '../core/change.ts';
-import { coalesce } from '../core/coalesce.ts';
+import { type Change, dotOf, isDelta, type Priority } from '../core/change.ts';
 import { digestOf, digestTotal, digestWithin } from '../core/digest.ts';
-import { formatDot } from '../core/dot.ts';
-import { add, addAll, type DotSet, EMPTY_DOT_SET, gaps, has, type Interval, lastOf } from '../core/dot-set.ts';
+import { addAll, type DotSet, EMPTY_DOT_SET, gaps, has, type Interval, lastOf } from '../core/dot-set.ts';
 import type { EntityVersion } from '../core/entity.ts';
 import { CLOUD, type EntityKey, type EntityType, entityKey, type NodeId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
-import { isMet, type Precondition } from '../core/precondition.ts';
 import { asTransaction, isWhole, unitsOf } from '../core/transaction.ts';
 import { admitsAll, narrowed, type TypeFilter } from '../core/type-filter.ts';
 import { entry, type VectorClock } from '../core/vector-clock.ts';
@@ -22,10 +19,11 @@ import {
   type HandshakeRequest,
   isBarred,
 } from '../protocol/messages.ts';
-import { checkContent, checkRecord, utf8Bytes } from '../protocol/record.ts';
+import { utf8Bytes } from '../protocol/record.ts';
+import { DeadLetters, type Fate } from './dead-letters.ts';
 import { Frontier } from './frontier.ts';
-import { localContent } from './local-content.ts';
-import { KEY_REUSED, type Memos } from './memos.ts';
+import { LocalWrites } from './local-writes.ts';
+import type { Memos } from './memos.ts';
 import { keysOutside, mergePages } from './merge-pages.ts';
 import { OfflineQueue, type QueueStats, type QueueStatus } from './offline-queue.ts';
 import type { QueuedChange, ReplicaMeta, Session, StagedPage } from './ports.ts';
@@ -40,17 +38,17 @@ import {
   type Resolved,
   resolvedBy,
   sinceOf,
-  transactionBytes,
   withoutHistory,
 } from './queued-change.ts';
 import { withSettled } from './replica-meta.ts';
 import { ReplicaState, type StateOptions } from './replica-state.ts';
 import { ReplicaView, type Version, type View, type ViewPage } from './replica-view.ts';
 import { type Answered, settle } from './settle.ts';
-import { strongContent } from './strong-content.ts';
+import { StrongWrites } from './strong-writes.ts';
 import type { Watcher } from './visible-changes.ts';
 import type { Wait } from './wait.ts';
-import type { Once, Write, WriteOptions, Written } from './write.ts';
+import type { Once, Write, Written } from './write.ts';
+import { WriteKeys } from './write-keys.ts';
 
 export interface ReplicaOptions extends StateOptions {
   /** Told of every change of what this replica shows. */
@@ -86,6 +84,10 @@ export class Replica {
   readonly #state: ReplicaState;
   readonly #view: ReplicaView;
   readonly #frontier: Frontier;
+  readonly #keys: WriteKeys;
+  readonly #writes: LocalWrites;
+  readonly #strong: StrongWrites;
+  readonly #dead: DeadLetters;
   /** Where the next page begins: the cursor, or behind the pages that are staged, or 0 to begin anew. */
   #pullFrom: number;
   /** Up to where this replica has everything, as it was there, for the pull under way; 0: it can't be sure of anything. */
@@ -97,20 +99,21 @@ export class Replica {
   #reported: DotSet = EMPTY_DOT_SET;
   /** Changes up to this counter were made on what was another history. */
   #formerUpTo = 0;
-  /** Records that got another id while a strong write is under way that may be meant for them. */
-  readonly #movedTo = new Map<EntityKey, EntityKey>();
   /** What was at a place behind this one at the start had never left. */
   readonly #sentBefore: number;
   /** The cloud has another change under a counter of this node. */
   #isForked = false;
   /** That was found and mended since the start: the storage had gone back. */
   #hasGoneBack = false;
-  /** Counters whose change is under way without being queued; no void, until there is no answer. */
-  readonly #awaited = new Set<number>();
+
   constructor(options: ReplicaOptions) {
     this.#state = new ReplicaState(options);
     this.#view = new ReplicaView(this.#state, options.watcher);
     this.#frontier = new Frontier(this.#state);
+    this.#keys = new WriteKeys(this.#state.memos, options.clock);
+    this.#writes = new LocalWrites(this.#state, this.#view, this.#frontier, this.#keys);
+    this.#strong = new StrongWrites(this.#state, this.#view, this.#frontier, this.#keys);
+    this.#dead = new DeadLetters(this.#state, this.#view);
     this.#sentBefore = this.#state.meta.sentTo ?? Number.POSITIVE_INFINITY;
 
     // What doesn't have everything begins anew.
@@ -213,20 +216,9 @@ export class Replica {
     return this.#state.queue.msUntilReady(this.nowMs());
   }
 
-  /**
-   * What has become of a change of this node, by itself or in a later one: `there` = the cloud has taken it; `waiting` = it
-   * has not said so; or why it has refused it.
-   */
-  fateOf(changeId: string): 'there' | 'waiting' | NonNullable<QueuedChange['error']> {
-    const memo = this.memos.get('dead', changeId);
-    if (memo !== undefined) return memo.again === undefined ? memo.error : this.fateOf(memo.again);
-    const { node, counter } = dotOf({ id: changeId });
-    const queued = [...this.#state.queue.all()].find(({ change, since }) => {
-      const own = dotOf(change).counter;
-      return (since ?? own) <= counter && counter <= own;
-    });
-    if (queued !== undefined) return queued.error ?? 'waiting';
-    return node === this.nodeId && has(this.#state.meta.received, counter) ? 'there' : 'waiting';
+  /** As {@link DeadLetters.fateOf}. */
+  fateOf(changeId: string): Fate {
+    return this.#dead.fateOf(changeId);
   }
 
   /** As {@link OfflineQueue.list}, each with its status. */
@@ -275,54 +267,7 @@ export class Replica {
    *   `too_deep`, `queue_full`. Nothing has changed then.
    */
   write(write: Write, after: CausalContext, once?: Once): Written {
-    checkContent(write, LIMITS.changeDepth);
-    this.#frontier.presume(after);
-    const key = entityKey(write);
-    const before = this.read(key);
-    checkPrecondition(before, write);
-    // A record that was made from an older state than the caller has seen must not pass for a successor of that; and what
-    // the caller has seen is not what the operations to a whole record would begin with.
-    const isMadeHere = write.kind === 'patch' || write.kind === 'merge-patch';
-    const isCovered = this.covers(after);
-    const seen = isMadeHere && !isCovered ? { atMs: after.atMs } : after;
-    const content = localContent(write, before?.data, this.#state.policyOf(write), isMadeHere || isCovered);
-    const change = this.#make(write, content, seen, this.#state.counter + 1);
-    this.#view.note(key, write.kind === 'delete' ? change.id : undefined);
-    const data = content.data ?? null;
-    const written = { changeId: change.id, version: change.id, created: before === undefined, data };
-    this.#enqueue(change, write, () => this.#remember([written], once));
-    this.#view.tell();
-    return written;
-  }
-
-  /** What an earlier write did by the same key; undefined: there was none. @throws SyncError `idempotency_key_reused` */
-  written(once: Once | undefined): readonly Written[] | undefined {
-    const written = this.#writtenAs(once);
-    if (written === null) throw keyReused();
-    return written;
-  }
-
-  /** Whether no strong write of this node had the key. @throws SyncError `idempotency_key_reused` where another one had. */
-  isFree(once: Once | undefined): boolean {
-    const written = this.#writtenAs(once);
-    if (written) throw keyReused();
-    return written === undefined;
-  }
-
-  /** A strong write that was refused leaves its key to others. */
-  leaveKey(once: Once | undefined): void {
-    if (once !== undefined) this.memos.forget(once.key, { kind: 'written', atMs: 0, hash: once.hash, written: null });
-  }
-
-  #writtenAs(once: Once | undefined): readonly Written[] | null | undefined {
-    const memo = once && this.memos.get('written', once.key);
-    if (memo !== undefined && memo.hash !== once?.hash) throw keyReused();
-    return memo?.written;
-  }
-
-  #remember(written: readonly Written[] | null, once: Once | undefined): void {
-    if (once !== undefined)
-      this.memos.put(once.key, { kind: 'written', atMs: this.#state.clock.nowMs(), hash: once.hash, written });
+    return this.#writes.write(write, after, once);
   }
 
   /**
@@ -331,98 +276,38 @@ export class Replica {
    * @throws SyncError as {@link write}, with the place of the write at fault; `too_large` where they don't fit in one batch.
    */
   transact(writes: readonly Write[], after: CausalContext, once?: Once): Written[] {
-    this.#frontier.presume(after);
-    const isCovered = this.covers(after);
-    /** What the writes before have made. */
-    const made = new Map<EntityKey, Shown | undefined>();
-    const nowMs = this.nowMs();
-    const written: { readonly change: Change; readonly written: Written }[] = [];
-    for (const [index, write] of writes.entries()) {
-      const key = entityKey(write);
-      const before = made.has(key) ? made.get(key) : this.read(key);
-      const change = atWrite(index, () => {
-        checkContent(write, LIMITS.changeDepth);
-        checkPrecondition(before, write);
-        const isMadeHere = write.kind === 'patch' || write.kind === 'merge-patch';
-        const content = localContent(write, before?.data, this.#state.policyOf(write), isMadeHere || isCovered);
-        const seen = isMadeHere && !isCovered ? { atMs: after.atMs } : after;
-        return this.#make(write, content, seen, this.#state.counter + 1 + index, nowMs);
-      });
-      const data = change.data ?? null;
-      made.set(key, data === null ? undefined : { data, version: change.id });
-      written.push({
-        change,
-        written: { changeId: change.id, version: change.id, created: before === undefined, data },
-      });
-    }
-    const all = written.map((each) => each.written);
-    this.#enqueueTogether(asTransaction(written.map(({ change }) => change)), () => this.#remember(all, once));
-    return all;
+    return this.#writes.transact(writes, after, once);
   }
 
-  /** Makes changes durable, each in a row of its own, in one go. */
-  #enqueueTogether(changes: readonly Change[], also: () => void): void {
-    for (const change of changes)
-      this.#view.note(entityKey(change), change.operation === 'delete' ? change.id : undefined);
-    this.#state.checkRoom(transactionBytes(changes));
-    const first = this.#state.queue.nextOrder;
-    const rows: QueuedChange[] = [];
-    this.#state.store.transaction(() => {
-      for (const [index, change] of changes.entries()) {
-        // One by one: what is free for the next one is looked up in the store.
-        const row = { ...this.#state.newRow(change, changeBytes(change)), order: first + index };
-        this.#state.store.writeQueued(row);
-        rows.push(row);
-      }
-      also();
-    });
-    for (const row of rows) {
-      this.#state.took(row.change);
-      this.#state.queue.add(row);
-    }
-    this.#view.tell();
+  /** As {@link WriteKeys.written}. */
+  written(once: Once | undefined): readonly Written[] | undefined {
+    return this.#keys.written(once);
+  }
+
+  /** As {@link WriteKeys.isFree}. */
+  isFree(once: Once | undefined): boolean {
+    return this.#keys.isFree(once);
+  }
+
+  /** A strong write that was refused leaves its key to others. */
+  leaveKey(once: Once | undefined): void {
+    this.#keys.leave(once);
   }
 
   /**
    * Makes changes that somebody waits for, and that take effect together. They are not queued, and not visible before the
    * cloud has them. Until {@link endStrong} their counters are neither sent as void nor used again.
+   *
+   * @throws SyncError `invalid_data`, `too_large`, `too_deep`, `idempotency_key_reused`. Nothing has changed then.
    */
   beginStrong(writes: readonly Write[], after: CausalContext, once?: Once): Change[] {
-    const isFree = this.isFree(once);
-    const nowMs = this.nowMs();
-    const changes = asTransaction(
-      writes.map((write, index): Change => {
-        checkContent(write, LIMITS.changeDepth);
-        const before = this.read(entityKey(write));
-        if (write.kind === 'put') checkRecord(write.data, this.#state.policyOf(write));
-        const content = strongContent(write, before !== undefined);
-        const { ifMatch, ifNoneMatch } = write;
-        const change = this.#make(write, content, after, this.#state.counter + 1 + index, nowMs);
-        // The first by the key itself: so another write by that is known for another one.
-        const own = once && index > 0 ? { ...once, key: `${once.key}.${index}` } : once;
-        return { ...change, consistency: 'strong', ifMatch, ifNoneMatch, once: own };
-      }),
-    );
-    transactionBytes(changes);
-    // The counters are spent before they are sent: after a crash they are void, and never stand for other changes.
-    this.#state.store.transaction(() => {
-      this.#state.saveMeta({ counter: this.#state.counter + changes.length });
-      if (isFree) this.#remember(null, once);
-    });
-    for (const change of changes) {
-      this.#state.took(change);
-      this.#awaited.add(dotOf(change).counter);
-    }
-    return changes;
+    return this.#strong.begin(writes, after, once);
   }
 
   /** Nobody waits for the changes any more; if no answer came, their counters are void from now on. */
   endStrong(changes: readonly Change[]): void {
-    for (const change of changes) this.#awaited.delete(dotOf(change).counter);
-    if (this.#awaited.size === 0) this.#movedTo.clear();
+    this.#strong.end(changes);
   }
-
-  // --- dead letters ---
 
   /**
    * Sends a dead change again, as a new one on the old one's base; with its transaction, if it was in one.
@@ -432,83 +317,12 @@ export class Replica {
    *   then.
    */
   retryDead(id: string, data?: JsonObject): string {
-    const dead = this.#dead(id);
-    if (data !== undefined) checkRecord(data, this.#state.policyOf(dead.change));
-    const all = this.#state.queue.together(dead);
-    /** Counters that these get, by record. */
-    const given = new Map<EntityKey, DotSet>();
-    const changes = all.map(({ change: { resolves: asked, transaction: _, ...change } }, index): Change => {
-      const counter = this.#state.counter + 1 + index;
-      // It has seen what those before it make, though its base says nothing of their new counters.
-      const earlier = given.get(entityKey(change)) ?? EMPTY_DOT_SET;
-      given.set(entityKey(change), add(earlier, counter));
-      const covers = earlier.extra.length > 0 ? earlier.extra : undefined;
-      // What its node had answered to a conflict is an answer still, and so is what takes its place.
-      const resolves = asked && { ...asked, attempts: 0 };
-      const renamed = { ...change, id: this.#state.dot(counter), covers, resolves };
-      return data === undefined || change.id !== id ? renamed : this.#edited(renamed, data);
-    });
-    const together = asTransaction(changes);
-    transactionBytes(together);
-    const first = this.#state.queue.nextOrder;
-    const rows = together.map((change, index) => {
-      return { ...this.#state.newRow(change, changeBytes(change), all[index]?.slot), order: first + index };
-    });
-    this.#state.checkRoom(
-      rows.reduce((sum, { bytes }) => sum + bytes, 0),
-      { forDead: true },
-    );
-    for (const { change } of rows) this.#view.note(entityKey(change));
-    this.#state.store.transaction(() => {
-      for (const row of rows) this.#state.store.writeQueued(row);
-      this.#rememberDead(all, rows);
-    });
-    for (const { change } of all) this.#state.queue.remove(change.id);
-    for (const row of rows) {
-      this.#state.took(row.change);
-      this.#state.queue.put(row);
-    }
-    this.#view.tell();
-    return rows[all.indexOf(dead)]?.change.id ?? id;
-  }
-
-  /** Who asks for them later is told what became of them; of what had gone into one, too. */
-  #rememberDead(all: readonly QueuedChange[], again: readonly QueuedChange[]): void {
-    for (const [index, { change, since, error }] of all.entries()) {
-      if (error === null) continue;
-      const { node, counter } = dotOf(change);
-      for (let each = Math.max(since ?? counter, counter - LIMITS.deadCounters + 1); each <= counter; each += 1) {
-        const memo = { kind: 'dead', atMs: this.nowMs(), error, again: again[index]?.change.id } as const;
-        this.memos.put(formatDot({ node, counter: each }), memo);
-      }
-    }
-  }
-
-  /** What made a record still does: it must not take the place of one that somebody else has made since. */
-  #edited(change: Change, data: JsonObject): Change {
-    const { operation: before, data: _, operations, mergePatch, stamps, resolves: asked, ...header } = change;
-    const operation = before === 'create' ? before : 'update';
-    const resolves = asked && { ...asked, reason: 'sent in the place of what was refused', metadata: undefined };
-    const stamp = this.#state.stampAt(this.nowMs());
-    return { ...header, resolves, stamp, operation, data };
+    return this.#dead.retry(id, data);
   }
 
   /** Gives a dead change up, with its transaction. @throws SyncError `not_found`, `not_dead` */
   discardDead(id: string): void {
-    const all = this.#state.queue.together(this.#dead(id));
-    this.#state.store.transaction(() => {
-      for (const { slot } of all) this.#state.store.removeQueued(slot);
-      this.#rememberDead(all, []);
-      this.#state.saveMeta({ counter: this.#state.counter });
-    });
-    for (const queued of all) this.#state.removed(queued);
-  }
-
-  #dead(id: string): QueuedChange {
-    const queued = this.#state.queue.get(id);
-    if (queued === undefined) throw new SyncError('not_found', `there is no change ${id} in the queue`);
-    if (queued.error === null) throw new SyncError('not_dead', `${id} is ${this.#state.queue.statusOf(queued)}`);
-    return queued;
+    this.#dead.discard(id);
   }
 
   // --- sync ---
@@ -604,7 +418,7 @@ export class Replica {
       maxChanges: bounds.maxChanges - Math.min(strong.length, Math.floor(bounds.maxChanges / 2)),
       maxBytes: strong.length === 0 ? bounds.maxBytes : bounds.maxBytes / 2,
     };
-    const first = new Set(strong.flatMap((change) => this.#placesOf(change)));
+    const first = new Set(strong.flatMap((change) => this.#strong.placesOf(change)));
     const isHeld = this.#state.queue.isHeld;
     const beside = isHeld ? [] : this.#state.queue.select({ ...room, first, least: bounds.least, nowMs: this.nowMs() });
     // What could go now, and has to go together, goes by itself where there is no room for it beside the queue.
@@ -619,7 +433,7 @@ export class Replica {
       left -= unit.reduce((bytes, change) => bytes + changeBytes(change), 0);
       const isFirst = selected.length + waited.length === 0;
       if (maxWaited <= 0 || (!isFirst && (waited.length + unit.length > maxWaited || left < 0))) break;
-      const places = unit.flatMap((change) => this.#placesOf(change));
+      const places = unit.flatMap((change) => this.#strong.placesOf(change));
       if (places.some((key) => this.#state.queue.hasUnsettledOf(key))) continue;
       const ofNow = unit.map((change) => (dotOf(change).counter > this.#formerUpTo ? change : withoutHistory(change)));
       waited.push(...(this.#hasGoneBack ? ofNow.map((change) => ({ ...change, isDoubtful: true as const })) : ofNow));
@@ -661,19 +475,12 @@ export class Replica {
   ): boolean {
     const [unit = []] = unitsOf(strong);
     const hasToWait = unit.some((change) =>
-      this.#placesOf(change).some((key) => this.#state.queue.hasUnsettledOf(key)),
+      this.#strong.placesOf(change).some((key) => this.#state.queue.hasUnsettledOf(key)),
     );
     if (unit.length === 0 || hasToWait) return true;
     const bytes = beside.reduce((sum, queued) => sum + queued.bytes, 0);
     const own = unit.reduce((sum, change) => sum + changeBytes(change), 0);
     return beside.length + unit.length <= maxChanges && bytes + own <= maxBytes;
-  }
-
-  /** Where changes wait that a strong one goes behind. */
-  #placesOf(change: Change): EntityKey[] {
-    const key = entityKey(change);
-    const moved = this.#movedTo.get(key);
-    return moved === undefined ? [key] : [key, moved];
   }
 
   /** How many changes wait here. */
@@ -795,7 +602,7 @@ export class Replica {
     this.#view.forgetFolds();
     this.#stagedPages = 0;
     for (const id of head.gone) this.#state.queue.remove(id);
-    if (this.#awaited.size > 0) for (const [from, to] of head.moves) this.#movedTo.set(from, to);
+    this.#strong.noteMoves(head.moves);
     for (const queued of head.changed) this.#state.queue.put(queued);
     this.#noteBarred(head.answered);
     this.#state.queue.markInFlight([]);
@@ -971,121 +778,24 @@ export class Replica {
     }
   }
 
-  // --- changes ---
-
-  #make(write: Write, content: ChangeContent, after: CausalContext, counter: number, now = this.nowMs()): Change {
-    // The writer has seen what was written by another clock. One that is far ahead is put right by the cloud.
-    const seenAtMs = Math.min(after.atMs ?? 0, now + LIMITS.maxClockDriftMs - 1);
-    return {
-      id: this.#state.dot(counter),
-      entityType: write.entityType,
-      entityId: write.entityId,
-      ...content,
-      base: this.#frontier.baseOf(counter, after),
-      ...(this.#state.meta.ownFrom === undefined ? {} : { ownFrom: this.#state.meta.ownFrom }),
-      stamp: this.#state.stampAt(Math.max(now, seenAtMs + 1)),
-      timestamp: now,
-      nodeId: this.nodeId,
-      priority: write.priority ?? this.#state.policyOf(write).priority,
-    };
-  }
-
   /**
    * Counters that were spent and stand for nothing that will be sent. What went into a change that waits is void when that
    * is sent and no sooner, for who asks for it by its counter must not be told that it is there.
    */
   #voids(sent: ReadonlySet<QueuedChange> = new Set()): (readonly [number, number])[] {
-    const spent = [...this.#awaited].map((counter): Interval => [counter, counter]);
+    const spent = [...this.#strong.awaited()].map((counter): Interval => [counter, counter]);
     for (const queued of this.#state.queue.all()) {
       const { counter } = dotOf(queued.change);
       spent.push([queued.error !== null || sent.has(queued) ? counter : sinceOf(queued), counter]);
     }
     return gaps(addAll(this.#state.meta.received, spent), this.#state.counter);
   }
-
-  // --- the queue's rows ---
-
-  /**
-   * Makes a change durable: in a row of its own, or in that of one which it goes into.
-   *
-   * @param also is part of the same transaction.
-   */
-  #enqueue(change: Change, { coalesce: isWanted = true }: WriteOptions, also: () => void): void {
-    const policy = this.#state.policyOf(change);
-    const last = isWanted && policy.coalesce ? this.#state.queue.lastFresh(entityKey(change)) : undefined;
-    const earlier = last !== undefined && this.#hasSeenMore(change, last.change) ? undefined : last;
-    const both = earlier && coalesce(earlier.change, change, policy.conflict === 'merge');
-    if (earlier !== undefined && both === 'nothing') {
-      this.#cancel(earlier, change, also);
-      return;
-    }
-
-    // What the two are together must not be more than one batch takes.
-    const isOne = both !== undefined && both !== 'nothing' && utf8Bytes(JSON.stringify(both)) <= LIMITS.changeBytes;
-    const next = isOne ? both : change;
-    const replaced = next === change ? undefined : earlier;
-    const bytes = changeBytes(next);
-    this.#state.checkRoom(bytes - (replaced?.bytes ?? 0));
-    const since = replaced && sinceOf(replaced);
-    const queued: QueuedChange = replaced
-      ? { ...replaced, change: next, since, bytes }
-      : this.#state.newRow(next, bytes);
-    this.#state.store.transaction(() => {
-      this.#state.store.writeQueued(queued);
-      also();
-    });
-    this.#state.took(change);
-    this.#state.queue.add(queued, replaced);
-  }
-
-  /** Whether the writer of the later change had seen what this replica hasn't got, and that of the earlier one had not. */
-  #hasSeenMore(later: Change, earlier: Change): boolean {
-    return Object.entries(later.base).some(([node, counter]) => {
-      if (node === CLOUD) return counter > Math.max(this.#state.meta.cursor, entry(earlier.base, CLOUD));
-      return node !== this.nodeId && counter > entry(earlier.base, node);
-    });
-  }
-
-  /** Made and deleted again: neither will be sent. */
-  #cancel(made: QueuedChange, deletion: Change, also: () => void): void {
-    this.#state.store.transaction(() => {
-      this.#state.store.removeQueued(made.slot);
-      // Their counters are in no row any more, and must not be used again.
-      this.#state.saveMeta({ counter: dotOf(deletion).counter });
-      also();
-    });
-    this.#state.took(deletion);
-    this.#state.removed(made);
-  }
 }
 
 /** Places that are taken for used in advance, so that not each batch costs a row: those behind them begin with the next start. */
 const SENT_AHEAD = 100;
 
-function keyReused(): SyncError {
-  return new SyncError(KEY_REUSED.code, KEY_REUSED.detail);
-}
-
 /** What a delta makes of the record that its writer has. */
 function versionMadeBy({ entityType, entityId, id, data }: Change) {
   return { entityType, entityId, version: id, data: data ?? null };
-}
-
-/** Of a record that a transaction has changed, and of one that it has not. */
-type Shown = Pick<View, 'data' | 'version'>;
-
-/** Says of a refusal which write it was. */
-function atWrite<T>(index: number, body: () => T): T {
-  try {
-    return body();
-  } catch (error) {
-    if (!(error instanceof SyncError)) throw error;
-    throw new SyncError(error.code, `change ${index}: ${error.message}`, { ...error.details, index });
-  }
-}
-
-function checkPrecondition(before: Shown | undefined, precondition: Precondition): void {
-  if (isMet(precondition, before?.version)) return;
-  const current = before?.version;
-  throw new SyncError('precondition_failed', `the current version is ${current ?? 'none'}`, { current });
 }
