@@ -259,9 +259,9 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
     { quorum = 1, session }: ReadOptions = {},
   ): Promise<EdgeAnswer<EdgeRead>> {
     return this.#answer({ ...demand, hints, session }, async (after, leftMs, show) => {
-      const served = await this.#access.satisfy({ ...demand, after, waitMs: leftMs() });
+      const served = await this.#access.satisfy(entity.entityType, { ...demand, after, waitMs: leftMs() });
       const key = entityKey(entity);
-      const view = this.#replica.read(key);
+      const view = this.#replica.read(key, served.source);
       const found = { ...served, record: view === undefined ? null : recordOf(entity.entityId, view) };
       if (quorum <= 1) return found;
       const { seen, source } = await this.#quorum.newest(key, quorum, leftMs());
@@ -284,8 +284,8 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
     { session }: ReadOptions = {},
   ): Promise<EdgeAnswer<EdgeList>> {
     return this.#answer({ ...demand, hints, session }, async (seen, leftMs) => {
-      const served = await this.#access.satisfy({ ...demand, after: seen, waitMs: leftMs() });
-      const { items, next } = this.#replica.list(type, after, limit);
+      const served = await this.#access.satisfy(type, { ...demand, after: seen, waitMs: leftMs() });
+      const { items, next } = this.#replica.list(type, after, limit, served.source);
       return { ...served, items: items.map((item) => recordOf(item.entityId, item)), next: next ?? null };
     });
   }

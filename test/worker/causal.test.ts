@@ -124,7 +124,19 @@ describe('[I5] what the cloud has not heard of', () => {
     const atOnce = await get('b', { ...CAUSAL, 'X-Wait-Ms': '0', ...seen(written) });
     expect(atOnce).toMatchObject({ ...TIMEOUT, json: { retryAfterMs: 1_000 } });
     expect(atOnce.headers.get('Retry-After')).toBe('1');
-    expect(exchange).not.toHaveBeenCalled();
+    // The cloud is asked, once.
+    expect(exchange).toHaveBeenCalledTimes(1);
+  });
+
+  test('who waits for nothing is shown what the cloud has', async () => {
+    const { put, get, sync } = threeNodes();
+    await sync('b');
+    for (const [n, level] of ['causal', 'session', 'strong'].entries()) {
+      const written = await put('a', n);
+      await sync('a');
+      const headers = { 'X-Consistency': level, 'X-Wait-Ms': '0', ...seen(written) };
+      expect((await get('b', headers)).json, level).toMatchObject({ data: { n } });
+    }
   });
 });
 
