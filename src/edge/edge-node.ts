@@ -264,9 +264,12 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
       const view = this.#replica.read(key, served.source);
       const found = { ...served, record: view === undefined ? null : recordOf(entity.entityId, view) };
       if (quorum <= 1) return found;
-      const { seen, source } = await this.#quorum.newest(key, quorum, leftMs());
       // What nodes have that the cloud has not isn't there for a strong reader.
-      if (demand.level === 'strong') return found;
+      if (demand.level === 'strong') {
+        await this.#quorum.ask(key, quorum, leftMs());
+        return found;
+      }
+      const { seen, source } = await this.#quorum.newest(key, quorum, leftMs());
       if (seen !== null) show(seen.context);
       const record =
         seen === null || seen.data === null ? null : recordOf(entity.entityId, { ...seen, data: seen.data });

@@ -25,6 +25,8 @@ export type Source = 'edge' | 'cloud';
 export interface Version extends Omit<View, 'data'> {
   /** Null: it is deleted. */
   readonly data: JsonObject | null;
+  /** The place in the cloud's history of the state that it is, or was made on; 0: none. */
+  readonly seq: number;
 }
 
 export interface ViewPage {
@@ -52,7 +54,8 @@ export class ReplicaView {
   /** As {@link read}, and also what waits here to be deleted. */
   version(key: EntityKey): Version | undefined {
     const { current, synced } = this.#fold(key, this.#state.store.readRecord(key));
-    return current && { data: current.data, version: current.version, stamp: current.stamp, synced };
+    if (current === undefined) return undefined;
+    return { data: current.data, version: current.version, stamp: current.stamp, seq: current.seq, synced };
   }
 
   /**
@@ -113,7 +116,7 @@ export class ReplicaView {
   }
 
   *#viewsOf(type: EntityType, after: string, limit: number, source: Source): Generator<Viewed> {
-    const pending = source === 'edge' ? this.#state.queue.idsOf(type) : [];
+    const pending = this.#state.queue.idsOf(type);
     let from = after;
     for (;;) {
       const records = this.#state.store.listRecords(type, from, limit + 1);
