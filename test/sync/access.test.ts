@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { joined } from '../../src/core/causal-context.ts';
 import { parseStamp } from '../../src/core/hlc.ts';
 import { type EntityKey, entityKey } from '../../src/core/ids.ts';
@@ -357,4 +357,20 @@ test('[I6] of what has not arrived a caller carries no more than the next node t
   const { changeId } = await b.access.write(put(2), { clock: { ...others, a: 1 } }, 1_000);
   await b.link.sync();
   expect(b.replica.fateOf(changeId)).toBe('there');
+});
+
+test('[I6] what a cloud has that a node has not all got is not there to be read', async () => {
+  const { world, a } = pair();
+  await a.link.sync();
+  const run = await a.link.sync();
+  vi.spyOn(a.link, 'sync').mockResolvedValue({ ...run, isAtHead: false, covered: true });
+  const clock: Clock = {
+    nowMs: () => world.nowMs,
+    sleep: async (ms) => {
+      world.nowMs += ms;
+    },
+  };
+  const access = new Access(a.replica, a.link, clock);
+  const demand = { level: 'causal', after: { clock: { b: 1 } }, waitMs: 1_000 } as const;
+  await expect(access.satisfy(TYPE, demand)).rejects.toMatchObject({ code: 'causality_timeout' });
 });

@@ -141,7 +141,7 @@ describe('[I5] what the cloud has not heard of', () => {
 });
 
 test('[I6] no token is given out that is refused, at however many nodes that are cut off its caller wrote', async () => {
-  const { put, setOnline, sync } = threeNodes();
+  const { put, get, setOnline, sync } = threeNodes();
   const refusals: unknown[] = [];
   let token = {};
   const names = Array.from({ length: 45 }, (_, index) => `${'n'.repeat(60)}${index}`);
@@ -152,6 +152,11 @@ test('[I6] no token is given out that is refused, at however many nodes that are
     token = seen(answer);
   }
   expect(new Set(refusals)).toEqual(new Set(['causality_timeout']));
+  // What is refused is given back as it came, whatever the node has seen by itself.
+  await put('c', 1);
+  await sync('c');
+  const refused = await get('c', { ...token, 'X-Wait-Ms': '0' });
+  expect([refused.code, seen(refused)]).toEqual(['causality_timeout', token]);
   for (const name of names) {
     await setOnline(name, true);
     await sync(name);
