@@ -207,8 +207,8 @@ export class EdgeCloudClient {
   async read(entityType: string, entityId: string, options: ReadOptions = {}): Promise<ClientRecord | null> {
     const { replica, access } = this.#open();
     const address = addressOf(entityType, entityId);
-    await access.satisfy(this.#demand(address.entityType, options));
-    const view = replica.read(entityKey(address));
+    const { source } = await access.satisfy(address.entityType, this.#demand(address.entityType, options));
+    const view = replica.read(entityKey(address), source);
     this.#note(options, replica);
     if (view === undefined) return null;
     const { data, version, synced } = view;
@@ -222,8 +222,8 @@ export class EdgeCloudClient {
   ): Promise<{ items: readonly ClientRecord[]; next: string | null }> {
     const { replica, access } = this.#open();
     const type = typeOf(entityType);
-    await access.satisfy(this.#demand(type, options));
-    const { items, next } = replica.list(type, after, limit);
+    const { source } = await access.satisfy(type, this.#demand(type, options));
+    const { items, next } = replica.list(type, after, limit, source);
     this.#note(options, replica);
     const records = items.map(({ entityId, data, version, synced }) => ({
       entityType,

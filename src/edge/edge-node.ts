@@ -259,14 +259,17 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
     { quorum = 1, session }: ReadOptions = {},
   ): Promise<EdgeAnswer<EdgeRead>> {
     return this.#answer({ ...demand, hints, session }, async (after, leftMs, show) => {
-      const served = await this.#access.satisfy({ ...demand, after, waitMs: leftMs() });
+      const served = await this.#access.satisfy(entity.entityType, { ...demand, after, waitMs: leftMs() });
       const key = entityKey(entity);
-      const view = this.#replica.read(key);
+      const view = this.#replica.read(key, served.source);
       const found = { ...served, record: view === undefined ? null : recordOf(entity.entityId, view) };
       if (quorum <= 1) return found;
-      const { seen, source } = await this.#quorum.newest(key, quorum, leftMs());
       // What nodes have that the cloud has not isn't there for a strong reader.
-      if (demand.level === 'strong') return found;
+      if (demand.level === 'strong') {
+        await this.#quorum.ask(key, quorum, leftMs());
+        return found;
+      }
+      const { seen, source } = await this.#quorum.newest(key, quorum, leftMs());
       if (seen !== null) show(seen.context);
       const record =
         seen === null || seen.data === null ? null : recordOf(entity.entityId, { ...seen, data: seen.data });
@@ -284,8 +287,8 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
     { session }: ReadOptions = {},
   ): Promise<EdgeAnswer<EdgeList>> {
     return this.#answer({ ...demand, hints, session }, async (seen, leftMs) => {
-      const served = await this.#access.satisfy({ ...demand, after: seen, waitMs: leftMs() });
-      const { items, next } = this.#replica.list(type, after, limit);
+      const served = await this.#access.satisfy(type, { ...demand, after: seen, waitMs: leftMs() });
+      const { items, next } = this.#replica.list(type, after, limit, served.source);
       return { ...served, items: items.map((item) => recordOf(item.entityId, item)), next: next ?? null };
     });
   }

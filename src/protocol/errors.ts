@@ -21,6 +21,7 @@ export const ERRORS = {
   session_expired: { status: 410, title: 'The session has ended', retry: 'session' },
   precondition_failed: { status: 412, title: 'The record has another version', retry: 'never' },
   too_large: { status: 413, title: 'That is too large', retry: 'never' },
+  not_held: { status: 421, title: 'This node does not hold records of that type', retry: 'never' },
   unsupported_encoding: { status: 415, title: 'The content type or encoding is not supported', retry: 'never' },
   invalid_data: { status: 422, title: "The record does not fit its type's schema", retry: 'never' },
   invalid_operation: { status: 422, title: 'The operation does not fit the record', retry: 'never' },

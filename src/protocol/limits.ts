@@ -128,6 +128,8 @@ export const LIMITS = {
   /** How long a caller may wait. `http.md`, section 2. */
   waitMs: 5_000,
   maxWaitMs: 30_000,
+  /** What a question gets that a level can't do without, however short its caller waits: a few round trips. */
+  askMs: 500,
   /** An answer that takes longer is none; over HTTP, beside the time that its bytes take on a slow link. */
   exchangeTimeoutMs: 20_000,
   /** An answer over HTTP: a page and the results of a batch, with room. */

@@ -1,6 +1,7 @@
 import { assert, assertNever } from '../core/assert.ts';
 import type { CausalContext } from '../core/causal-context.ts';
 import type { ReadDemand } from '../core/consistency.ts';
+import type { EntityType } from '../core/ids.ts';
 import { type ErrorCode, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import type { ChangeResult } from '../protocol/messages.ts';
@@ -8,12 +9,13 @@ import { refusalError } from '../protocol/record.ts';
 import { cutOff, type Link, type SyncRun } from './link.ts';
 import type { Clock } from './ports.ts';
 import type { Replica } from './replica.ts';
-import { leftOf, within } from './within.ts';
+import type { Source } from './replica-view.ts';
+import { leftOf, tries, within } from './within.ts';
 import type { Once, Write, Written } from './write.ts';
 
-/** Where what is served now comes from, and how old it may be. */
+/** Of what is to be read now, and how old that may be. */
 export interface Served {
-  readonly source: 'edge' | 'cloud';
+  readonly source: Source;
   /** Null: this node never had everything. */
   readonly stalenessMs: number | null;
 }
@@ -41,12 +43,19 @@ export class Access {
   }
 
   /**
-   * Waits until the replica may be read at a level.
+   * Waits until the replica may be read at a level. A node that never had everything pulls first.
    *
    * @throws SyncError `cloud_unavailable` for a strong read that the cloud doesn't answer in time; `causality_timeout`
-   *   where what the caller has seen does not arrive in time, here or, for a strong read, in the cloud.
+   *   where what the caller has seen does not arrive in time, here or, for a strong read, in the cloud; `not_held` but for
+   *   an eventual read, which serves what is here.
    */
-  async satisfy(demand: ReadDemand): Promise<Served> {
+  async satisfy(type: EntityType, demand: ReadDemand): Promise<Served> {
+    const served = await this.#satisfy(demand);
+    if (demand.level !== 'eventual') this.#mustHold(type);
+    return served;
+  }
+
+  async #satisfy(demand: ReadDemand): Promise<Served> {
     switch (demand.level) {
       case 'strong':
         return await this.#satisfyStrong(demand);
@@ -83,7 +92,7 @@ export class Access {
    * if the cloud can be reached; if not, the change carries it as its base, and the cloud sorts it out.
    */
   async write(write: Write, after: CausalContext, waitMs: number, once?: Once): Promise<Written> {
-    await this.#bring(after, waitMs, once);
+    await this.#bring([write], after, waitMs, once);
     const [before] = this.#replica.written(once) ?? [];
     if (before !== undefined) return before;
     const written = this.#replica.write(write, after, once);
@@ -98,7 +107,7 @@ export class Access {
     waitMs: number,
     once?: Once,
   ): Promise<readonly Written[]> {
-    await this.#bring(after, waitMs, once);
+    await this.#bring(writes, after, waitMs, once);
     const before = this.#replica.written(once);
     if (before !== undefined) return before;
     const written = this.#replica.transact(writes, after, once);
@@ -107,9 +116,24 @@ export class Access {
   }
 
   /** Whether the write was done by its key is for the caller to ask after this: meanwhile another one may have done it. */
-  async #bring(after: CausalContext, waitMs: number, once: Once | undefined): Promise<void> {
-    if (this.#replica.written(once) !== undefined || this.#replica.covers(after)) return;
-    await this.#within(waitMs, this.#link.sync({ requires: after, ends: 'none' }));
+  async #bring(writes: readonly Write[], after: CausalContext, waitMs: number, once: Once | undefined): Promise<void> {
+    if (this.#replica.written(once) !== undefined) return;
+    const dependent = writes.filter(isOfWhatIsThere);
+    const isLacking = !this.#replica.covers(after) || (dependent.length > 0 && this.#isFresh);
+    if (isLacking) await this.#within(waitMs, this.#link.sync({ requires: after, ends: 'none' }));
+    for (const { entityType } of dependent) this.#mustHold(entityType);
+  }
+
+  /** What is of a type that isn't held here is not found here, though it is there. */
+  #mustHold(type: EntityType): void {
+    if (this.#replica.holds(type)) return;
+    const detail = `this node does not hold records of ${type}: only the cloud, and nodes without such a filter, can tell`;
+    throw new SyncError('not_held', detail);
+  }
+
+  /** Whether this node never had everything. */
+  get #isFresh(): boolean {
+    return this.#replica.stalenessMs() === null;
   }
 
   /**
@@ -168,40 +192,31 @@ export class Access {
   }
 
   /**
-   * After an exchange that began after the request, and pushed what is queued here, the replica is the cloud's state; and
-   * that may still lack what the caller has seen, where it waits at another node.
+   * After an exchange that began after the request, and pushed what is queued here, what is confirmed is the cloud's state;
+   * and that may still lack what the caller has seen, where it waits at another node, or can't be sent.
    */
   async #satisfyStrong({ after, waitMs }: ReadDemand): Promise<Served> {
     if (!this.#link.online) throw cutOff();
-    const deadlineMs = this.#clock.nowMs() + waitMs;
-    let leftMs = waitMs;
-    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
+    let isAnswered = false;
+    for await (const leftMs of tries(this.#clock, waitMs)) {
       const run = await this.#within(leftMs, this.#link.sync({ requires: after, all: true, ends: 'own' }));
-      const isLate = run === undefined && leftMs < waitMs;
+      const isLate = run === undefined && isAnswered;
       if (!isLate && run?.isAtHead !== true) throw this.#unavailable(run);
       if (run !== undefined && run.covered !== false) return { source: 'cloud', stalenessMs: 0 };
-      await this.#clock.sleep(Math.min(pauseMs, Math.max(0, deadlineMs - this.#clock.nowMs())));
-      leftMs = deadlineMs - this.#clock.nowMs();
-      if (isOver(leftMs, waitMs)) throw this.#notArrived('what the token has seen has not arrived in the cloud');
+      isAnswered = true;
     }
+    throw this.#notArrived('what the token has seen has not arrived in the cloud');
   }
 
   async #satisfyCausal({ after, waitMs }: ReadDemand): Promise<Served> {
-    const deadlineMs = this.#clock.nowMs() + waitMs;
-    for (
-      let pauseMs = FIRST_PAUSE_MS;
-      !this.#replica.covers(after);
-      pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)
-    ) {
-      const leftMs = deadlineMs - this.#clock.nowMs();
-      if (isOver(leftMs, waitMs)) throw this.#notArrived('what the token has seen has not arrived here');
+    if (this.#replica.covers(after) && !this.#isFresh) return this.#fromReplica();
+    for await (const leftMs of tries(this.#clock, waitMs)) {
       // While the link waits, so does the caller; nothing is sent for that.
       const run = await this.#within(leftMs, this.#link.sync({ requires: after, ends: 'none' }));
-      // At the head of a cloud that has it all, the replica has it too.
-      if (run?.isAtHead && run.covered) break;
-      await this.#clock.sleep(Math.min(pauseMs, Math.max(0, deadlineMs - this.#clock.nowMs())));
+      // At the head of a cloud that has it all, the replica has it too. Who has seen nothing that isn't here takes what is.
+      if ((run?.isAtHead && run.covered) || this.#replica.covers(after)) return this.#fromReplica();
     }
-    return this.#fromReplica();
+    throw this.#notArrived('what the token has seen has not arrived here');
   }
 
   async #satisfyEventual({ after, maxStalenessMs, waitMs }: ReadDemand): Promise<Served> {
@@ -247,7 +262,7 @@ export class Access {
 
   /** No sooner than the cloud wants. */
   get #retryAfterMs(): number {
-    return Math.max(LONGEST_PAUSE_MS, this.#link.askedMs);
+    return Math.max(RETRY_MS, this.#link.askedMs);
   }
 
   /** The sync's end, or undefined when the caller's patience ends first. */
@@ -256,14 +271,13 @@ export class Access {
   }
 }
 
-const FIRST_PAUSE_MS = 50;
-const LONGEST_PAUSE_MS = 1_000;
+const RETRY_MS = 1_000;
 
 function outcomeUnknown(detail: string): SyncError {
-  return new SyncError('outcome_unknown', detail, { retryAfterMs: LONGEST_PAUSE_MS });
+  return new SyncError('outcome_unknown', detail, { retryAfterMs: RETRY_MS });
 }
 
-/** By a clock that was put back the wait would not end. */
-function isOver(leftMs: number, waitMs: number): boolean {
-  return leftMs <= 0 || leftMs > waitMs;
+/** Whether what a write does, or whether it may, depends on the record that it meets at its node. */
+function isOfWhatIsThere({ kind, ifMatch, ifNoneMatch }: Write): boolean {
+  return kind !== 'put' || ifMatch !== undefined || ifNoneMatch !== undefined;
 }

@@ -19,9 +19,14 @@ export interface View {
   readonly synced: boolean;
 }
 
+/** Of what a reader is told: `edge` = what this replica shows, `cloud` = the cloud's state at the cursor and nothing else. */
+export type Source = 'edge' | 'cloud';
+
 export interface Version extends Omit<View, 'data'> {
   /** Null: it is deleted. */
   readonly data: JsonObject | null;
+  /** The place in the cloud's history of the state that it is, or was made on; 0: none. */
+  readonly seq: number;
 }
 
 export interface ViewPage {
@@ -42,24 +47,25 @@ export class ReplicaView {
     this.#visible = new VisibleChanges((key) => this.#fold(key, state.store.readRecord(key)).current, watcher);
   }
 
-  read(key: EntityKey): View | undefined {
-    return this.#view(key, this.#state.store.readRecord(key));
+  read(key: EntityKey, source: Source = 'edge'): View | undefined {
+    return this.#view(key, this.#state.store.readRecord(key), source);
   }
 
   /** As {@link read}, and also what waits here to be deleted. */
   version(key: EntityKey): Version | undefined {
     const { current, synced } = this.#fold(key, this.#state.store.readRecord(key));
-    return current && { data: current.data, version: current.version, stamp: current.stamp, synced };
+    if (current === undefined) return undefined;
+    return { data: current.data, version: current.version, stamp: current.stamp, seq: current.seq, synced };
   }
 
   /**
    * The entities of a type behind `after`, in the order of their ids. At most `limit`, and no more than
    * `LIMITS.listBytes` after the first.
    */
-  list(type: EntityType, after: string, limit: number): ViewPage {
+  list(type: EntityType, after: string, limit: number, source: Source = 'edge'): ViewPage {
     const items: (View & { entityId: EntityId })[] = [];
     let bytes = 0;
-    for (const { entityId, view } of this.#viewsOf(type, after, limit)) {
+    for (const { entityId, view } of this.#viewsOf(type, after, limit, source)) {
       bytes += JSON.stringify(view.data).length;
       const last = items.at(-1);
       if (last !== undefined && (items.length === limit || bytes > LIMITS.listBytes)) {
@@ -85,8 +91,8 @@ export class ReplicaView {
     this.#folded.clear();
   }
 
-  #view(key: EntityKey, confirmed: EntityVersion | undefined): View | undefined {
-    const { current, synced } = this.#fold(key, confirmed);
+  #view(key: EntityKey, confirmed: EntityVersion | undefined, source: Source): View | undefined {
+    const { current, synced } = source === 'edge' ? this.#fold(key, confirmed) : { current: confirmed, synced: true };
     if (current === undefined || current.data === null) return undefined;
     return { data: current.data, version: current.version, stamp: current.stamp, synced };
   }
@@ -109,7 +115,7 @@ export class ReplicaView {
     return folded;
   }
 
-  *#viewsOf(type: EntityType, after: string, limit: number): Generator<{ entityId: EntityId; view: View }> {
+  *#viewsOf(type: EntityType, after: string, limit: number, source: Source): Generator<Viewed> {
     const pending = this.#state.queue.idsOf(type);
     let from = after;
     for (;;) {
@@ -119,13 +125,18 @@ export class ReplicaView {
       const created = pending.filter((id) => id > from && (end === undefined || id <= end) && !confirmed.has(id));
       for (const id of [...confirmed.keys(), ...created].sort()) {
         const entityId = id as EntityId;
-        const view = this.#view(entityKey({ entityType: type, entityId }), confirmed.get(id));
+        const view = this.#view(entityKey({ entityType: type, entityId }), confirmed.get(id), source);
         if (view !== undefined) yield { entityId, view };
       }
       if (end === undefined) return;
       from = end;
     }
   }
+}
+
+interface Viewed {
+  readonly entityId: EntityId;
+  readonly view: View;
 }
 
 /** What changes make of the confirmed version of their record. */

@@ -4,7 +4,7 @@ import { digestTotal } from '../core/digest.ts';
 import type { EntityVersion } from '../core/entity.ts';
 import { type EntityKey, type EntityType, entityKey, type NodeId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
-import type { TypeFilter } from '../core/type-filter.ts';
+import { admits, type TypeFilter } from '../core/type-filter.ts';
 import type { VectorClock } from '../core/vector-clock.ts';
 import type { ErrorCode } from '../protocol/errors.ts';
 import type { Batch, BatchAnswer, HandshakeAnswer, HandshakeRequest } from '../protocol/messages.ts';
@@ -19,7 +19,7 @@ import { type Confirmation, Pull } from './pull.ts';
 import { afterFailure, type Resolved, resolvedBy } from './queued-change.ts';
 import { ReplicaHistory } from './replica-history.ts';
 import { ReplicaState, type StateOptions } from './replica-state.ts';
-import { ReplicaView, type Version, type View, type ViewPage } from './replica-view.ts';
+import { ReplicaView, type Source, type Version, type View, type ViewPage } from './replica-view.ts';
 import { StrongWrites } from './strong-writes.ts';
 import type { Watcher } from './visible-changes.ts';
 import type { Wait } from './wait.ts';
@@ -170,8 +170,14 @@ export class Replica {
 
   // --- reads ---
 
-  read(key: EntityKey): View | undefined {
-    return this.#view.read(key);
+  /** Whether records of a type are here, as far as is known: it is asked for, and the token of this node may read it. */
+  holds(type: EntityType): boolean {
+    return admits(this.#state.meta.filter, type) && admits(this.#state.meta.types, type);
+  }
+
+  /** As {@link ReplicaView.read}. */
+  read(key: EntityKey, source?: Source): View | undefined {
+    return this.#view.read(key, source);
   }
 
   /** As {@link ReplicaView.version}. */
@@ -185,8 +191,8 @@ export class Replica {
   }
 
   /** As {@link ReplicaView.list}. */
-  list(type: EntityType, after: string, limit: number): ViewPage {
-    return this.#view.list(type, after, limit);
+  list(type: EntityType, after: string, limit: number, source?: Source): ViewPage {
+    return this.#view.list(type, after, limit, source);
   }
 
   // --- writes ---

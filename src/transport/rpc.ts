@@ -48,6 +48,8 @@ export interface Seen {
   readonly data: JsonObject | null;
   readonly version: string;
   readonly stamp: Stamp;
+  /** The place in the cloud's history of the state that it is, or was made on; 0: none. */
+  readonly seq: number;
   /** Whether the cloud has it. */
   readonly synced: boolean;
   /** What has been seen by who has seen that. */

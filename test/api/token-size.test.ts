@@ -22,7 +22,7 @@ test('[I6] a token is as short in a space of 10,000 nodes as in one of two, wher
   let seen: CausalContext = {};
   for (const name of ['oslo', 'lima', 'quito', 'bergen']) {
     const node = new Node(world, name);
-    await node.access.satisfy({ level: 'causal', after: seen, waitMs: 1_000 });
+    await node.access.satisfy(TYPE, { level: 'causal', after: seen, waitMs: 1_000 });
     seen = await carried(node.replica.causalContext(seen));
     expect(Object.keys(seen.clock ?? {})).toEqual(['cloud']);
     const write = { entityType: TYPE, entityId: entityId(name), kind: 'put', data: {} } as const;

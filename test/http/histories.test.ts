@@ -23,6 +23,8 @@ const CLIENTS = 8;
 const NAMED = 3;
 /** Records that are merged, and of which each field is written once. */
 const MERGED = ['user-config/r1', 'user-config/r2', 'user-config/r3', 'user-config/r4'] as const;
+/** Those of them that transactions write together. */
+const PAIR = MERGED.slice(0, 2);
 /** Records of which the later one stays; the first two are only written strongly. */
 const STRONG = ['ledger/k1', 'ledger/k2'] as const;
 const MIXED = ['mixed/m1', 'mixed/m2'] as const;
@@ -30,7 +32,7 @@ const MIXED = ['mixed/m1', 'mixed/m2'] as const;
 const TOLERANCE_MS = 2;
 const MAX_STEPS = 1_000_000;
 
-test('[I5] [I6] [I7] [S38] [S45] what eight clients see at four nodes, over cuts and a kill of the server, is what the levels promise', {
+test('[I5] [I6] [I7] [I8] [S37] [S38] [S39] [S45] what eight clients see at four nodes, and at fresh ones, over cuts and a kill of the server, is what the levels promise', {
   timeout: 240_000,
 }, async () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'causeway-http-'));
@@ -58,8 +60,12 @@ test('[I5] [I6] [I7] [S38] [S45] what eight clients see at four nodes, over cuts
   });
   const work = clients.map(async (client, index) => {
     const random = new Random(SEED, index);
+    let node = random.pick<string>(NODES);
     for (let request = 0; request < REQUESTS; request += 1) {
-      await askSomething(client, random, `c${index}.${request}`);
+      const value = `c${index}.${request}`;
+      // Most stay where they are, and see what waits there; some come to a node that has never been there.
+      if (random.chance(0.4)) node = random.chance(0.1) ? `fresh-${value}` : random.pick(NODES);
+      await askSomething(client, random, node, value);
       answered += 1;
     }
   });
@@ -68,16 +74,18 @@ test('[I5] [I6] [I7] [S38] [S45] what eight clients see at four nodes, over cuts
   while (!isOver()) {
     const node = random.pick(NODES);
     const fromMs = performance.now();
-    await call('PUT', `edge/${node}/network`, { online: false });
-    await sleep(random.between(50, 500));
+    // Over a poor link what is written waits, and all can be asked for.
+    const isCut = random.chance(0.6);
+    await call('PUT', `edge/${node}/network`, isCut ? { online: false } : { effectiveType: '2g' });
+    await sleep(random.between(200, 1_500));
     if (!isKilled && answered > (CLIENTS * REQUESTS) / 2) {
       isKilled = true;
       const killed = await server.running;
       killed.kill9();
       server.running = killed.exited.then(start);
     }
-    await call('PUT', `edge/${node}/network`, { online: true });
-    cuts.push({ node, fromMs, untilMs: performance.now() });
+    await call('PUT', `edge/${node}/network`, { online: true, effectiveType: null });
+    if (isCut) cuts.push({ node, fromMs, untilMs: performance.now() });
     await sleep(random.between(0, 200));
   }
   await Promise.all(work);
@@ -95,41 +103,83 @@ test('[I5] [I6] [I7] [S38] [S45] what eight clients see at four nodes, over cuts
   const all = [...checkCausality(history, isOlder), ...checkStaleness(history, isOlder, TOLERANCE_MS), ...anomalies];
   expect(all.map(textOf)).toEqual([]);
   expect(skipped).toEqual([]);
+  expect(recorded.flatMap(halves(recorded))).toEqual([]);
+  const conditional = clients.flatMap((client) => client.conditional.map((done) => JSON.stringify(done)));
+  expect(conditional).toHaveLength(new Set(conditional).size);
+  const repeated = clients.flatMap((client) => client.repeated);
+  for (const [first, second] of repeated) expect(second).toBe(first);
   // A history in which little happens proves little.
   const isAnswered = recorded.filter(({ outcome }) => outcome === 'ok');
   expect(isAnswered.length).toBeGreaterThan((CLIENTS * REQUESTS) / 2);
   expect([...new Set(isAnswered.map(({ level }) => level))].sort()).toEqual([...CONSISTENCY_LEVELS].sort());
   expect(isKilled).toBe(true);
+  expect(Math.min(conditional.length, repeated.length)).toBeGreaterThan(5);
   const refusals = new Set(clients.flatMap((client) => client.refusals));
   expect([...refusals].filter((code) => !EXPECTED_REFUSALS.includes(code))).toEqual([]);
 });
 
 /** Of nodes that are cut off. */
-const EXPECTED_REFUSALS = ['cloud_unavailable', 'causality_timeout', 'outcome_unknown'];
+const EXPECTED_REFUSALS = [
+  'cloud_unavailable',
+  'causality_timeout',
+  'outcome_unknown',
+  'quorum_timeout',
+  'precondition_failed',
+  // Of a fresh node that can't reach the cloud.
+  'not_found',
+];
 
 /** @param value that nobody else writes. */
-async function askSomething(client: HistoryClient, random: Random, value: string): Promise<void> {
-  const node = random.pick(NODES);
+async function askSomething(client: HistoryClient, random: Random, node: string, value: string): Promise<void> {
   const level = random.weighted({ strong: 3, eventual: 2, causal: 2, session: 2 });
   const isWrite = random.chance(0.4);
   const kind = random.weighted({ merged: 3, strong: 4, mixed: 1 });
+  const again = random.chance(0.2) ? node : undefined;
+  const quorum = random.chance(0.3) ? random.between(2, 3) : undefined;
+  const maxStalenessMs = level === 'eventual' && quorum === undefined ? random.between(0, 20) : undefined;
   switch (kind) {
     case 'merged': {
       const record = random.pick(MERGED);
-      if (isWrite) await client.writeField(node, level, record, value);
-      else await client.readFields(node, level, record);
+      if (isWrite && random.chance(0.3)) await client.writeFields(node, level, PAIR, value);
+      else if (isWrite) await client.writeField(node, level, record, value, { again });
+      else await client.readFields(node, level, record, { quorum });
       break;
     }
-    case 'strong':
+    case 'strong': {
+      const record = random.pick(STRONG);
+      // By its key a strong write is known at any node.
+      const wish = { isConditional: random.chance(0.5), again: again && random.pick(NODES) };
+      if (isWrite) await client.write(node, 'strong', record, value, wish);
+      else await client.read(node, level, record, { quorum, maxStalenessMs });
+      break;
+    }
     case 'mixed': {
-      const record = random.pick(kind === 'strong' ? STRONG : MIXED);
-      if (isWrite) await client.write(node, kind === 'strong' ? 'strong' : level, record, value);
-      else await client.read(node, level, record, level === 'eventual' ? random.between(0, 20) : undefined);
+      const record = random.pick(MIXED);
+      if (isWrite) await client.write(node, level, record, value, { again });
+      else await client.read(node, level, record, { quorum, maxStalenessMs });
       break;
     }
     default:
       kind satisfies never;
   }
+}
+
+/** Of who has seen a part of a transaction, and misses another one: what was read, and what it lacks. */
+function halves(recorded: readonly (Operation | FieldsRead)[]) {
+  const counts = Map.groupBy(
+    recorded.filter((each) => 'value' in each && each.op === 'write'),
+    (each) => ('value' in each ? each.value : null),
+  );
+  const isWhole = (value: string) => (counts.get(value)?.length ?? 0) > 1;
+  const seen = new Map<string, Set<string>>();
+  return (each: Operation | FieldsRead): { readonly read: FieldsRead; readonly lacks: string[] }[] => {
+    if (!('record' in each) || !PAIR.some((record) => record === each.record) || each.outcome !== 'ok') return [];
+    const known = seen.get(each.client) ?? new Set();
+    seen.set(each.client, known);
+    const lacks = each.level === 'eventual' ? [] : [...known].filter((value) => !each.fields.has(value));
+    for (const value of each.fields) if (isWhole(value)) known.add(value);
+    return lacks.length === 0 ? [] : [{ read: each, lacks }];
+  };
 }
 
 /** A read of a record of fields is one of each field that was ever written. */

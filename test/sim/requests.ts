@@ -45,9 +45,14 @@ export class Requests {
     const key = entityKey(action);
     const floor = this.#checks.registers.floor(key);
     const begin = this.#checks.strong.begin();
-    const served = await process.access.satisfy({ level, maxStalenessMs, waitMs, after: turn.token });
+    const served = await process.access.satisfy(action.entityType, {
+      level,
+      maxStalenessMs,
+      waitMs,
+      after: turn.token,
+    });
 
-    const view = process.replica.read(key);
+    const view = process.replica.read(key, served.source);
     const { cursor } = process.replica.meta;
     checkData(name, view?.data, `a read at ${node.nodeId}`);
     if (!this.#isOfNow(request)) return;
@@ -57,9 +62,7 @@ export class Requests {
     const waiting = waitingAt(node, ops);
     if (level === 'strong') {
       // A delete is shown as nothing, and is a version all the same.
-      const pending = [...process.replica.queued()].filter(({ error }) => error === null).map(({ change }) => change);
-      const hidden = pending.findLast((change) => entityKey(change) === key)?.id ?? confirmed?.version ?? null;
-      this.#checks.strong.answered('read', whoIn(request), key, view?.version ?? hidden, begin);
+      this.#checks.strong.answered('read', whoIn(request), key, view?.version ?? confirmed?.version ?? null, begin);
       this.#checks.registers.read(key, floor, cursor, confirmed?.seq ?? 0);
     }
     const predicted = waiting.find(({ dot }) => dot === view?.version);

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { joined } from '../../src/core/causal-context.ts';
 import { parseStamp } from '../../src/core/hlc.ts';
 import { type EntityKey, entityKey } from '../../src/core/ids.ts';
@@ -26,7 +26,7 @@ test('[I7] a strong write is in the cloud and at its node when it is answered, a
   expect(world.cloudStore.readEntity(key)?.data).toEqual({ value: 1 });
   expect(a.replica.queueStats().total).toBe(0);
   expect(a.read('x')).toEqual({ value: 1 });
-  expect(await b.access.satisfy(strongRead)).toEqual({ source: 'cloud', stalenessMs: 0 });
+  expect(await b.access.satisfy(TYPE, strongRead)).toEqual({ source: 'cloud', stalenessMs: 0 });
   expect(b.read('x')).toEqual({ value: 1 });
 });
 
@@ -59,7 +59,7 @@ test('a strong write at a node that is cut off is refused, and leaves nothing be
   const { a } = pair();
   a.link.setOnline(false);
   await expect(a.access.writeStrong(put(1), {}, 1_000)).rejects.toMatchObject({ code: 'cloud_unavailable' });
-  await expect(a.access.satisfy(strongRead)).rejects.toMatchObject({ code: 'cloud_unavailable' });
+  await expect(a.access.satisfy(TYPE, strongRead)).rejects.toMatchObject({ code: 'cloud_unavailable' });
   expect(a.replica.queueStats().total).toBe(0);
   expect(a.read('x')).toBeUndefined();
 });
@@ -100,9 +100,9 @@ test('[I5] a causal read with a token of another node waits for what that node w
   a.put('x', { value: 1 });
   const token = a.replica.causalContext();
   const demand = { level: 'causal', after: token, waitMs: 0 } as const;
-  await expect(b.access.satisfy(demand)).rejects.toMatchObject({ code: 'causality_timeout' });
+  await expect(b.access.satisfy(TYPE, demand)).rejects.toMatchObject({ code: 'causality_timeout' });
   await a.link.sync();
-  expect(await b.access.satisfy({ ...demand, waitMs: 1_000 })).toMatchObject({ source: 'edge' });
+  expect(await b.access.satisfy(TYPE, { ...demand, waitMs: 1_000 })).toMatchObject({ source: 'edge' });
   expect(b.read('x')).toEqual({ value: 1 });
 });
 
@@ -128,12 +128,18 @@ test('an eventual read pulls first where the replica is older than the caller al
   await a.link.sync();
   world.nowMs += 5_000;
   const demand = { level: 'eventual', after: {}, waitMs: 1_000, maxStalenessMs: 10_000 } as const;
-  expect(await b.access.satisfy(demand)).toEqual({ source: 'edge', stalenessMs: 5_000 });
+  expect(await b.access.satisfy(TYPE, demand)).toEqual({ source: 'edge', stalenessMs: 5_000 });
   expect(b.read('x')).toBeUndefined();
   b.link.setOnline(false);
-  expect(await b.access.satisfy({ ...demand, maxStalenessMs: 1_000 })).toEqual({ source: 'edge', stalenessMs: 5_000 });
+  expect(await b.access.satisfy(TYPE, { ...demand, maxStalenessMs: 1_000 })).toEqual({
+    source: 'edge',
+    stalenessMs: 5_000,
+  });
   b.link.setOnline(true);
-  expect(await b.access.satisfy({ ...demand, maxStalenessMs: 1_000 })).toEqual({ source: 'edge', stalenessMs: 0 });
+  expect(await b.access.satisfy(TYPE, { ...demand, maxStalenessMs: 1_000 })).toEqual({
+    source: 'edge',
+    stalenessMs: 0,
+  });
   expect(b.read('x')).toEqual({ value: 1 });
 });
 
@@ -159,7 +165,7 @@ describe('[I6] a strong read shows what its caller has seen elsewhere', () => {
       sleep: (ms) => (ms <= 1_000 ? pause() : new Promise(() => undefined)),
     };
     const access = new Access(b.replica, b.link, clock);
-    return () => access.satisfy({ level: 'strong', after: a.replica.causalContext(), waitMs: 30_000 });
+    return () => access.satisfy(TYPE, { level: 'strong', after: a.replica.causalContext(), waitMs: 30_000 });
   }
 
   test('it waits until the cloud has it', async () => {
@@ -192,7 +198,7 @@ test.each(['causal', 'strong'] as const)(
     const clock: Clock = { nowMs: () => nowMs, sleep: (ms) => (ms === 1_000 ? new Promise(() => undefined) : sleep()) };
     const access = new Access(b.replica, b.link, clock);
     const demand = { level, after: { clock: { other: 1 } }, waitMs: 1_000, maxStalenessMs: undefined };
-    await expect(access.satisfy(demand)).rejects.toMatchObject({ code: 'causality_timeout' });
+    await expect(access.satisfy(TYPE, demand)).rejects.toMatchObject({ code: 'causality_timeout' });
   },
 );
 
@@ -203,15 +209,15 @@ test('[I6] an eventual read with a token asks the cloud for what that has seen, 
   await a.link.sync();
   const demand = { level: 'eventual', after: a.replica.causalContext(), waitMs: 1_000 } as const;
   b.link.setOnline(false);
-  expect(await b.access.satisfy(demand)).toMatchObject({ source: 'edge' });
+  expect(await b.access.satisfy(TYPE, demand)).toMatchObject({ source: 'edge' });
   expect(b.read('x')).toBeUndefined();
   b.link.setOnline(true);
-  expect(await b.access.satisfy(demand)).toMatchObject({ source: 'edge' });
+  expect(await b.access.satisfy(TYPE, demand)).toMatchObject({ source: 'edge' });
   expect(b.read('x')).toEqual({ value: 1 });
   // What waits at its node is not waited for.
   a.put('y', { value: 2 });
   const exchanges = b.exchanges.length;
-  await b.access.satisfy({ ...demand, after: a.replica.causalContext() });
+  await b.access.satisfy(TYPE, { ...demand, after: a.replica.causalContext() });
   expect(b.exchanges).toHaveLength(exchanges + 1);
 });
 
@@ -262,9 +268,9 @@ test('[I6] what a node has of others is asked of the cloud once, and then is in 
   const seen = a.replica.causalContext();
   await a.link.sync();
   const read = { level: 'causal', after: seen, waitMs: 1_000 } as const;
-  await b.access.satisfy(read);
+  await b.access.satisfy(TYPE, read);
   const { length } = b.exchanges;
-  await b.access.satisfy(read);
+  await b.access.satisfy(TYPE, read);
   expect(b.exchanges).toHaveLength(length);
   expect(Object.keys(b.replica.causalContext(seen).clock ?? {})).toEqual(['cloud']);
 });
@@ -274,7 +280,7 @@ test('[I6] what a lost cloud said that a node has is not taken for what the next
   await a.access.write(put(1), {}, 1_000);
   const seen = a.replica.causalContext();
   await a.link.sync();
-  await b.access.satisfy({ level: 'causal', after: seen, waitMs: 1_000 });
+  await b.access.satisfy(TYPE, { level: 'causal', after: seen, waitMs: 1_000 });
   world.loseCloud();
   await b.link.sync();
   expect(b.replica.covers({ clock: { a: 1 } })).toBe(false);
@@ -351,4 +357,20 @@ test('[I6] of what has not arrived a caller carries no more than the next node t
   const { changeId } = await b.access.write(put(2), { clock: { ...others, a: 1 } }, 1_000);
   await b.link.sync();
   expect(b.replica.fateOf(changeId)).toBe('there');
+});
+
+test('[I6] what a cloud has that a node has not all got is not there to be read', async () => {
+  const { world, a } = pair();
+  await a.link.sync();
+  const run = await a.link.sync();
+  vi.spyOn(a.link, 'sync').mockResolvedValue({ ...run, isAtHead: false, covered: true });
+  const clock: Clock = {
+    nowMs: () => world.nowMs,
+    sleep: async (ms) => {
+      world.nowMs += ms;
+    },
+  };
+  const access = new Access(a.replica, a.link, clock);
+  const demand = { level: 'causal', after: { clock: { b: 1 } }, waitMs: 1_000 } as const;
+  await expect(access.satisfy(TYPE, demand)).rejects.toMatchObject({ code: 'causality_timeout' });
 });

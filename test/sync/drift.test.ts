@@ -85,6 +85,6 @@ test('[S45] what a node serves is as old as it says, also where its clock was a 
   other.put('x', { n: 1 });
   await other.link.sync();
   const bounded = { level: 'eventual', after: {}, waitMs: 1_000, maxStalenessMs: 20_000 } as const;
-  expect(await fast.access.satisfy(bounded)).toEqual({ source: 'edge', stalenessMs: 0 });
+  expect(await fast.access.satisfy(TYPE, bounded)).toEqual({ source: 'edge', stalenessMs: 0 });
   expect(fast.read('x')).toEqual({ n: 1 });
 });

@@ -608,7 +608,7 @@ describe('how long a node waits', () => {
     ] as const)('[S23] in %s wait: eventual reads, and writes with a token, take what is here', async (_, code, ms) => {
       const { a, asked } = await waiting(code, ms);
       for (let n = 0; n < 10; n += 1) {
-        expect(await a.access.satisfy(eventual)).toMatchObject({ source: 'edge' });
+        expect(await a.access.satisfy(TYPE, eventual)).toMatchObject({ source: 'edge' });
         await a.access.write(note, after, 1_000);
         await a.access.transact([note, { ...note, ...entity('z') }], after, 1_000);
       }
@@ -642,7 +642,7 @@ describe('how long a node waits', () => {
       await other.link.sync();
       askedAtMs.length = 0;
       const access = new Access(a.replica, a.link, clock);
-      await access.satisfy({ level: 'causal', after: other.replica.causalContext(), waitMs: 30_000 });
+      await access.satisfy(TYPE, { level: 'causal', after: other.replica.causalContext(), waitMs: 30_000 });
       expect(a.read('x')).toMatchObject({ of: 'other' });
       expect(asked.calls).toBe(0);
       expect(askedAtMs).toHaveLength(1);
@@ -652,7 +652,7 @@ describe('how long a node waits', () => {
 
     test('[S23] who needs the cloud now ends the node’s own wait', async () => {
       const { a, asked } = await waiting('cloud_unavailable');
-      await expect(a.access.satisfy(read)).rejects.toMatchObject({ code: 'cloud_unavailable' });
+      await expect(a.access.satisfy(TYPE, read)).rejects.toMatchObject({ code: 'cloud_unavailable' });
       expect(asked.calls).toBe(1);
       await expect(a.access.writeStrong(note, {}, 1_000)).rejects.toMatchObject({ code: 'outcome_unknown' });
       expect(asked.calls).toBe(2);
@@ -668,7 +668,7 @@ describe('how long a node waits', () => {
       const { world, a, asked } = await waiting('overloaded', 90_000);
       world.nowMs += 10_000;
       const refusal = { code: 'overloaded', details: { retryAfterMs: 80_000 } };
-      await expect(a.access.satisfy(read)).rejects.toMatchObject(refusal);
+      await expect(a.access.satisfy(TYPE, read)).rejects.toMatchObject(refusal);
       await expect(a.access.writeStrong(note, {}, 1_000)).rejects.toMatchObject(refusal);
       await a.link.hear(99);
       a.link.setOnline(true);
@@ -679,7 +679,7 @@ describe('how long a node waits', () => {
       const { beforeCall } = a;
       let second: Promise<unknown> = Promise.resolve();
       a.beforeCall = (call) => {
-        second = a.access.satisfy(read).catch((error) => error);
+        second = a.access.satisfy(TYPE, read).catch((error) => error);
         beforeCall(call);
       };
       expect((await a.link.sync({ ends: 'none' })).summary.success).toBe(false);
@@ -694,9 +694,12 @@ describe('how long a node waits', () => {
     test('[S23] nor is a cloud that speaks another version asked by reads, writes and pokes', async () => {
       const { a, asked } = await waiting('protocol_unsupported');
       for (let n = 0; n < 10; n += 1) {
-        await a.access.satisfy(eventual);
+        await a.access.satisfy(TYPE, eventual);
         await a.access.write(note, after, 1_000);
-        await expect(a.access.satisfy(read)).rejects.toMatchObject({ code: 'cloud_unavailable', message: 'not now' });
+        await expect(a.access.satisfy(TYPE, read)).rejects.toMatchObject({
+          code: 'cloud_unavailable',
+          message: 'not now',
+        });
         await a.link.hear(99);
       }
       expect(asked.calls).toBe(0);
@@ -710,7 +713,7 @@ describe('how long a node waits', () => {
         const { world, a, asked } = await waiting('overloaded', retryAfterMs);
         a.restart();
         expect(a.link.nextAttemptAtMs).toBe(isKept ? world.nowMs + retryAfterMs : null);
-        await expect(a.access.satisfy(read)).rejects.toMatchObject({ code: 'overloaded' });
+        await expect(a.access.satisfy(TYPE, read)).rejects.toMatchObject({ code: 'overloaded' });
         expect(asked.calls).toBe(isKept ? 0 : 1);
         a.beforeCall = () => undefined;
         await a.link.sync();
@@ -739,7 +742,7 @@ describe('how long a node waits', () => {
     }
     expect(waits).toEqual([500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000, 15_000]);
     expect(b.replica.meta.digestMismatches).toBe(16);
-    expect(await b.access.satisfy(read)).toMatchObject({ source: 'cloud' });
+    expect(await b.access.satisfy(TYPE, read)).toMatchObject({ source: 'cloud' });
     world.responder.exchange = exchange;
     await b.link.sync();
     expect([b.link.nextAttemptAtMs, b.replica.isPulling()]).toEqual([null, false]);
@@ -795,7 +798,7 @@ describe('[I11] [S23] a cloud that never says its last word', () => {
     expect((await a.link.sync()).summary).toMatchObject({ ...stalled, uploaded: 1 });
     expect([a.link.state, a.link.isDue]).toEqual(['idle', false]);
     // What it has is the cloud's state all the same.
-    expect(await a.access.satisfy(read)).toMatchObject({ source: 'cloud' });
+    expect(await a.access.satisfy(TYPE, read)).toMatchObject({ source: 'cloud' });
     expect(a.errors).toContainEqual({ event: 'stalled', node: 'a', changes: ['a:1'] });
     expect(await syncs(world, a)).toBeLessThan(50);
     expect(a.replica.queueStats()).toMatchObject({ pending: 1, dead: 0, total: 1 });

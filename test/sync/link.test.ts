@@ -44,7 +44,7 @@ describe('a node that is cut off', () => {
     const { a } = single();
     a.link.setOnline(false);
     const refusal = { code: 'cloud_unavailable', details: { retryAfterMs: 30_000 } };
-    await expect(a.access.satisfy(strongRead)).rejects.toMatchObject(refusal);
+    await expect(a.access.satisfy(TYPE, strongRead)).rejects.toMatchObject(refusal);
     await expect(a.access.writeStrong({ ...entity, kind: 'delete' }, {}, 1)).rejects.toMatchObject(refusal);
   });
 });
@@ -192,12 +192,12 @@ test('[I7] a sync that does not reach the head is no success, and the next one g
     }
   });
   world.pageLimit = 1;
-  await expect(b.access.satisfy(strongRead)).rejects.toMatchObject({ code: 'overloaded' });
+  await expect(b.access.satisfy(TYPE, strongRead)).rejects.toMatchObject({ code: 'overloaded' });
   expect(b.link.lastSummary).toMatchObject({ success: false });
   expect(b.link.nextAttemptAtMs).toBeNull();
   expect(b.replica.isPulling()).toBe(true);
   expect(b.exchanges).toHaveLength(LIMITS.exchangesPerSync);
-  expect(await b.access.satisfy(strongRead)).toMatchObject({ source: 'cloud' });
+  expect(await b.access.satisfy(TYPE, strongRead)).toMatchObject({ source: 'cloud' });
   expect(b.exchanges).toHaveLength(count);
   expect(b.replica.meta.cursor).toBe(count);
   expect(b.replica.isPulling()).toBe(false);
@@ -206,13 +206,13 @@ test('[I7] a sync that does not reach the head is no success, and the next one g
 test('a node that never had everything has no staleness', async () => {
   const { world, a } = single();
   a.link.setOnline(false);
-  expect(await a.access.satisfy(eventualRead)).toEqual({ source: 'edge', stalenessMs: null });
-  expect(await a.access.satisfy({ ...eventualRead, maxStalenessMs: 10 })).toEqual({
+  expect(await a.access.satisfy(TYPE, eventualRead)).toEqual({ source: 'edge', stalenessMs: null });
+  expect(await a.access.satisfy(TYPE, { ...eventualRead, maxStalenessMs: 10 })).toEqual({
     source: 'edge',
     stalenessMs: null,
   });
   a.link.setOnline(true);
-  expect(await a.access.satisfy(eventualRead)).toEqual({ source: 'edge', stalenessMs: 0 });
+  expect(await a.access.satisfy(TYPE, eventualRead)).toEqual({ source: 'edge', stalenessMs: 0 });
   world.nowMs += 7;
   expect(a.replica.stalenessMs()).toBe(7);
   a.restart();
@@ -222,10 +222,10 @@ test('a node that never had everything has no staleness', async () => {
 describe('no wait goes on that nobody needs', () => {
   test('after reads and writes', async () => {
     const { world, a } = single();
-    await a.access.satisfy(strongRead);
-    await a.access.satisfy(eventualRead);
+    await a.access.satisfy(TYPE, strongRead);
+    await a.access.satisfy(TYPE, eventualRead);
     await a.access.writeStrong({ ...entity, kind: 'put', data: { n: 1 } }, {}, 1_000);
-    await a.access.satisfy({ level: 'causal', after: { clock: { cloud: 1 } }, waitMs: 1_000 });
+    await a.access.satisfy(TYPE, { level: 'causal', after: { clock: { cloud: 1 } }, waitMs: 1_000 });
     await a.access.write({ ...entity, kind: 'put', data: { n: 2 } }, { clock: { other: 1 } }, 1_000);
     expect(world.waits.size).toBe(0);
   });

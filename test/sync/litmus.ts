@@ -75,7 +75,7 @@ async function step(
     }
     default: {
       const ids = what === 'list' ? ['x', 'y'] : [id];
-      const isServed = await isAllowed(() => access.satisfy({ level, after, waitMs: WAIT_MS }));
+      const isServed = await isAllowed(() => access.satisfy(TYPE, { level, after, waitMs: WAIT_MS }));
       return ids.map((each) => (!isServed ? '-' : node.read(each) === undefined ? '0' : '1')).join('');
     }
   }

@@ -178,7 +178,7 @@ describe('a token of a history that was lost', () => {
 
   test('[I11] asks for nothing of its places in the order of the next one', async () => {
     const { b, token } = await afterLoss();
-    await b.access.satisfy({ level: 'causal', after: token, waitMs: 1_000 });
+    await b.access.satisfy(TYPE, { level: 'causal', after: token, waitMs: 1_000 });
     expect(b.replica.causalContext(token)).toMatchObject({ epoch: b.replica.meta.epoch, clock: {} });
   });
 
@@ -221,6 +221,6 @@ test('[I6] a node that lags behind in a lost history asks before it takes a toke
   await sync(c);
   const token = c.replica.causalContext();
   expect(b.replica.covers(token)).toBe(false);
-  await b.access.satisfy({ level: 'causal', after: token, waitMs: 1_000 });
+  await b.access.satisfy(TYPE, { level: 'causal', after: token, waitMs: 1_000 });
   expect(b.read('new')).toEqual({ n: 1 });
 });

@@ -51,6 +51,21 @@ describe('a transaction', () => {
     expect(countsOf(b)).toEqual({ x: 7, y: 13, z: 1 });
   });
 
+  test('[S34] is taken whole where one of its records has met another write: that one’s policy decides about it alone', async () => {
+    const world = new World({ policy: { conflict: 'manual' } });
+    const [a, b] = [new Node(world, 'a'), new Node(world, 'b')];
+    for (const id of ['x', 'y']) a.put(id, { n: 1 });
+    await syncAll(a, b);
+    b.put('x', { n: 9 });
+    await b.link.sync();
+    a.replica.transact([putOf('x', { n: 2 }), putOf('y', { n: 2 })], {});
+    await syncAll(a, b);
+    for (const node of [a, b]) expect(countsOf(node)).toEqual({ x: 9, y: 2 });
+    const open = world.cloudStore.listConflicts({ status: 'open', after: '', limit: 9 });
+    expect(open.map(({ entityId, remote }) => [entityId, remote.data])).toEqual([['x', { n: 2 }]]);
+    expect(a.replica.queueStats().total).toBe(0);
+  });
+
   test('[I8] of which one write is refused here leaves nothing behind, and says which it was', async () => {
     const { a } = await began();
     const wrong = writeOf('y', { kind: 'patch', operations: [{ op: 'increment', path: 'text', value: 1 }] });

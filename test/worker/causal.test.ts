@@ -124,12 +124,24 @@ describe('[I5] what the cloud has not heard of', () => {
     const atOnce = await get('b', { ...CAUSAL, 'X-Wait-Ms': '0', ...seen(written) });
     expect(atOnce).toMatchObject({ ...TIMEOUT, json: { retryAfterMs: 1_000 } });
     expect(atOnce.headers.get('Retry-After')).toBe('1');
-    expect(exchange).not.toHaveBeenCalled();
+    // The cloud is asked, once.
+    expect(exchange).toHaveBeenCalledTimes(1);
+  });
+
+  test('who waits for nothing is shown what the cloud has', async () => {
+    const { put, get, sync } = threeNodes();
+    await sync('b');
+    for (const [n, level] of ['causal', 'session', 'strong'].entries()) {
+      const written = await put('a', n);
+      await sync('a');
+      const headers = { 'X-Consistency': level, 'X-Wait-Ms': '0', ...seen(written) };
+      expect((await get('b', headers)).json, level).toMatchObject({ data: { n } });
+    }
   });
 });
 
 test('[I6] no token is given out that is refused, at however many nodes that are cut off its caller wrote', async () => {
-  const { put, setOnline, sync } = threeNodes();
+  const { put, get, setOnline, sync } = threeNodes();
   const refusals: unknown[] = [];
   let token = {};
   const names = Array.from({ length: 45 }, (_, index) => `${'n'.repeat(60)}${index}`);
@@ -140,6 +152,11 @@ test('[I6] no token is given out that is refused, at however many nodes that are
     token = seen(answer);
   }
   expect(new Set(refusals)).toEqual(new Set(['causality_timeout']));
+  // What is refused is given back as it came, whatever the node has seen by itself.
+  await put('c', 1);
+  await sync('c');
+  const refused = await get('c', { ...token, 'X-Wait-Ms': '0' });
+  expect([refused.code, seen(refused)]).toEqual(['causality_timeout', token]);
   for (const name of names) {
     await setOnline(name, true);
     await sync(name);

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
+import { SqlCloudStore } from '../../src/store/sql-cloud-store.ts';
 import { CloudSpace, EdgeNode } from '../../src/worker.ts';
 import { freshSpace, made, seen, stopClock } from './space.ts';
 
@@ -191,4 +192,22 @@ test('X-Max-Staleness-Ms asks the cloud first where the node is older, and is se
     const headers = { 'X-Max-Staleness-Ms': text };
     expect(await call('GET', 'edge/a/data/note/x', { headers }), text).toMatchObject({ code: 'bad_request' });
   }
+});
+
+test('[I7] strong reads at an edge, of one and of a list, show what the cloud has, and not what it fails to take', async () => {
+  const { call } = freshSpace();
+  await call('PUT', 'edge/a/data/note/x', { body: { n: 1 }, headers: STRONG });
+  vi.spyOn(SqlCloudStore.prototype, 'writeEntity').mockImplementation(() => {
+    throw new Error('a bug');
+  });
+  vi.spyOn(console, 'error').mockReturnValue(undefined);
+  await call('PUT', 'edge/a/data/note/x', { body: { n: 2 } });
+  await call('PUT', 'edge/a/data/note/y', { body: { n: 2 } });
+  for (const path of ['edge/a/data/note/x', 'data/note/x']) {
+    const read = await call('GET', path, { headers: STRONG });
+    expect(read.json, path).toMatchObject({ data: { n: 1 }, source: 'cloud', synced: true });
+  }
+  const list = await call('GET', 'edge/a/data/note', { headers: STRONG });
+  expect(list.json['items']).toMatchObject([{ entityId: 'x', data: { n: 1 }, source: 'cloud' }]);
+  expect((await call('GET', 'edge/a/data/note/x')).json).toMatchObject({ data: { n: 2 }, source: 'edge' });
 });

@@ -35,6 +35,8 @@ function freshSpace() {
 
 test('[I1] a write that was acknowledged survives eviction and a crash, and its alarm brings it to the cloud', async () => {
   const { cloud, edge, edgeObject } = freshSpace();
+  // It has been there: nothing is to be asked before it is read.
+  await edge('a').sync();
   const written = await edge('a').write(put(1), {}, 0, limited);
   expect(written.result).toMatchObject({ ok: true, value: { changeId: 'a:1' } });
   await evictDurableObject(edgeObject('a'));

@@ -50,6 +50,38 @@ test('[S21] a node asks for what it is told to, from then on, over an eviction; 
   expect(await status()).toMatchObject({ digestMismatches: 0 });
 });
 
+test('[S21] what a node does not hold it denies at no level but eventual, and to no write that depends on it', async () => {
+  const { call, ask } = await threeTypes();
+  await ask(['note']);
+  const headers = { 'X-Session-Id': 's', 'X-Consistency': 'session' };
+  expect((await call('PUT', 'edge/a/data/user/x', { body: { by: 'a' }, headers })).status).toBe(201);
+  await call('POST', 'edge/a/sync');
+  const refused = { status: 421, code: 'not_held' };
+  for (const level of ['strong', 'causal', 'session']) {
+    for (const path of ['user/x', 'user']) {
+      const asked = { headers: { ...headers, 'X-Consistency': level } };
+      expect(await call('GET', `edge/a/data/${path}`, asked), `${level} ${path}`).toMatchObject(refused);
+    }
+  }
+  expect((await call('GET', 'edge/a/data/user/x')).status).toBe(404);
+  expect((await call('GET', 'edge/a/data/note/x', { headers })).status).toBe(200);
+  const patch = { operations: [{ op: 'set', path: 'n', value: 1 }] };
+  const changes = [{ operation: 'create', entityType: 'user', entityId: 'x', data: {} }];
+  const dependent = [
+    ['PATCH', 'data/user/x', { body: patch }],
+    ['DELETE', 'data/user/x', {}],
+    ['PUT', 'data/user/x', { body: {}, headers: { 'If-None-Match': '*' } }],
+    ['PUT', 'data/user/x', { body: {}, headers: { 'If-Match': '*' } }],
+    ['POST', 'transactions', { body: { changes } }],
+  ] as const;
+  for (const [method, path, asked] of dependent) {
+    expect(await call(method, `edge/a/${path}`, asked), `${method} ${path}`).toMatchObject(refused);
+  }
+  // In the cloud there is what it depends on.
+  const strong = { body: patch, headers: { 'X-Consistency': 'strong' } };
+  expect((await call('PATCH', 'edge/a/data/user/x', strong)).json).toMatchObject({ data: { by: 'a', n: 1 } });
+});
+
 test('[I1] [S21] what waits at a node is sent, whatever it asks for', async () => {
   const { call, held, ask } = await threeTypes();
   await call('PUT', 'edge/a/network', { body: { online: false } });

@@ -53,10 +53,10 @@ async function sleepOf({ edgeObject }: Space, pass: (ms: number) => void): Promi
   }
 }
 
+/** Whole records: a node that has never been there asks nothing for them. */
 async function writeTwice({ edge }: Space): Promise<void> {
-  const operations = [{ op: 'increment', path: 'n', value: 1 }] as const;
-  for (const content of [{ kind: 'put', data: { n: 1 } } as const, { kind: 'patch', operations } as const]) {
-    expect((await edge('a').write({ ...X, ...content }, {}, 0)).result).toMatchObject({ ok: true });
+  for (const n of [1, 2]) {
+    expect((await edge('a').write({ ...X, kind: 'put', data: { n } }, {}, 0)).result).toMatchObject({ ok: true });
   }
 }
 

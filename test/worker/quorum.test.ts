@@ -134,6 +134,19 @@ test('[S39] [I6] what a quorum read has shown is in the token and in the session
   }
 });
 
+test('[S39] [I6] at the level of a session a quorum read shows what was written before it, and the next read no less', async () => {
+  const { put, call } = await began();
+  await put('edge/a/data/user-config/x', 1, 4);
+  const headers = { 'X-Session-Id': 's', 'X-Consistency': 'session', ECT: '3g' };
+  const patch = (path: string) => ({ operations: [{ op: 'set', path, value: 1 }] });
+  await call('PATCH', 'edge/a/data/user-config/x', { body: patch('mine'), headers });
+  await call('PATCH', 'data/user-config/x', { body: patch('theirs') });
+  for (const quorum of ['2', '4', '1']) {
+    const read = await call('GET', 'edge/a/data/user-config/x', { headers: { ...headers, 'X-Read-Quorum': quorum } });
+    expect(read.json['data'], quorum).toEqual({ n: 1, mine: 1, theirs: 1 });
+  }
+});
+
 test('[S39] a quorum read sees what waits to be deleted, at its own node and at others', async () => {
   const { put, call } = await began();
   await put('edge/a/data/note/x', 1, 4);

@@ -49,8 +49,8 @@ export const forgettingWhatWaits: EngineBug = replacing(OfflineQueue.prototype, 
 /** Reads of some levels are of what the node has, as any other. */
 export function servingHere(...levels: readonly ConsistencyLevel[]): EngineBug {
   return replacing(Access.prototype, ({ satisfy }) => ({
-    async satisfy(demand) {
-      return levels.includes(demand.level) ? { source: 'edge', stalenessMs: null } : satisfy.call(this, demand);
+    async satisfy(type, demand) {
+      return levels.includes(demand.level) ? { source: 'edge', stalenessMs: null } : satisfy.call(this, type, demand);
     },
   }));
 }
