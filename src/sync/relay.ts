@@ -1,6 +1,6 @@
 import type { NodeId } from '../core/ids.ts';
 import { SyncError } from '../protocol/errors.ts';
-import type { Caller } from './responder.ts';
+import type { Caller } from './caller.ts';
 
 /**
  * The sync protocol as JSON texts (`http.md`, section 5), for those who carry it and need not read it. Each call is one

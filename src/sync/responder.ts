@@ -17,6 +17,7 @@ import {
   isFinal,
 } from '../protocol/messages.ts';
 import { CAPABILITIES, PROTOCOL_VERSION, SUPPORTED_PROTOCOLS } from '../protocol/version.ts';
+import type { Caller } from './caller.ts';
 import type { Commit } from './commit.ts';
 import { lacking } from './coverage.ts';
 import { isEcho, readFeed, toRemoteChange } from './feed.ts';
@@ -32,17 +33,6 @@ export interface ResponderOptions {
   readonly policies: Policies;
   readonly clock: Clock;
   readonly entropy: Entropy;
-}
-
-/** Who calls, and what the token allows. */
-export interface Caller {
-  /** The node that the caller may speak as; undefined: any. */
-  readonly nodeId?: NodeId | undefined;
-  /** May it carry the changes of nodes below it? */
-  readonly relay: boolean;
-  /** Entity types; undefined: all. */
-  readonly readTypes?: readonly string[] | undefined;
-  readonly writeTypes?: readonly string[] | undefined;
 }
 
 /** Serves the sync protocol to the nodes below. `http.md`, section 5. */

@@ -27,6 +27,7 @@ import {
 import { MemoryCloudStore } from '../../src/store/memory-cloud-store.ts';
 import { MemoryReplicaStore } from '../../src/store/memory-replica-store.ts';
 import { Access } from '../../src/sync/access.ts';
+import type { Caller } from '../../src/sync/caller.ts';
 import type { AwaitedResolution } from '../../src/sync/commit.ts';
 import { Link } from '../../src/sync/link.ts';
 import type { LinkState } from '../../src/sync/machine.ts';
@@ -34,7 +35,7 @@ import { NodeResolver } from '../../src/sync/node-resolver.ts';
 import type { Plan } from '../../src/sync/plan.ts';
 import type { Clock, Entropy, Metered, Upstream } from '../../src/sync/ports.ts';
 import { Replica } from '../../src/sync/replica.ts';
-import { type Caller, Responder } from '../../src/sync/responder.ts';
+import { Responder } from '../../src/sync/responder.ts';
 import { Sequencer } from '../../src/sync/sequencer.ts';
 import { NO_BYTES } from '../../src/sync/tally.ts';
 import type { VisibleChange } from '../../src/sync/visible-changes.ts';
