@@ -24,6 +24,7 @@ import { durableObjectSqlite } from '../store/do-sqlite.ts';
 import { SqlReplicaStore } from '../store/sql-replica-store.ts';
 import { Access } from '../sync/access.ts';
 import type { Caller } from '../sync/caller.ts';
+import { KeptBatches } from '../sync/kept-batches.ts';
 import { LastCaller } from '../sync/last-caller.ts';
 import { type Demand, Link } from '../sync/link.ts';
 import { MeasuredUpstream } from '../sync/measured-upstream.ts';
@@ -155,6 +156,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
       },
       onEnd: () => {
         if (this.#link.lastSummary?.success) this.ctx.waitUntil(this.#sessions.callBack());
+        if (this.#link.reachesAbove) this.ctx.waitUntil(this.#relay.bring().then(() => this.#schedule()));
         this.#schedule();
       },
     });
@@ -173,7 +175,15 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
       onOpen: () => this.#syncSoon('own'),
       onPoke: (head, source) => void this.poke(head, source),
     });
-    this.#relay = new Relay({ nodeId, above: carrierFor(env, space), isOnline: () => this.#link.online });
+    this.#relay = new Relay({
+      nodeId,
+      above: carrierFor(env, space),
+      isOnline: () => this.#link.online,
+      kept: new KeptBatches(this.#replica, policies),
+      catchUp: async () => (await this.#link.sync({ ends: 'own' })).isAtHead,
+      epoch: () => this.#replica.meta.epoch,
+      clock,
+    });
     this.#below = new PokeSockets(ctx, clock, this.#replica.meta.cursor);
     this.#alarm = new Alarm(ctx.storage);
     if (this.#network.online === false) this.#link.setOnline(false);
@@ -197,7 +207,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
   syncExchange(sessionId: string, batch: string, caller: Caller): Promise<Result<string>> {
     const node = nodeOfSession(sessionId);
     if (node !== undefined) this.#below.heard(node);
-    return toResult(() => this.#relay.exchange(sessionId, batch, caller));
+    return toResult(() => this.#relay.exchange(sessionId, batch, caller).finally(() => this.#schedule()));
   }
 
   syncDisconnect(sessionId: string, caller: Caller): Promise<Result<string>> {
@@ -309,6 +319,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
       cursor,
       epoch,
       queue: this.#replica.queueStats(),
+      kept: this.#replica.beside.size,
       asOf: asOfMs === 0 ? null : asOfMs,
       stalenessMs: this.#replica.stalenessMs(),
       filter: this.#replica.meta.filter ?? null,
@@ -525,6 +536,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
       replica: this.#replica,
       plan: this.#plan(),
       msUntilOtherPlan: this.#caller.msUntilDoubted,
+      msUntilBringing: this.#relay.msUntilBringing,
       isUsed: this.#caller.isThere,
       isWatched: this.#isWatched,
       hasPokeSocket: this.#pokes !== undefined,

@@ -303,6 +303,8 @@ export const batchAnswer = z.object({
   covered: z.boolean().optional(),
   /** Of what is required and not there: how far it is. */
   lacks: vectorClock.optional(),
+  /** The cloud is out of reach, and has not answered: a relay has, which keeps a copy of what was sent. It says nothing of the history. */
+  kept: z.literal(true).optional(),
 });
 export type BatchAnswer = z.infer<typeof batchAnswer>;
 

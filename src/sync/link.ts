@@ -3,7 +3,7 @@ import type { Change, Priority } from '../core/change.ts';
 import { EMPTY_CLOCK, type VectorClock } from '../core/vector-clock.ts';
 import { ERRORS, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
-import { type ChangeResult, isFinal, type NodeReport } from '../protocol/messages.ts';
+import { type BatchAnswer, type ChangeResult, isFinal, type NodeReport } from '../protocol/messages.ts';
 import { utf8Bytes } from '../protocol/record.ts';
 import { CAPABILITIES, PROTOCOL_VERSION, SUPPORTED_PROTOCOLS } from '../protocol/version.ts';
 import { ByteCap } from './byte-cap.ts';
@@ -98,6 +98,7 @@ export class Link {
   readonly #narrowing = new Narrowing();
   readonly #byteCap = new ByteCap();
   #traffic = NO_TRAFFIC;
+  #reachesAbove = false;
 
   constructor(options: LinkOptions) {
     this.#options = options;
@@ -114,6 +115,11 @@ export class Link {
 
   get lastSummary(): SyncSummary | null {
     return this.#last;
+  }
+
+  /** Whether somebody above answered the last sync, be it that the cloud is out of reach from there. */
+  get reachesAbove(): boolean {
+    return this.#reachesAbove;
   }
 
   /** Since this link was made, up to the end of the last sync. */
@@ -272,6 +278,7 @@ export class Link {
   async #run(strong: readonly Change[], requires: readonly CausalContext[], all: boolean): Promise<SyncRun> {
     const tally = new Tally();
     this.#isRunning = true;
+    this.#reachesAbove = false;
     this.#on('change_queued');
     if (all) this.#options.replica.askAgain();
     this.#on(this.#state === 'offline' ? 'retry' : 'sync_trigger');
@@ -326,6 +333,10 @@ export class Link {
       const exchanged = await this.#exchange(tally, waiting, requires, all);
       if (exchanged === undefined) continue;
       const { batch, answer, askedAtMs } = exchanged;
+      if (answer.kept) {
+        this.#noteKept(answer, tally, all);
+        continue;
+      }
       const confirmation = replica.confirm(batch, answer, askedAtMs);
       tally.add(answer, confirmation?.downloaded ?? 0);
       waiting = waiting.filter(({ id }) => !tally.results.has(id));
@@ -363,6 +374,16 @@ export class Link {
       await clock.sleep(0);
     }
     return 'partial';
+  }
+
+  /** A relay keeps what was sent, as far as it can. What is left goes to it, too; then the cloud is out of reach, as before. */
+  #noteKept(answer: BatchAnswer, tally: Tally, all: boolean): void {
+    const { replica } = this.#options;
+    replica.noteKept(answer);
+    // Of what somebody waits for, it keeps nothing: that has not happened.
+    tally.unanswered.clear();
+    if (replica.hasUnsent(this.#least(all))) return;
+    throw new SyncError('cloud_unavailable', 'the node between is cut off from the cloud, and keeps what was sent');
   }
 
   /** Counts a try of a change that no batch passes with. */
@@ -415,6 +436,7 @@ export class Link {
         const answer = tally.metered(
           await upstream.exchange(session.id, batch, session.capabilities.includes('compression')),
         );
+        this.#reachesAbove = true;
         if (batch.changes.length > 0) this.#byteCap.arrived();
         return { batch, answer, askedAtMs };
       } catch (error) {

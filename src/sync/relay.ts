@@ -1,6 +1,11 @@
 import type { NodeId } from '../core/ids.ts';
-import { SyncError } from '../protocol/errors.ts';
+import { ERRORS, SyncError } from '../protocol/errors.ts';
+import { LIMITS } from '../protocol/limits.ts';
+import { batchAnswer } from '../protocol/messages.ts';
+import { parseWith } from '../protocol/parse.ts';
 import type { Caller } from './caller.ts';
+import type { KeptBatch, KeptBatches } from './kept-batches.ts';
+import type { Clock } from './ports.ts';
 
 /**
  * The sync protocol as JSON texts (`http.md`, section 5), for those who carry it and need not read it. Each call is one
@@ -19,15 +24,24 @@ export interface RelayOptions {
   /** The way to the tier above, which may be a relay too. */
   readonly above: Carrier;
   readonly isOnline: () => boolean;
+  readonly kept: KeptBatches;
+  /** Has this node pull what it lacks. @returns whether it has all that the cloud had when this was asked for. */
+  readonly catchUp: () => Promise<boolean>;
+  readonly epoch: () => string | null;
+  readonly clock: Clock;
 }
 
 /**
- * A node between others and the cloud. It carries what they say under their own names and answers for nobody: what it
- * has not brought to the cloud it has not taken, so it has nothing that could be lost, and the sessions, the queues and
- * the conflicts of those below are between them and the cloud. `docs/decisions/0008-relays-carry.md`.
+ * A node between others and the cloud. It carries what they say under their own names, and the cloud alone acknowledges:
+ * sessions, queues and conflicts of those below are between them and the cloud. While the cloud is out of reach it keeps
+ * copies of what they wrote, shows them, and brings them when it can; what is lost with it is not lost.
+ * `docs/decisions/0015-relays-keep-copies.md`.
  */
 export class Relay implements Carrier {
   readonly #options: RelayOptions;
+  #isBringing = false;
+  /** After a failure: no sooner does it try again. */
+  #bringsAtMs = 0;
 
   constructor(options: RelayOptions) {
     this.#options = options;
@@ -46,12 +60,71 @@ export class Relay implements Carrier {
     return await this.#above().handshake(sessionId, request, caller);
   }
 
+  /** Where the cloud can't be reached, what was sent is kept, and the answer says so. */
   async exchange(sessionId: string, batch: string, caller: Caller): Promise<string> {
-    return await this.#above().exchange(sessionId, batch, caller);
+    const { kept, isOnline } = this.#options;
+    const wasSent = isOnline();
+    try {
+      return await this.#above().exchange(sessionId, batch, caller);
+    } catch (error) {
+      if (!(error instanceof SyncError) || error.code !== 'cloud_unavailable') throw error;
+      const answer = kept.take(sessionId, batch, caller, wasSent);
+      if (answer === undefined) throw error;
+      return JSON.stringify(answer);
+    }
   }
 
   async disconnect(sessionId: string, caller: Caller): Promise<string> {
     return await this.#above().disconnect(sessionId, caller);
+  }
+
+  /** How long until there is something to bring, ms; null: there is nothing. */
+  get msUntilBringing(): number | null {
+    const { kept, clock } = this.#options;
+    if (kept.all().length === 0) return null;
+    // By a clock that was put back the pause would not end.
+    return Math.min(LIMITS.backoffMs, Math.max(0, this.#bringsAtMs - clock.nowMs()));
+  }
+
+  /** Brings what is kept to the tier above, in its order. To be called when that has answered, be it that it keeps things too. */
+  async bring(): Promise<void> {
+    if (this.#isBringing || this.msUntilBringing !== 0) return;
+    this.#isBringing = true;
+    try {
+      await this.#bring();
+    } finally {
+      this.#isBringing = false;
+    }
+  }
+
+  async #bring(): Promise<void> {
+    const { kept, catchUp, clock } = this.#options;
+    const done: number[] = [];
+    let isAway = false;
+    for (const [counter, one] of kept.all()) {
+      const outcome = isAway ? 'away' : await this.#bringOne(one);
+      isAway = outcome === 'away';
+      if (outcome === 'done') done.push(counter);
+    }
+    // It goes on being shown until what came of it is.
+    if (done.length > 0 && (await catchUp())) kept.letGo(done);
+    if (kept.all().length > 0) this.#bringsAtMs = clock.nowMs() + LIMITS.backoffMs;
+  }
+
+  /** `done`: the tier above has spoken, or never will: what it refuses, it refuses its writer too. */
+  async #bringOne({ sessionId, batch, caller, epoch, atMs }: KeptBatch): Promise<'done' | 'later' | 'away'> {
+    const { above, isOnline, clock, ...options } = this.#options;
+    // What a base says of another history means nothing in this one: its writer sends it anew.
+    if (epoch !== options.epoch() || Math.abs(clock.nowMs() - atMs) > LIMITS.memoMs) return 'done';
+    if (!isOnline()) return 'away';
+    try {
+      const text = await above.exchange(sessionId, JSON.stringify(batch), caller);
+      return parseWith(batchAnswer, JSON.parse(text)).kept ? 'later' : 'done';
+    } catch (error) {
+      if (!(error instanceof SyncError)) throw error;
+      if (error.code === 'cloud_unavailable') return 'away';
+      return ERRORS[error.code].retry === 'same' ? 'later' : 'done';
+    }
   }
 
   #above(): Carrier {
