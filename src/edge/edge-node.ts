@@ -149,14 +149,17 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
       logger,
       isLive: () => this.#isLive,
       plan: () => this.#plan(),
+      first: () => this.#relay.bring(),
       onState: () => this.#live.stateChanged(),
       onExchange: () => {
         this.#below.reached(this.#replica.meta.cursor);
         this.#tellStatus();
       },
       onEnd: () => {
-        if (this.#link.lastSummary?.success) this.ctx.waitUntil(this.#sessions.callBack());
-        if (this.#link.reachesAbove) this.ctx.waitUntil(this.#relay.bring().then(() => this.#schedule()));
+        if (this.#link.lastSummary?.success) {
+          this.#relay.reachedHead();
+          this.ctx.waitUntil(this.#sessions.callBack());
+        }
         this.#schedule();
       },
     });
@@ -180,7 +183,6 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
       above: carrierFor(env, space),
       isOnline: () => this.#link.online,
       kept: new KeptBatches(this.#replica, policies),
-      catchUp: async () => (await this.#link.sync({ ends: 'own' })).isAtHead,
       epoch: () => this.#replica.meta.epoch,
       clock,
     });

@@ -7,7 +7,7 @@ import { EMPTY_CLOCK, merge, type VectorClock } from '../core/vector-clock.ts';
 export interface Pending {
   readonly change: Change;
   /** The cloud may have another one under its counter. */
-  readonly isDoubtful?: true | undefined;
+  readonly isDoubtful?: boolean | undefined;
 }
 
 /**

@@ -85,7 +85,11 @@ export class KeptBatches {
     for (const counter of counters) this.#batches.delete(counter);
   }
 
-  #keep(sessionId: string, batch: Omit<IncomingBatch, 'changes'> & { readonly changes: readonly Change[] }, caller: Caller): boolean {
+  #keep(
+    sessionId: string,
+    batch: Omit<IncomingBatch, 'changes'> & { readonly changes: readonly Change[] },
+    caller: Caller,
+  ): boolean {
     const {
       memos,
       meta: { epoch },

@@ -30,6 +30,8 @@ export interface LinkOptions {
   readonly isLive: () => boolean;
   /** What goes over the link now, and how much of it at a time. */
   readonly plan: () => Pick<Plan, 'strategy' | 'batchSize' | 'batchBytes'>;
+  /** What goes before all that this node sends. */
+  readonly first?: (() => Promise<void>) | undefined;
   /** Told of each state that the link goes into. */
   readonly onState?: ((state: LinkState) => void) | undefined;
   /** Told of each exchange that was answered: what waits is other than it was. */
@@ -98,7 +100,6 @@ export class Link {
   readonly #narrowing = new Narrowing();
   readonly #byteCap = new ByteCap();
   #traffic = NO_TRAFFIC;
-  #reachesAbove = false;
 
   constructor(options: LinkOptions) {
     this.#options = options;
@@ -115,11 +116,6 @@ export class Link {
 
   get lastSummary(): SyncSummary | null {
     return this.#last;
-  }
-
-  /** Whether somebody above answered the last sync, be it that the cloud is out of reach from there. */
-  get reachesAbove(): boolean {
-    return this.#reachesAbove;
   }
 
   /** Since this link was made, up to the end of the last sync. */
@@ -278,12 +274,12 @@ export class Link {
   async #run(strong: readonly Change[], requires: readonly CausalContext[], all: boolean): Promise<SyncRun> {
     const tally = new Tally();
     this.#isRunning = true;
-    this.#reachesAbove = false;
     this.#on('change_queued');
     if (all) this.#options.replica.askAgain();
     this.#on(this.#state === 'offline' ? 'retry' : 'sync_trigger');
     let ending: readonly LinkEvent[];
     try {
+      await this.#options.first?.();
       const end = await this.#exchangeAll(tally, strong, requires, all);
       tally.isAtHead = end !== 'partial' && (end !== 'differs' || this.#options.replica.stalenessMs() !== null);
       if (!tally.isAtHead)
@@ -436,7 +432,6 @@ export class Link {
         const answer = tally.metered(
           await upstream.exchange(session.id, batch, session.capabilities.includes('compression')),
         );
-        this.#reachesAbove = true;
         if (batch.changes.length > 0) this.#byteCap.arrived();
         return { batch, answer, askedAtMs };
       } catch (error) {

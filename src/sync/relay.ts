@@ -25,8 +25,6 @@ export interface RelayOptions {
   readonly above: Carrier;
   readonly isOnline: () => boolean;
   readonly kept: KeptBatches;
-  /** Has this node pull what it lacks. @returns whether it has all that the cloud had when this was asked for. */
-  readonly catchUp: () => Promise<boolean>;
   readonly epoch: () => string | null;
   readonly clock: Clock;
 }
@@ -39,7 +37,8 @@ export interface RelayOptions {
  */
 export class Relay implements Carrier {
   readonly #options: RelayOptions;
-  #isBringing = false;
+  /** Counters of batches that have come to the tier above. */
+  #brought: number[] = [];
   /** After a failure: no sooner does it try again. */
   #bringsAtMs = 0;
 
@@ -81,34 +80,29 @@ export class Relay implements Carrier {
   /** How long until there is something to bring, ms; null: there is nothing. */
   get msUntilBringing(): number | null {
     const { kept, clock } = this.#options;
-    if (kept.all().length === 0) return null;
+    if (kept.all().length === this.#brought.length) return null;
     // By a clock that was put back the pause would not end.
     return Math.min(LIMITS.backoffMs, Math.max(0, this.#bringsAtMs - clock.nowMs()));
   }
 
-  /** Brings what is kept to the tier above, in its order. To be called when that has answered, be it that it keeps things too. */
+  /** Brings what is kept to the tier above, in its order; before this node sends what it made of that. */
   async bring(): Promise<void> {
-    if (this.#isBringing || this.msUntilBringing !== 0) return;
-    this.#isBringing = true;
-    try {
-      await this.#bring();
-    } finally {
-      this.#isBringing = false;
-    }
-  }
-
-  async #bring(): Promise<void> {
-    const { kept, catchUp, clock } = this.#options;
-    const done: number[] = [];
+    const { kept, clock } = this.#options;
+    if (this.msUntilBringing !== 0) return;
     let isAway = false;
     for (const [counter, one] of kept.all()) {
-      const outcome = isAway ? 'away' : await this.#bringOne(one);
+      if (isAway || this.#brought.includes(counter)) continue;
+      const outcome = await this.#bringOne(one);
       isAway = outcome === 'away';
-      if (outcome === 'done') done.push(counter);
+      if (outcome === 'done') this.#brought.push(counter);
     }
-    // It goes on being shown until what came of it is.
-    if (done.length > 0 && (await catchUp())) kept.letGo(done);
-    if (kept.all().length > 0) this.#bringsAtMs = clock.nowMs() + LIMITS.backoffMs;
+    this.#bringsAtMs = clock.nowMs() + LIMITS.backoffMs;
+  }
+
+  /** What was brought is confirmed here by now, and shown as that. */
+  reachedHead(): void {
+    if (this.#brought.length > 0) this.#options.kept.letGo(this.#brought);
+    this.#brought = [];
   }
 
   /** `done`: the tier above has spoken, or never will: what it refuses, it refuses its writer too. */

@@ -7,6 +7,7 @@ import { type Result, SyncError, toResult } from '../../src/protocol/errors.ts';
 import type { Batch } from '../../src/protocol/messages.ts';
 import { MemoryReplicaStore } from '../../src/store/memory-replica-store.ts';
 import { Access } from '../../src/sync/access.ts';
+import { KeptBatches } from '../../src/sync/kept-batches.ts';
 import { Link } from '../../src/sync/link.ts';
 import { MeasuredUpstream } from '../../src/sync/measured-upstream.ts';
 import { NodeResolver } from '../../src/sync/node-resolver.ts';
@@ -181,7 +182,7 @@ export class NodeHost implements Endpoint {
       const usual = planFor(this.report, upstream.quality);
       return { ...usual, batchSize: Math.min(batchSize, usual.batchSize) };
     };
-    const link = new Link({
+    const link: Link = new Link({
       replica,
       upstream,
       resolver: new NodeResolver({ replica, policies, clock, resolverFor: (type) => policyFor(policies, type).onNode }),
@@ -190,7 +191,11 @@ export class NodeHost implements Endpoint {
       logger: { error: () => undefined },
       isLive: () => true,
       plan,
-      onEnd: () => waker.schedule(),
+      first: () => relay.bring(),
+      onEnd: () => {
+        if (link.lastSummary?.success) relay.reachedHead();
+        waker.schedule();
+      },
     });
     const waker: Waker = new Waker({
       replica,
@@ -198,12 +203,20 @@ export class NodeHost implements Endpoint {
       clock,
       life,
       plan,
+      msUntilBringing: () => relay.msUntilBringing,
       alarm: this.#alarm,
       isOn: () => this.#wakes,
       isWatched: () => this.#isWatched,
     });
     if (!this.isOnline) link.setOnline(false);
-    const relay = new Relay({ nodeId, above: simulatedCarrier(way), isOnline: () => link.online });
+    const relay: Relay = new Relay({
+      nodeId,
+      above: simulatedCarrier(way),
+      isOnline: () => link.online,
+      kept: new KeptBatches(replica, policies),
+      epoch: () => replica.meta.epoch,
+      clock,
+    });
     this.process = { life, replica, link, access: new Access(replica, link, clock), relay, waker };
     this.isTouched = true;
     waker.schedule();

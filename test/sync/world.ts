@@ -184,6 +184,8 @@ export class Node {
   above: Carrier | undefined;
   /** What went to and fro. */
   readonly exchanges: { readonly batch: Batch; readonly answer: BatchAnswer }[] = [];
+  /** What goes before all that it sends. */
+  first: () => Promise<void> = async () => undefined;
   /** Told of what the link tells. */
   heard: (what: 'state' | 'exchange' | 'end') => void = () => undefined;
   replica!: Replica;
@@ -214,6 +216,7 @@ export class Node {
       logger: { error: (event, fields) => this.errors.push({ event, ...fields }) },
       isLive: () => false,
       plan: () => this.plan,
+      first: () => this.first(),
       onState: (state) => {
         this.states.push(state);
         this.heard('state');
