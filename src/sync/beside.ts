@@ -51,6 +51,10 @@ export class Beside {
     return this.#groups.keys();
   }
 
+  *all(): Iterable<Pending> {
+    for (const group of this.#groups.values()) yield* group;
+  }
+
   has(id: string): boolean {
     return this.#ids.has(id);
   }

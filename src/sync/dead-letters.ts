@@ -37,6 +37,13 @@ export class DeadLetters {
     return node === this.#state.nodeId && has(this.#state.meta.received, counter) ? 'there' : 'waiting';
   }
 
+  /**
+   * Sends a dead change again, as a new one on the old one's base; with its transaction, if it was in one.
+   *
+   * @param data the record that it shall make instead.
+   * @throws SyncError `not_found`, `not_dead`, `queue_full`; for `data` as a write, or a transaction. Nothing has changed
+   *   then.
+   */
   retry(id: string, data: JsonObject | undefined): string {
     const { store, queue } = this.#state;
     const dead = this.#get(id);
@@ -64,6 +71,7 @@ export class DeadLetters {
     return rows[all.indexOf(dead)]?.change.id ?? id;
   }
 
+  /** Gives a dead change up, with its transaction. @throws SyncError `not_found`, `not_dead` */
   discard(id: string): void {
     const all = this.#state.queue.together(this.#get(id));
     this.#state.store.transaction(() => {

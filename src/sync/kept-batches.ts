@@ -58,7 +58,8 @@ export class KeptBatches {
     checkAuthor(batch, sessionId, caller);
     const isAwaited = batch.changes.some(({ consistency }) => consistency === 'strong');
     const fit = batch.changes.flatMap((envelope) => this.#readable(envelope, caller) ?? []);
-    if (fit.length === 0 || (isAwaited && wasSent)) return undefined;
+    // Who has been in no history can't tell later whether it is still the one that was meant.
+    if (fit.length === 0 || (isAwaited && wasSent) || this.#replica.meta.epoch === null) return undefined;
     const changes = fit.filter(({ id }) => !this.#replica.beside.has(id));
     if (changes.length > 0 && !this.#keep(sessionId, { ...batch, changes }, caller)) return undefined;
     return {

@@ -35,6 +35,14 @@ export class LocalWrites {
     this.#keys = keys;
   }
 
+  /**
+   * Writes locally: durable in the queue, visible at once, not yet known to the cloud.
+   *
+   * @param after what the writer has seen beside what this replica shows.
+   * @param once remembers what the write did, for {@link WriteKeys.written}.
+   * @throws SyncError `not_found`, `precondition_failed`, `invalid_operation`, `invalid_data`, `too_large`,
+   *   `too_deep`, `queue_full`. Nothing has changed then.
+   */
   write(write: Write, after: CausalContext, once: Once | undefined): Written {
     checkContent(write, LIMITS.changeDepth);
     const writer = this.#writer(after);
@@ -43,6 +51,11 @@ export class LocalWrites {
     return written;
   }
 
+  /**
+   * Writes several entities at once: all of them are durable and visible, here and wherever they arrive, or none.
+   *
+   * @throws SyncError as {@link write}, with the place of the write at fault; `too_large` where they don't fit in one batch.
+   */
   transact(writes: readonly Write[], after: CausalContext, once: Once | undefined): Written[] {
     const writer = this.#writer(after);
     /** What the writes before have made. */

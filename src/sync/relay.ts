@@ -1,7 +1,9 @@
+import { dotOf } from '../core/change.ts';
 import type { NodeId } from '../core/ids.ts';
+import { entry } from '../core/vector-clock.ts';
 import { ERRORS, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
-import { batchAnswer } from '../protocol/messages.ts';
+import { batchAnswer, isFinal } from '../protocol/messages.ts';
 import { parseWith } from '../protocol/parse.ts';
 import type { Caller } from './caller.ts';
 import type { KeptBatch, KeptBatches } from './kept-batches.ts';
@@ -37,10 +39,13 @@ export interface RelayOptions {
  */
 export class Relay implements Carrier {
   readonly #options: RelayOptions;
-  /** Counters of batches that have come to the tier above. */
-  #brought: number[] = [];
-  /** After a failure: no sooner does it try again. */
-  #bringsAtMs = 0;
+  /** Counters of batches that this node has no more to do for. */
+  readonly #done = new Set<number>();
+  /** Changes of which those who wrote them know what came of them. */
+  readonly #carried = new Set<string>();
+  #bringing: Promise<void> | undefined;
+  /** How often a batch did not get through, and when it was last tried. */
+  readonly #tries = new Map<number, { readonly count: number; readonly triedAtMs: number }>();
 
   constructor(options: RelayOptions) {
     this.#options = options;
@@ -64,12 +69,29 @@ export class Relay implements Carrier {
     const { kept, isOnline } = this.#options;
     const wasSent = isOnline();
     try {
-      return await this.#above().exchange(sessionId, batch, caller);
+      const above = this.#above();
+      await this.bring();
+      const text = await above.exchange(sessionId, batch, caller);
+      if (kept.all().length > 0) this.#noteCarried(text);
+      return text;
     } catch (error) {
       if (!(error instanceof SyncError) || error.code !== 'cloud_unavailable') throw error;
       const answer = kept.take(sessionId, batch, caller, wasSent);
       if (answer === undefined) throw error;
       return JSON.stringify(answer);
+    }
+  }
+
+  /** What is kept of a node's changes is of no use any more when the cloud has answered the node itself. */
+  #noteCarried(text: string): void {
+    const { results, vectorClock } = parseWith(batchAnswer, JSON.parse(text));
+    for (const { id } of results.filter(isFinal)) this.#carried.add(id);
+    const isThere = (id: string) => {
+      const { node, counter } = dotOf({ id });
+      return this.#carried.has(id) || counter <= entry(vectorClock, node);
+    };
+    for (const [counter, { batch }] of this.#options.kept.all()) {
+      if (batch.changes.every(({ id }) => isThere(id))) this.#done.add(counter);
     }
   }
 
@@ -79,45 +101,81 @@ export class Relay implements Carrier {
 
   /** How long until there is something to bring, ms; null: there is nothing. */
   get msUntilBringing(): number | null {
-    const { kept, clock } = this.#options;
-    if (kept.all().length === this.#brought.length) return null;
-    // By a clock that was put back the pause would not end.
-    return Math.min(LIMITS.backoffMs, Math.max(0, this.#bringsAtMs - clock.nowMs()));
+    const waits = this.#toBring().map(([counter]) => this.#msUntilTry(counter));
+    return waits.length === 0 ? null : Math.min(...waits);
   }
 
-  /** Brings what is kept to the tier above, in its order; before this node sends what it made of that. */
-  async bring(): Promise<void> {
-    const { kept, clock } = this.#options;
-    if (this.msUntilBringing !== 0) return;
-    let isAway = false;
-    for (const [counter, one] of kept.all()) {
-      if (isAway || this.#brought.includes(counter)) continue;
-      const outcome = await this.#bringOne(one);
-      isAway = outcome === 'away';
-      if (outcome === 'done') this.#brought.push(counter);
+  #toBring(): (readonly [number, KeptBatch])[] {
+    return this.#options.kept.all().filter(([counter, one]) => !this.#done.has(counter) && !this.#isOver(one));
+  }
+
+  /** By a clock that was put back the pause would not end. */
+  #msUntilTry(counter: number): number {
+    const { triedAtMs = 0 } = this.#tries.get(counter) ?? {};
+    const sinceMs = this.#options.clock.nowMs() - triedAtMs;
+    return sinceMs < 0 ? 0 : Math.max(0, LIMITS.backoffMs - sinceMs);
+  }
+
+  /**
+   * Brings what is kept to the tier above, in its order; before anything goes there that may have been made on it.
+   *
+   * @throws SyncError `cloud_unavailable`: nothing may go before it. What fails again and again holds nothing up.
+   */
+  bring(): Promise<void> {
+    this.#bringing ??= this.#bring().finally(() => {
+      this.#bringing = undefined;
+    });
+    return this.#bringing;
+  }
+
+  async #bring(): Promise<void> {
+    /** Nodes of which something has not gone: what they wrote later goes behind. */
+    const stuck = new Map<NodeId, 'waits' | 'undecided'>();
+    for (const [counter, one] of this.#toBring()) {
+      const { sourceNodeId } = one.batch;
+      const { count = 0 } = this.#tries.get(counter) ?? {};
+      const isResting = count >= LIMITS.maxRetries && this.#msUntilTry(counter) > 0;
+      const outcome = stuck.get(sourceNodeId) ?? (isResting ? 'waits' : await this.#bringOne(one));
+      if (outcome === 'done' || outcome === 'undecided') this.#done.add(counter);
+      if (outcome !== 'done') stuck.set(sourceNodeId, outcome === 'undecided' ? outcome : 'waits');
+      if (outcome !== 'away' && outcome !== 'later') continue;
+      this.#tries.set(counter, { count: count + 1, triedAtMs: this.#options.clock.nowMs() });
+      if (outcome === 'away' && count + 1 < LIMITS.maxRetries) {
+        throw new SyncError('cloud_unavailable', 'what is kept for the nodes below did not get through');
+      }
     }
-    this.#bringsAtMs = clock.nowMs() + LIMITS.backoffMs;
   }
 
-  /** What was brought is confirmed here by now, and shown as that. */
+  /** What came of what was brought is confirmed here by now, and shown as that. */
   reachedHead(): void {
-    if (this.#brought.length > 0) this.#options.kept.letGo(this.#brought);
-    this.#brought = [];
+    const { kept } = this.#options;
+    const gone = kept.all().filter(([counter, one]) => this.#done.has(counter) || this.#isOver(one));
+    if (gone.length > 0) kept.letGo(gone.map(([counter]) => counter));
+    for (const [counter] of gone) this.#tries.delete(counter);
+    this.#done.clear();
+    if (kept.all().length === 0) this.#carried.clear();
   }
 
-  /** `done`: the tier above has spoken, or never will: what it refuses, it refuses its writer too. */
-  async #bringOne({ sessionId, batch, caller, epoch, atMs }: KeptBatch): Promise<'done' | 'later' | 'away'> {
-    const { above, isOnline, clock, ...options } = this.#options;
-    // What a base says of another history means nothing in this one: its writer sends it anew.
-    if (epoch !== options.epoch() || Math.abs(clock.nowMs() - atMs) > LIMITS.memoMs) return 'done';
+  /** What a base says of another history means nothing in this one; and what waits for longer than a day comes by its writer. */
+  #isOver({ epoch, atMs }: KeptBatch): boolean {
+    return epoch !== this.#options.epoch() || Math.abs(this.#options.clock.nowMs() - atMs) > LIMITS.memoMs;
+  }
+
+  /**
+   * `done`: the tier above has spoken. `undecided`: what is left is between it and the writer, who has to come for that
+   * (to send more, or with another session). `later`: it can't take it now, or keeps it as well.
+   */
+  async #bringOne({ sessionId, batch, caller }: KeptBatch): Promise<'done' | 'undecided' | 'later' | 'away'> {
+    const { above, isOnline } = this.#options;
     if (!isOnline()) return 'away';
     try {
-      const text = await above.exchange(sessionId, JSON.stringify(batch), caller);
-      return parseWith(batchAnswer, JSON.parse(text)).kept ? 'later' : 'done';
+      const answer = parseWith(batchAnswer, JSON.parse(await above.exchange(sessionId, JSON.stringify(batch), caller)));
+      if (answer.kept) return 'later';
+      return answer.results.every(isFinal) ? 'done' : 'undecided';
     } catch (error) {
       if (!(error instanceof SyncError)) throw error;
       if (error.code === 'cloud_unavailable') return 'away';
-      return ERRORS[error.code].retry === 'same' ? 'later' : 'done';
+      return ERRORS[error.code].retry === 'same' ? 'later' : 'undecided';
     }
   }
 

@@ -29,8 +29,8 @@ export interface StateOptions {
 }
 
 /**
- * What the parts of a replica share: its store, and in memory what it knows beside its records. All of it is read from the
- * store at start. A row is written in a transaction of the part that changes it, which tells the queue of it afterwards.
+ * What the parts of a replica share: its store, and in memory what it knows beside its records, as it is read from there at
+ * start. A part makes all of a step durable in one transaction, and each row before it tells the queue of it.
  */
 export class ReplicaState {
   readonly nodeId: NodeId;
@@ -86,6 +86,12 @@ export class ReplicaState {
     return this.#clock.nowMs() + this.#meta.clockOffsetMs;
   }
 
+  /** How many changes wait here. */
+  get pending(): number {
+    const { pending, failed } = this.#queue.stats(this.nowMs());
+    return pending + failed;
+  }
+
   /** The stamp of what is written at a time. */
   stampAt(ms: number): Stamp {
     return stampOf(tick(this.#hlc, ms), this.nodeId);
@@ -135,6 +141,14 @@ export class ReplicaState {
   newRow(change: Change, bytes: number, slot = this.#freeSlot()): QueuedChange {
     const { nextOrder: order } = this.#queue;
     return { slot, order, change, queuedAtMs: this.nowMs(), bytes, ...UNTRIED, error: null };
+  }
+
+  /** Changes that wait are in another state: their rows first, then the queue. */
+  rewrite(all: readonly QueuedChange[]): void {
+    this.store.transaction(() => {
+      for (const queued of all) this.store.writeQueued(queued);
+    });
+    for (const queued of all) this.#queue.put(queued);
   }
 
   /** The row is gone. */

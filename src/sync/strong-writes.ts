@@ -13,7 +13,7 @@ import { strongContent } from './strong-content.ts';
 import type { Once, Write } from './write.ts';
 import type { WriteKeys } from './write-keys.ts';
 
-/** Changes that somebody waits for. They are not queued, and not visible before the cloud has them. */
+/** Writes that somebody waits for. They are not queued, and not visible before the cloud has them. */
 export class StrongWrites {
   readonly #state: ReplicaState;
   readonly #view: ReplicaView;

@@ -4,7 +4,8 @@ import { type DotSet, EMPTY_DOT_SET, has } from '../../src/core/dot-set.ts';
 import type { NodeId } from '../../src/core/ids.ts';
 import { policyFor } from '../../src/core/policy.ts';
 import { type Result, SyncError, toResult } from '../../src/protocol/errors.ts';
-import type { Batch } from '../../src/protocol/messages.ts';
+import { LIMITS } from '../../src/protocol/limits.ts';
+import { type Batch, batchAnswer, isFinal } from '../../src/protocol/messages.ts';
 import { MemoryReplicaStore } from '../../src/store/memory-replica-store.ts';
 import { Access } from '../../src/sync/access.ts';
 import { KeptBatches } from '../../src/sync/kept-batches.ts';
@@ -45,6 +46,8 @@ export interface NodeHostOptions {
   readonly onCommit: (node: NodeHost, commit: QueueCommit) => void;
   /** Changes go out, whether they arrive or not. */
   readonly onSent: (node: NodeHost, dots: readonly string[]) => void;
+  /** What it keeps for a node below could not be brought: that has to come itself. */
+  readonly onUnbrought: (dots: readonly string[]) => void;
   readonly onFailure: (failure: unknown) => void;
 }
 
@@ -211,7 +214,7 @@ export class NodeHost implements Endpoint {
     if (!this.isOnline) link.setOnline(false);
     const relay: Relay = new Relay({
       nodeId,
-      above: simulatedCarrier(way),
+      above: watched(simulatedCarrier(way), this.#options.onUnbrought),
       isOnline: () => link.online,
       kept: new KeptBatches(replica, policies),
       epoch: () => replica.meta.epoch,
@@ -221,6 +224,32 @@ export class NodeHost implements Endpoint {
     this.isTouched = true;
     waker.schedule();
   }
+}
+
+/** Tells of what is brought for others, and gets no last word. */
+function watched(carrier: Carrier, onUnbrought: (dots: readonly string[]) => void): Carrier {
+  const tries = new Map<string, number>();
+  const exchange: Carrier['exchange'] = async (sessionId, text, caller) => {
+    const { batchId, changes }: Batch = JSON.parse(text);
+    const dots = batchId.startsWith('kept-') ? changes.map(({ id }) => id) : [];
+    try {
+      const answer = await carrier.exchange(sessionId, text, caller);
+      const { results, kept } = batchAnswer.parse(JSON.parse(answer));
+      if (kept || !results.every(isFinal)) onUnbrought(dots);
+      return answer;
+    } catch (error) {
+      tries.set(batchId, (tries.get(batchId) ?? 0) + 1);
+      const isLate = (tries.get(batchId) ?? 0) >= LIMITS.maxRetries;
+      if (isLate || (error instanceof SyncError && error.code !== 'cloud_unavailable')) onUnbrought(dots);
+      throw error;
+    }
+  };
+  return {
+    connect: (request, caller) => carrier.connect(request, caller),
+    handshake: (sessionId, request, caller) => carrier.handshake(sessionId, request, caller),
+    exchange,
+    disconnect: (sessionId, caller) => carrier.disconnect(sessionId, caller),
+  };
 }
 
 function carriedBy(relay: Carrier, { method, sessionId, text, nodeId }: Message): Promise<string> {
