@@ -182,7 +182,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
       nodeId,
       above: carrierFor(env, space),
       isOnline: () => this.#link.online,
-      kept: new KeptBatches(this.#replica, policies),
+      kept: new KeptBatches(this.#replica, policies, clock),
       epoch: () => this.#replica.meta.epoch,
       clock,
     });

@@ -212,6 +212,8 @@ export const batch = z.object({
   report: nodeReport.optional().catch(undefined),
   /** The counter of the node's newest change. */
   newest: count.optional(),
+  /** What goes before these has been kept by a relay: they are for it alone, and the cloud, if it is back, leaves them. */
+  behind: z.boolean().optional(),
 });
 /** As it arrives: its changes are looked at one by one. */
 export type IncomingBatch = z.infer<typeof batch>;

@@ -12,7 +12,7 @@ import {
 import { parseWith } from '../protocol/parse.ts';
 import { contentProblem, recordProblem, utf8Bytes } from '../protocol/record.ts';
 import type { Caller } from './caller.ts';
-import type { Memo } from './ports.ts';
+import type { Clock, Memo } from './ports.ts';
 import type { Replica } from './replica.ts';
 import { nodeOfSession } from './session-id.ts';
 
@@ -28,10 +28,12 @@ export type KeptBatch = Extract<Memo, { kind: 'kept' }>;
 export class KeptBatches {
   readonly #replica: Replica;
   readonly #policies: Policies;
+  readonly #clock: Clock;
   readonly #batches = new Map<number, KeptBatch>();
 
-  constructor(replica: Replica, policies: Policies) {
+  constructor(replica: Replica, policies: Policies, clock: Clock) {
     this.#replica = replica;
+    this.#clock = clock;
     this.#policies = policies;
     const kept = replica.memos.get('kept-list', '')?.counters ?? [];
     for (const counter of kept) {
@@ -100,7 +102,7 @@ export class KeptBatches {
     const bytes = utf8Bytes(JSON.stringify(changes));
     const before = [...this.#batches.values()].reduce((sum, one) => sum + one.bytes, 0);
     if (before + bytes > LIMITS.keptBytes) return false;
-    const kept: KeptBatch = { kind: 'kept', atMs: this.#replica.nowMs(), epoch, sessionId, caller, batch: sent, bytes };
+    const kept: KeptBatch = { kind: 'kept', atMs: this.#clock.nowMs(), epoch, sessionId, caller, batch: sent, bytes };
     const counter = this.#replica.showBeside(changes, (counter) => {
       memos.put(String(counter), kept);
       this.#saveList([...this.#batches.keys(), counter]);
@@ -110,7 +112,7 @@ export class KeptBatches {
   }
 
   #saveList(counters: readonly number[]): void {
-    this.#replica.memos.put('', { kind: 'kept-list', atMs: this.#replica.nowMs(), counters });
+    this.#replica.memos.put('', { kind: 'kept-list', atMs: this.#clock.nowMs(), counters });
   }
 
   /** A change that may be shown; of what the cloud would refuse, only the cloud may say so. */

@@ -256,6 +256,11 @@ export class OfflineQueue {
     for (const id of ids) this.#kept.add(id);
   }
 
+  /** Whether a relay has found the cloud away in this sync, and keeps what went before. */
+  get hasKept(): boolean {
+    return this.#kept.size > 0;
+  }
+
   forgetKept(): void {
     this.#kept.clear();
   }

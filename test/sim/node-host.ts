@@ -147,7 +147,8 @@ export class NodeHost implements Endpoint {
     });
     serving.then(
       (result) => {
-        this.#options.trace.count(`relay: ${result.ok ? message.method : result.code}`);
+        const what = result.ok ? (result.value.includes(KEPT) ? 'kept' : message.method) : result.code;
+        this.#options.trace.count(`relay: ${what}`);
         if (life?.isOver !== true) reply(textOf(result));
       },
       (error: unknown) => {
@@ -216,7 +217,7 @@ export class NodeHost implements Endpoint {
       nodeId,
       above: watched(simulatedCarrier(way), this.#options.onUnbrought),
       isOnline: () => link.online,
-      kept: new KeptBatches(replica, policies),
+      kept: new KeptBatches(replica, policies, clock),
       epoch: () => replica.meta.epoch,
       clock,
     });
@@ -271,4 +272,5 @@ function textOf(result: Result<string>): string {
   return result.ok ? `{"ok":true,"value":${result.value}}` : JSON.stringify(result);
 }
 
+const KEPT = '"kept":true';
 const DOWN_MS = 5_000;

@@ -25,7 +25,7 @@ class Between extends Node {
   begin(): void {
     const { policies, clock } = this.#world;
     const { above = this.#world.carrier } = this;
-    this.kept = new KeptBatches(this.replica, policies);
+    this.kept = new KeptBatches(this.replica, policies, clock);
     this.relay = new Relay({
       nodeId: this.nodeId,
       above: {
