@@ -17,7 +17,8 @@ export interface Pending {
 export class Beside {
   readonly #groups = new Map<number, readonly Pending[]>();
   readonly #byEntity = new Map<EntityKey, Pending[]>();
-  readonly #ids = new Set<string>();
+  /** Of each change, in how many groups it is. */
+  readonly #ids = new Map<string, number>();
 
   /** @param counter stands for the group. */
   add(counter: number, changes: readonly Change[]): void {
@@ -26,7 +27,7 @@ export class Beside {
     for (const pending of group) {
       const key = entityKey(pending.change);
       this.#byEntity.set(key, [...(this.#byEntity.get(key) ?? []), pending]);
-      this.#ids.add(pending.change.id);
+      this.#ids.set(pending.change.id, (this.#ids.get(pending.change.id) ?? 0) + 1);
     }
   }
 
@@ -38,7 +39,9 @@ export class Beside {
       const rest = (this.#byEntity.get(key) ?? []).filter((pending) => !group.has(pending));
       if (rest.length === 0) this.#byEntity.delete(key);
       else this.#byEntity.set(key, rest);
-      this.#ids.delete(change.id);
+      const left = (this.#ids.get(change.id) ?? 0) - 1;
+      if (left > 0) this.#ids.set(change.id, left);
+      else this.#ids.delete(change.id);
     }
   }
 

@@ -30,6 +30,8 @@ export class KeptBatches {
   readonly #policies: Policies;
   readonly #clock: Clock;
   readonly #batches = new Map<number, KeptBatch>();
+  /** Those that there is no more to do for; they are shown until what came of them is. */
+  readonly #done = new Set<number>();
 
   constructor(replica: Replica, policies: Policies, clock: Clock) {
     this.#replica = replica;
@@ -48,6 +50,16 @@ export class KeptBatches {
     return [...this.#batches];
   }
 
+  /** Those that are to be brought. */
+  open(): readonly (readonly [counter: number, KeptBatch])[] {
+    return this.all().filter(([counter]) => !this.#done.has(counter));
+  }
+
+  /** It has come to the cloud, or never will by this node. */
+  finish(counter: number): void {
+    this.#done.add(counter);
+  }
+
   /**
    * Keeps what can be kept of a batch.
    *
@@ -62,7 +74,7 @@ export class KeptBatches {
     const fit = batch.changes.flatMap((envelope) => this.#readable(envelope, caller) ?? []);
     // Who has been in no history can't tell later whether it is still the one that was meant.
     if (fit.length === 0 || (isAwaited && wasSent) || this.#replica.meta.epoch === null) return undefined;
-    const changes = fit.filter(({ id }) => !this.#replica.beside.has(id));
+    const changes = fit.filter((change) => !this.#keeps(change));
     if (changes.length > 0 && !this.#keep(sessionId, { ...batch, changes }, caller)) return undefined;
     return {
       batchId: batch.batchId,
@@ -76,8 +88,11 @@ export class KeptBatches {
     };
   }
 
-  /** These have come to the cloud, or never will by this node. */
-  letGo(counters: readonly number[]): void {
+  /** What is finished is confirmed by now, and so is let go. */
+  letGo(): void {
+    const counters = [...this.#done];
+    this.#done.clear();
+    if (counters.length === 0) return;
     const gone = this.all().filter(([counter]) => counters.includes(counter));
     const rest = this.all().filter(([counter]) => !counters.includes(counter));
     this.#replica.showNoMore(counters, () => {
@@ -86,6 +101,13 @@ export class KeptBatches {
         this.#replica.memos.forget(String(counter), { ...kept, batch: { ...kept.batch, changes: [] } });
     });
     for (const counter of counters) this.#batches.delete(counter);
+  }
+
+  /** Also what its writer sends again; not what is another change by now: the record in the place of the operations. */
+  #keeps(change: Change): boolean {
+    if (!this.#replica.beside.has(change.id)) return false;
+    const text = JSON.stringify(change);
+    return this.open().some(([, { batch }]) => batch.changes.some((one) => JSON.stringify(one) === text));
   }
 
   #keep(

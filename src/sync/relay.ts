@@ -39,8 +39,6 @@ export interface RelayOptions {
  */
 export class Relay implements Carrier {
   readonly #options: RelayOptions;
-  /** Counters of batches that this node has no more to do for. */
-  readonly #done = new Set<number>();
   /** Changes of which those who wrote them know what came of them. */
   readonly #carried = new Set<string>();
   #bringing: Promise<void> | undefined;
@@ -90,8 +88,9 @@ export class Relay implements Carrier {
       const { node, counter } = dotOf({ id });
       return this.#carried.has(id) || counter <= entry(vectorClock, node);
     };
-    for (const [counter, { batch }] of this.#options.kept.all()) {
-      if (batch.changes.every(({ id }) => isThere(id))) this.#done.add(counter);
+    const { kept } = this.#options;
+    for (const [counter, { batch }] of kept.open()) {
+      if (batch.changes.every(({ id }) => isThere(id))) kept.finish(counter);
     }
   }
 
@@ -101,12 +100,8 @@ export class Relay implements Carrier {
 
   /** How long until there is something to bring, ms; null: there is nothing. */
   get msUntilBringing(): number | null {
-    const waits = this.#toBring().map(([counter]) => this.#msUntilTry(counter));
+    const waits = this.#options.kept.open().map(([counter]) => this.#msUntilTry(counter));
     return waits.length === 0 ? null : Math.min(...waits);
-  }
-
-  #toBring(): (readonly [number, KeptBatch])[] {
-    return this.#options.kept.all().filter(([counter, one]) => !this.#done.has(counter) && !this.#isOver(one));
   }
 
   /** By a clock that was put back the pause would not end. */
@@ -129,14 +124,15 @@ export class Relay implements Carrier {
   }
 
   async #bring(): Promise<void> {
+    if (!this.#options.isOnline()) return;
     /** Nodes of which something has not gone: what they wrote later goes behind. */
     const stuck = new Map<NodeId, 'waits' | 'undecided'>();
-    for (const [counter, one] of this.#toBring()) {
+    for (const [counter, one] of this.#options.kept.open()) {
       const { sourceNodeId } = one.batch;
       const { count = 0 } = this.#tries.get(counter) ?? {};
       const isResting = count >= LIMITS.maxRetries && this.#msUntilTry(counter) > 0;
       const outcome = stuck.get(sourceNodeId) ?? (isResting ? 'waits' : await this.#bringOne(one));
-      if (outcome === 'done' || outcome === 'undecided') this.#done.add(counter);
+      if (outcome === 'done' || outcome === 'undecided') this.#options.kept.finish(counter);
       if (outcome !== 'done') stuck.set(sourceNodeId, outcome === 'undecided' ? outcome : 'waits');
       if (outcome !== 'away' && outcome !== 'later') continue;
       this.#tries.set(counter, { count: count + 1, triedAtMs: this.#options.clock.nowMs() });
@@ -149,11 +145,10 @@ export class Relay implements Carrier {
   /** What came of what was brought is confirmed here by now, and shown as that. */
   reachedHead(): void {
     const { kept } = this.#options;
-    const gone = kept.all().filter(([counter, one]) => this.#done.has(counter) || this.#isOver(one));
-    if (gone.length > 0) kept.letGo(gone.map(([counter]) => counter));
-    for (const [counter] of gone) this.#tries.delete(counter);
-    this.#done.clear();
-    if (kept.all().length === 0) this.#carried.clear();
+    kept.letGo();
+    const left = new Set(kept.all().map(([counter]) => counter));
+    for (const counter of this.#tries.keys()) if (!left.has(counter)) this.#tries.delete(counter);
+    if (left.size === 0) this.#carried.clear();
   }
 
   /** What a base says of another history means nothing in this one; and what waits for longer than a day comes by its writer. */
@@ -165,9 +160,10 @@ export class Relay implements Carrier {
    * `done`: the tier above has spoken. `undecided`: what is left is between it and the writer, who has to come for that
    * (to send more, or with another session). `later`: it can't take it now, or keeps it as well.
    */
-  async #bringOne({ sessionId, batch, caller }: KeptBatch): Promise<'done' | 'undecided' | 'later' | 'away'> {
-    const { above, isOnline } = this.#options;
-    if (!isOnline()) return 'away';
+  async #bringOne(one: KeptBatch): Promise<'done' | 'undecided' | 'later' | 'away'> {
+    const { sessionId, batch, caller } = one;
+    const { above } = this.#options;
+    if (this.#isOver(one)) return 'undecided';
     try {
       const answer = parseWith(batchAnswer, JSON.parse(await above.exchange(sessionId, JSON.stringify(batch), caller)));
       if (answer.kept) return 'later';

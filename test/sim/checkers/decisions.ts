@@ -210,7 +210,8 @@ export class Decisions {
     // Its record may have got another id since.
     const queued = waiting.find(({ id }) => id === carrierOf(cause).dot);
     const isOfOtherRecord = (queued === undefined ? cause.key : entityKey(queued)) !== key;
-    const isStuck = this.#unbrought.has(cause.nodeId);
+    // A relay whose clock jumps takes what it keeps for too old.
+    const isStuck = this.#unbrought.has(cause.nodeId) || this.#hasJumped(op.nodeId);
     if (cause.nodeId !== op.nodeId) return isStuck ? 'where its relay could not bring it' : undefined;
     if (!isOfOtherRecord) return undefined;
     if (this.#hasFailed(cause)) return 'where it failed';
