@@ -5,7 +5,7 @@ import { fromResult, type Result, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { connectRequest } from '../protocol/messages.ts';
 import { parseWith } from '../protocol/parse.ts';
-import type { Caller } from '../sync/responder.ts';
+import type { Caller } from '../sync/caller.ts';
 import type { SyncRpc } from '../transport/rpc.ts';
 import { readText } from './body.ts';
 import { cloudHere } from './cloud-here.ts';

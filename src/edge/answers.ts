@@ -45,6 +45,8 @@ export interface EdgeStatus {
   readonly cursor: number;
   readonly epoch: string | null;
   readonly queue: QueueStats;
+  /** How many changes of nodes below are kept here until the cloud can be reached. */
+  readonly kept: number;
   readonly asOf: number | null;
   readonly stalenessMs: number | null;
   /** The only entity types that it asks for; null: all. */

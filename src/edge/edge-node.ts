@@ -23,6 +23,8 @@ import { Alarm } from '../store/do-alarm.ts';
 import { durableObjectSqlite } from '../store/do-sqlite.ts';
 import { SqlReplicaStore } from '../store/sql-replica-store.ts';
 import { Access } from '../sync/access.ts';
+import type { Caller } from '../sync/caller.ts';
+import { KeptBatches } from '../sync/kept-batches.ts';
 import { LastCaller } from '../sync/last-caller.ts';
 import { type Demand, Link } from '../sync/link.ts';
 import { MeasuredUpstream } from '../sync/measured-upstream.ts';
@@ -31,7 +33,6 @@ import type { QueueStatus } from '../sync/offline-queue.ts';
 import { leastAtOnce, type NetworkReport, type Plan, planFor, reportOf } from '../sync/plan.ts';
 import { Relay } from '../sync/relay.ts';
 import { Replica } from '../sync/replica.ts';
-import type { Caller } from '../sync/responder.ts';
 import { nodeOfSession } from '../sync/session-id.ts';
 import { Sessions } from '../sync/sessions.ts';
 import type { SyncSummary } from '../sync/tally.ts';
@@ -148,13 +149,17 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
       logger,
       isLive: () => this.#isLive,
       plan: () => this.#plan(),
+      first: () => this.#relay.bring(),
       onState: () => this.#live.stateChanged(),
       onExchange: () => {
         this.#below.reached(this.#replica.meta.cursor);
         this.#tellStatus();
       },
       onEnd: () => {
-        if (this.#link.lastSummary?.success) this.ctx.waitUntil(this.#sessions.callBack());
+        if (this.#link.lastSummary?.success) {
+          this.#relay.reachedHead();
+          this.ctx.waitUntil(this.#sessions.callBack());
+        }
         this.#schedule();
       },
     });
@@ -173,7 +178,14 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
       onOpen: () => this.#syncSoon('own'),
       onPoke: (head, source) => void this.poke(head, source),
     });
-    this.#relay = new Relay({ nodeId, above: carrierFor(env, space), isOnline: () => this.#link.online });
+    this.#relay = new Relay({
+      nodeId,
+      above: carrierFor(env, space),
+      isOnline: () => this.#link.online,
+      kept: new KeptBatches(this.#replica, policies, clock),
+      epoch: () => this.#replica.meta.epoch,
+      clock,
+    });
     this.#below = new PokeSockets(ctx, clock, this.#replica.meta.cursor);
     this.#alarm = new Alarm(ctx.storage);
     if (this.#network.online === false) this.#link.setOnline(false);
@@ -197,7 +209,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
   syncExchange(sessionId: string, batch: string, caller: Caller): Promise<Result<string>> {
     const node = nodeOfSession(sessionId);
     if (node !== undefined) this.#below.heard(node);
-    return toResult(() => this.#relay.exchange(sessionId, batch, caller));
+    return toResult(() => this.#relay.exchange(sessionId, batch, caller).finally(() => this.#schedule()));
   }
 
   syncDisconnect(sessionId: string, caller: Caller): Promise<Result<string>> {
@@ -312,6 +324,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
       cursor,
       epoch,
       queue: this.#replica.queueStats(),
+      kept: this.#replica.beside.size,
       asOf: asOfMs === 0 ? null : asOfMs,
       stalenessMs: this.#replica.stalenessMs(),
       filter: this.#replica.meta.filter ?? null,
@@ -528,6 +541,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
       replica: this.#replica,
       plan: this.#plan(),
       msUntilOtherPlan: this.#caller.msUntilDoubted,
+      msUntilBringing: this.#relay.msUntilBringing,
       isUsed: this.#caller.isThere,
       isWatched: this.#isWatched,
       hasPokeSocket: this.#pokes !== undefined,

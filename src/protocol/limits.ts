@@ -115,6 +115,8 @@ export const LIMITS = {
   queueBytes: 16 * 1024 * 1024,
   /** Dead letters at one node, in bytes: beyond that nothing more is taken that might become one. */
   deadBytes: 16 * 1024 * 1024,
+  /** What a relay keeps of what the nodes below wrote, while the cloud is out of reach. */
+  keptBytes: 16 * 1024 * 1024,
   /** Earlier decisions that a conflict keeps: more than people change their minds, and one page to read. */
   pastDecisions: 20,
   /** A conflict as JSON: a row holds at most 2 MB in D1 and in a Durable Object. Older decisions make room. */

@@ -212,6 +212,8 @@ export const batch = z.object({
   report: nodeReport.optional().catch(undefined),
   /** The counter of the node's newest change. */
   newest: count.optional(),
+  /** What goes before these has been kept by a relay: they are for it alone, and the cloud, if it is back, leaves them. */
+  behind: z.boolean().optional(),
 });
 /** As it arrives: its changes are looked at one by one. */
 export type IncomingBatch = z.infer<typeof batch>;
@@ -303,6 +305,8 @@ export const batchAnswer = z.object({
   covered: z.boolean().optional(),
   /** Of what is required and not there: how far it is. */
   lacks: vectorClock.optional(),
+  /** The cloud is out of reach, and has not answered: a relay has, which keeps a copy of what was sent. It says nothing of the history. */
+  kept: z.literal(true).optional(),
 });
 export type BatchAnswer = z.infer<typeof batchAnswer>;
 

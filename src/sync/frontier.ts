@@ -1,6 +1,6 @@
 import { type CausalContext, clockIn, isOfOther, latest } from '../core/causal-context.ts';
 import { dotOf } from '../core/change.ts';
-import { CLOUD } from '../core/ids.ts';
+import { CLOUD, type EntityKey } from '../core/ids.ts';
 import { EMPTY_CLOCK, entry, merge, type VectorClock } from '../core/vector-clock.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import type { Batch, BatchAnswer } from '../protocol/messages.ts';
@@ -35,8 +35,8 @@ export class Frontier {
   }
 
   #causalClock(): VectorClock {
-    const { queue, meta } = this.#state;
-    return queue.isWaiting || this.#unshown.size > 0 ? this.vectorClock() : { [CLOUD]: meta.cursor };
+    const { queue, meta, beside } = this.#state;
+    return queue.isWaiting || beside.size > 0 || this.#unshown.size > 0 ? this.vectorClock() : { [CLOUD]: meta.cursor };
   }
 
   /** Whether this replica can tell by itself that it has all that was seen; of another history it can't. */
@@ -55,10 +55,10 @@ export class Frontier {
   }
 
   /** What the writer of the change with a counter has seen: all that is here, and what he had seen elsewhere. */
-  baseOf(counter: number, after: CausalContext): VectorClock {
-    const { nodeId, meta } = this.#state;
+  baseOf(key: EntityKey, counter: number, after: CausalContext): VectorClock {
+    const { nodeId, meta, beside } = this.#state;
     const here = { [CLOUD]: meta.cursor, ...(counter > 1 ? { [nodeId]: counter - 1 } : {}) };
-    return merge(this.#missing(clockIn(after, this.#epoch())), here);
+    return merge(merge(this.#missing(clockIn(after, this.#epoch())), beside.clockOf(key)), here);
   }
 
   /** The history that a caller has seen is taken for that of this replica, for as long as the cloud hasn't told. */

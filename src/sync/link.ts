@@ -3,7 +3,7 @@ import type { Change, Priority } from '../core/change.ts';
 import { EMPTY_CLOCK, type VectorClock } from '../core/vector-clock.ts';
 import { ERRORS, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
-import { type ChangeResult, isFinal, type NodeReport } from '../protocol/messages.ts';
+import { type BatchAnswer, type ChangeResult, isFinal, type NodeReport } from '../protocol/messages.ts';
 import { utf8Bytes } from '../protocol/record.ts';
 import { CAPABILITIES, PROTOCOL_VERSION, SUPPORTED_PROTOCOLS } from '../protocol/version.ts';
 import { ByteCap } from './byte-cap.ts';
@@ -30,6 +30,8 @@ export interface LinkOptions {
   readonly isLive: () => boolean;
   /** What goes over the link now, and how much of it at a time. */
   readonly plan: () => Pick<Plan, 'strategy' | 'batchSize' | 'batchBytes'>;
+  /** What goes before all that this node sends. */
+  readonly first?: (() => Promise<void>) | undefined;
   /** Told of each state that the link goes into. */
   readonly onState?: ((state: LinkState) => void) | undefined;
   /** Told of each exchange that was answered: what waits is other than it was. */
@@ -277,6 +279,7 @@ export class Link {
     this.#on(this.#state === 'offline' ? 'retry' : 'sync_trigger');
     let ending: readonly LinkEvent[];
     try {
+      await this.#options.first?.();
       const end = await this.#exchangeAll(tally, strong, requires, all);
       tally.isAtHead = end !== 'partial' && (end !== 'differs' || this.#options.replica.stalenessMs() !== null);
       if (!tally.isAtHead)
@@ -326,6 +329,10 @@ export class Link {
       const exchanged = await this.#exchange(tally, waiting, requires, all);
       if (exchanged === undefined) continue;
       const { batch, answer, askedAtMs } = exchanged;
+      if (answer.kept) {
+        this.#noteKept(answer, tally, all);
+        continue;
+      }
       const confirmation = replica.confirm(batch, answer, askedAtMs);
       tally.add(answer, confirmation?.downloaded ?? 0);
       waiting = waiting.filter(({ id }) => !tally.results.has(id));
@@ -350,7 +357,8 @@ export class Link {
       const moved =
         answer.results.some((result) => isFinal(result)) ||
         (confirmation?.changed ?? 0) > 0 ||
-        batch.changes.length === 0;
+        batch.changes.length === 0 ||
+        batch.behind === true;
       // What somebody waits for may have to wait for what goes before it.
       const isHeldBack = batch.changes.length === 0 && culprit === undefined;
       const isDone = !replica.hasNews && !replica.hasUnsent(this.#least(all)) && (waiting.length === 0 || isHeldBack);
@@ -363,6 +371,16 @@ export class Link {
       await clock.sleep(0);
     }
     return 'partial';
+  }
+
+  /** A relay keeps what was sent, as far as it can. What is left goes to it, too; then the cloud is out of reach, as before. */
+  #noteKept(answer: BatchAnswer, tally: Tally, all: boolean): void {
+    const { replica } = this.#options;
+    replica.noteKept(answer);
+    // Of what somebody waits for, it keeps nothing: that has not happened.
+    tally.unanswered.clear();
+    if (replica.hasUnsent(this.#least(all))) return;
+    throw new SyncError('cloud_unavailable', 'the node between is cut off from the cloud, and keeps what was sent');
   }
 
   /** Counts a try of a change that no batch passes with. */

@@ -1,5 +1,6 @@
 import type { CausalContext } from '../core/causal-context.ts';
 import type { Change, ChangeContent } from '../core/change.ts';
+import { entityKey } from '../core/ids.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import type { Frontier } from './frontier.ts';
 import type { ReplicaState } from './replica-state.ts';
@@ -29,7 +30,7 @@ export function newChange(
     entityType: write.entityType,
     entityId: write.entityId,
     ...content,
-    base: frontier.baseOf(counter, after),
+    base: frontier.baseOf(entityKey(write), counter, after),
     ...(ownFrom === undefined ? {} : { ownFrom }),
     stamp: state.stampAt(Math.max(nowMs, seenAtMs + 1)),
     timestamp: nowMs,

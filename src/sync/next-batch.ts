@@ -71,6 +71,7 @@ export class NextBatch {
       ...(voids.length === 0 ? {} : { void: voids }),
       pending: this.#state.pending,
       newest: this.#state.counter,
+      ...(queue.hasKept ? { behind: true } : {}),
     };
     return { ...batch, ...madeBy(selected, changes), checksum: batchChecksum(batch) };
   }
@@ -97,7 +98,8 @@ export class NextBatch {
 
   /** What goes of that which somebody waits for. */
   #beside(selected: readonly QueuedChange[], bounds: BatchBounds, strong: readonly Change[]): Change[] {
-    if (this.#state.queue.isHeld || selected.some(goesAlone)) return [];
+    const { queue } = this.#state;
+    if (queue.isHeld || queue.hasKept || selected.some(goesAlone)) return [];
     const beside: Change[] = [];
     const maxBeside = bounds.maxChanges - selected.length;
     let left = bounds.maxBytes - selected.reduce((bytes, queued) => bytes + queued.bytes, 0);
@@ -122,7 +124,9 @@ export class NextBatch {
    */
   #voids(sent: ReadonlySet<QueuedChange> = new Set()): Interval[] {
     const { queue, meta, counter: newest } = this.#state;
-    const spent = [...this.#strong.awaited()].map((counter): Interval => [counter, counter]);
+    const spent = [...this.#strong.awaited(), ...this.#state.beside.counters].map(
+      (counter): Interval => [counter, counter],
+    );
     for (const queued of queue.all()) {
       const { counter } = dotOf(queued.change);
       spent.push([queued.error !== null || sent.has(queued) ? counter : sinceOf(queued), counter]);

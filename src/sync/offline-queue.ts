@@ -57,6 +57,8 @@ export class OfflineQueue {
   #inFlight: ReadonlySet<string> = new Set();
   /** What the cloud said; its effect becomes visible at the head. */
   readonly #answered = new Map<string, ChangeResult>();
+  /** Of those a relay has a copy, for as long as this sync finds that the cloud is away. */
+  readonly #kept = new Set<string>();
   /** Those of the waiting ones that the cloud has failed at. */
   readonly #failed = new Map<string, QueuedChange>();
   /** Were in a batch since the start that the cloud may have taken. */
@@ -247,6 +249,20 @@ export class OfflineQueue {
 
   forgetAnswered(): void {
     this.#answered.clear();
+  }
+
+  /** A relay keeps these: they wait for the cloud, and need not go to the relay again. */
+  markKept(ids: Iterable<string>): void {
+    for (const id of ids) this.#kept.add(id);
+  }
+
+  /** Whether a relay has found the cloud away in this sync, and keeps what went before. */
+  get hasKept(): boolean {
+    return this.#kept.size > 0;
+  }
+
+  forgetKept(): void {
+    this.#kept.clear();
   }
 
   /** Whether a change was in a batch since the start that the cloud may have taken. */
@@ -547,7 +563,7 @@ export class OfflineQueue {
 
   #isUnsent(queued: QueuedChange): boolean {
     const { id } = queued.change;
-    return queued.error === null && !this.#inFlight.has(id) && !this.#answered.has(id);
+    return queued.error === null && !this.#inFlight.has(id) && !this.#answered.has(id) && !this.#kept.has(id);
   }
 }
 

@@ -20,6 +20,7 @@ import type {
   NodeReport,
 } from '../protocol/messages.ts';
 import type { Refusal } from '../protocol/record.ts';
+import type { Caller } from './caller.ts';
 import type { Wait } from './wait.ts';
 import type { Written } from './write.ts';
 
@@ -80,6 +81,17 @@ export type Memo = { readonly atMs: number } & (
       readonly error: NonNullable<QueuedChange['error']>;
       readonly again?: string | undefined;
     }
+  /** A batch of a node below, which is to go to the cloud as that node's; under the counter that stands for it here. */
+  | {
+      readonly kind: 'kept';
+      /** Of the history that its bases are of. */
+      readonly epoch: string | null;
+      readonly sessionId: string;
+      readonly caller: Caller;
+      readonly batch: Omit<Batch, 'changes'> & { readonly changes: readonly Change[] };
+      readonly bytes: number;
+    }
+  | { readonly kind: 'kept-list'; readonly counters: readonly number[] }
   /** Sessions that are to be called to this node. */
   | { readonly kind: 'untold'; readonly names: readonly string[] }
 );

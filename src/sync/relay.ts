@@ -1,6 +1,13 @@
+import { dotOf } from '../core/change.ts';
 import type { NodeId } from '../core/ids.ts';
-import { SyncError } from '../protocol/errors.ts';
-import type { Caller } from './responder.ts';
+import { entry } from '../core/vector-clock.ts';
+import { ERRORS, SyncError } from '../protocol/errors.ts';
+import { LIMITS } from '../protocol/limits.ts';
+import { batchAnswer, isFinal } from '../protocol/messages.ts';
+import { parseWith } from '../protocol/parse.ts';
+import type { Caller } from './caller.ts';
+import type { KeptBatch, KeptBatches } from './kept-batches.ts';
+import type { Clock } from './ports.ts';
 
 /**
  * The sync protocol as JSON texts (`http.md`, section 5), for those who carry it and need not read it. Each call is one
@@ -19,15 +26,24 @@ export interface RelayOptions {
   /** The way to the tier above, which may be a relay too. */
   readonly above: Carrier;
   readonly isOnline: () => boolean;
+  readonly kept: KeptBatches;
+  readonly epoch: () => string | null;
+  readonly clock: Clock;
 }
 
 /**
- * A node between others and the cloud. It carries what they say under their own names and answers for nobody: what it
- * has not brought to the cloud it has not taken, so it has nothing that could be lost, and the sessions, the queues and
- * the conflicts of those below are between them and the cloud. `docs/decisions/0008-relays-carry.md`.
+ * A node between others and the cloud. It carries what they say under their own names, and the cloud alone acknowledges:
+ * sessions, queues and conflicts of those below are between them and the cloud. While the cloud is out of reach it keeps
+ * copies of what they wrote, shows them, and brings them when it can; what is lost with it is not lost.
+ * `docs/decisions/0015-relays-keep-copies.md`.
  */
 export class Relay implements Carrier {
   readonly #options: RelayOptions;
+  /** Changes of which those who wrote them know what came of them. */
+  readonly #carried = new Set<string>();
+  #bringing: Promise<void> | undefined;
+  /** How often a batch did not get through, and when it was last tried. */
+  readonly #tries = new Map<number, { readonly count: number; readonly triedAtMs: number }>();
 
   constructor(options: RelayOptions) {
     this.#options = options;
@@ -46,12 +62,117 @@ export class Relay implements Carrier {
     return await this.#above().handshake(sessionId, request, caller);
   }
 
+  /** Where the cloud can't be reached, what was sent is kept, and the answer says so. */
   async exchange(sessionId: string, batch: string, caller: Caller): Promise<string> {
-    return await this.#above().exchange(sessionId, batch, caller);
+    const { kept, isOnline } = this.#options;
+    const wasSent = isOnline();
+    try {
+      const above = this.#above();
+      await this.bring();
+      const text = await above.exchange(sessionId, batch, caller);
+      if (kept.all().length > 0) this.#noteCarried(text);
+      return text;
+    } catch (error) {
+      if (!(error instanceof SyncError) || error.code !== 'cloud_unavailable') throw error;
+      const answer = kept.take(sessionId, batch, caller, wasSent);
+      if (answer === undefined) throw error;
+      return JSON.stringify(answer);
+    }
+  }
+
+  /** What is kept of a node's changes is of no use any more when the cloud has answered the node itself. */
+  #noteCarried(text: string): void {
+    const { results, vectorClock } = parseWith(batchAnswer, JSON.parse(text));
+    for (const { id } of results.filter(isFinal)) this.#carried.add(id);
+    const isThere = (id: string) => {
+      const { node, counter } = dotOf({ id });
+      return this.#carried.has(id) || counter <= entry(vectorClock, node);
+    };
+    const { kept } = this.#options;
+    for (const [counter, { batch }] of kept.open()) {
+      if (batch.changes.every(({ id }) => isThere(id))) kept.finish(counter);
+    }
   }
 
   async disconnect(sessionId: string, caller: Caller): Promise<string> {
     return await this.#above().disconnect(sessionId, caller);
+  }
+
+  /** How long until there is something to bring, ms; null: there is nothing. */
+  get msUntilBringing(): number | null {
+    const waits = this.#options.kept.open().map(([counter]) => this.#msUntilTry(counter));
+    return waits.length === 0 ? null : Math.min(...waits);
+  }
+
+  /** By a clock that was put back the pause would not end. */
+  #msUntilTry(counter: number): number {
+    const { triedAtMs = 0 } = this.#tries.get(counter) ?? {};
+    const sinceMs = this.#options.clock.nowMs() - triedAtMs;
+    return sinceMs < 0 ? 0 : Math.max(0, LIMITS.backoffMs - sinceMs);
+  }
+
+  /**
+   * Brings what is kept to the tier above, in its order; before anything goes there that may have been made on it.
+   *
+   * @throws SyncError `cloud_unavailable`: nothing may go before it. What fails again and again holds nothing up.
+   */
+  bring(): Promise<void> {
+    this.#bringing ??= this.#bring().finally(() => {
+      this.#bringing = undefined;
+    });
+    return this.#bringing;
+  }
+
+  async #bring(): Promise<void> {
+    if (!this.#options.isOnline()) return;
+    /** Nodes of which something has not gone: what they wrote later goes behind. */
+    const stuck = new Map<NodeId, 'waits' | 'undecided'>();
+    for (const [counter, one] of this.#options.kept.open()) {
+      const { sourceNodeId } = one.batch;
+      const { count = 0 } = this.#tries.get(counter) ?? {};
+      const isResting = count >= LIMITS.maxRetries && this.#msUntilTry(counter) > 0;
+      const outcome = stuck.get(sourceNodeId) ?? (isResting ? 'waits' : await this.#bringOne(one));
+      if (outcome === 'done' || outcome === 'undecided') this.#options.kept.finish(counter);
+      if (outcome !== 'done') stuck.set(sourceNodeId, outcome === 'undecided' ? outcome : 'waits');
+      if (outcome !== 'away' && outcome !== 'later') continue;
+      this.#tries.set(counter, { count: count + 1, triedAtMs: this.#options.clock.nowMs() });
+      if (outcome === 'away' && count + 1 < LIMITS.maxRetries) {
+        throw new SyncError('cloud_unavailable', 'what is kept for the nodes below did not get through');
+      }
+    }
+  }
+
+  /** What came of what was brought is confirmed here by now, and shown as that. */
+  reachedHead(): void {
+    const { kept } = this.#options;
+    kept.letGo();
+    const left = new Set(kept.all().map(([counter]) => counter));
+    for (const counter of this.#tries.keys()) if (!left.has(counter)) this.#tries.delete(counter);
+    if (left.size === 0) this.#carried.clear();
+  }
+
+  /** What a base says of another history means nothing in this one; and what waits for longer than a day comes by its writer. */
+  #isOver({ epoch, atMs }: KeptBatch): boolean {
+    return epoch !== this.#options.epoch() || Math.abs(this.#options.clock.nowMs() - atMs) > LIMITS.memoMs;
+  }
+
+  /**
+   * `done`: the tier above has spoken. `undecided`: what is left is between it and the writer, who has to come for that
+   * (to send more, or with another session). `later`: it can't take it now, or keeps it as well.
+   */
+  async #bringOne(one: KeptBatch): Promise<'done' | 'undecided' | 'later' | 'away'> {
+    const { sessionId, batch, caller } = one;
+    const { above } = this.#options;
+    if (this.#isOver(one)) return 'undecided';
+    try {
+      const answer = parseWith(batchAnswer, JSON.parse(await above.exchange(sessionId, JSON.stringify(batch), caller)));
+      if (answer.kept) return 'later';
+      return answer.results.every(isFinal) ? 'done' : 'undecided';
+    } catch (error) {
+      if (!(error instanceof SyncError)) throw error;
+      if (error.code === 'cloud_unavailable') return 'away';
+      return ERRORS[error.code].retry === 'same' ? 'later' : 'undecided';
+    }
   }
 
   #above(): Carrier {

@@ -8,6 +8,7 @@ import { type Policies, type Policy, policyFor } from '../core/policy.ts';
 import { entry } from '../core/vector-clock.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
+import { Beside } from './beside.ts';
 import { Memos } from './memos.ts';
 import { OfflineQueue } from './offline-queue.ts';
 import type { Clock, QueuedChange, ReplicaMeta, ReplicaStore } from './ports.ts';
@@ -35,6 +36,8 @@ export class ReplicaState {
   readonly nodeId: NodeId;
   readonly store: ReplicaStore;
   readonly memos: Memos;
+  /** What others wrote, and is shown here. */
+  readonly beside = new Beside();
   readonly #policies: Policies;
   readonly #clock: Clock;
   /** Changes behind this counter were made since the start. */

@@ -5,7 +5,7 @@ import type { Stamp } from '../core/hlc.ts';
 import { type EntityId, type EntityKey, type EntityType, entityKey } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import { LIMITS } from '../protocol/limits.ts';
-import type { QueuedChange } from './ports.ts';
+import type { Pending } from './beside.ts';
 import type { ReplicaState } from './replica-state.ts';
 import { predictedVersion } from './replica-version.ts';
 import { VisibleChanges, type Watcher } from './visible-changes.ts';
@@ -98,14 +98,20 @@ export class ReplicaView {
   }
 
   #fold(key: EntityKey, confirmed: EntityVersion | undefined): Folded {
-    const changes = this.#state.queue.of(key);
+    const { queue, beside, nodeId } = this.#state;
+    const own: readonly Pending[] = queue.of(key);
+    const changes = beside.size === 0 ? own : [...beside.of(key), ...own];
     const before = this.#folded.get(key);
     // What is there is another list only by what has come behind it, or it counts for nothing.
     const known = before?.changes.every((queued, index) => queued === changes[index]) ? before : undefined;
     let { current, synced } = known ?? { current: confirmed, synced: true };
     for (const { change, isDoubtful } of changes.slice(known?.changes.length)) {
       // In the confirmed state already, though the answer that said so was lost; unless that was another one.
-      if (!isDoubtful && has(this.#state.meta.received, dotOf(change).counter)) continue;
+      const isThere =
+        change.nodeId === nodeId
+          ? has(this.#state.meta.received, dotOf(change).counter)
+          : current?.version === change.id;
+      if (!isDoubtful && isThere) continue;
       synced = false;
       current = predictedVersion(current, change, this.#state.policyOf(change));
     }
@@ -116,7 +122,8 @@ export class ReplicaView {
   }
 
   *#viewsOf(type: EntityType, after: string, limit: number, source: Source): Generator<Viewed> {
-    const pending = this.#state.queue.idsOf(type);
+    const { queue, beside } = this.#state;
+    const pending = [...new Set([...queue.idsOf(type), ...beside.idsOf(type)])];
     let from = after;
     for (;;) {
       const records = this.#state.store.listRecords(type, from, limit + 1);
@@ -141,7 +148,7 @@ interface Viewed {
 
 /** What changes make of the confirmed version of their record. */
 interface Folded {
-  readonly changes: readonly QueuedChange[];
+  readonly changes: readonly Pending[];
   readonly current: EntityVersion | undefined;
   readonly synced: boolean;
 }

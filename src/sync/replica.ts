@@ -8,6 +8,7 @@ import { admits, type TypeFilter } from '../core/type-filter.ts';
 import type { VectorClock } from '../core/vector-clock.ts';
 import type { ErrorCode } from '../protocol/errors.ts';
 import type { Batch, BatchAnswer, HandshakeAnswer, HandshakeRequest } from '../protocol/messages.ts';
+import type { Beside } from './beside.ts';
 import { DeadLetters, type Fate } from './dead-letters.ts';
 import { Frontier } from './frontier.ts';
 import { LocalWrites } from './local-writes.ts';
@@ -303,6 +304,51 @@ export class Replica {
    */
   releaseBatch(isRefused = false): void {
     this.#state.queue.markInFlight([], isRefused);
+    this.#state.queue.forgetKept();
+  }
+
+  /** A relay keeps the batch under way: what it took waits for the cloud, and goes no more before that was found again. */
+  noteKept({ results }: BatchAnswer): void {
+    this.#state.queue.markInFlight([]);
+    this.#state.queue.markKept(results.map(({ id }) => id));
+  }
+
+  // --- what others wrote ---
+
+  /** What others wrote, and is shown here beside what this node wrote. */
+  get beside(): Beside {
+    return this.#state.beside;
+  }
+
+  /**
+   * Shows what others wrote, and spends a counter that stands for it.
+   *
+   * @param also is part of the same transaction. @returns the counter.
+   */
+  showBeside(changes: readonly Change[], also: (counter: number) => void): number {
+    const counter = this.#state.counter + 1;
+    for (const change of changes) this.#view.note(entityKey(change));
+    this.#state.store.transaction(() => {
+      this.#state.saveMeta({ counter });
+      also(counter);
+    });
+    this.#state.skipTo(counter);
+    this.beside.add(counter, changes);
+    this.#view.tell();
+    return counter;
+  }
+
+  /** Shows what was shown before the start. */
+  showAgain(groups: Iterable<readonly [counter: number, changes: readonly Change[]]>): void {
+    for (const [counter, changes] of groups) this.beside.add(counter, changes);
+  }
+
+  /** What others wrote is shown no more: it is confirmed, or never will be. Its counters are void from now on. */
+  showNoMore(counters: readonly number[], also: () => void): void {
+    for (const counter of counters) for (const key of this.beside.keysOf(counter)) this.#view.note(key);
+    this.#state.store.transaction(also);
+    for (const counter of counters) this.beside.remove(counter);
+    this.#view.tell();
   }
 
   /** Counts a try of a change that the cloud could not take a batch for, and takes others. */
@@ -317,6 +363,7 @@ export class Replica {
 
   /** As {@link Pull.confirm}. */
   confirm(batch: Batch, answer: BatchAnswer, askedAtMs: number): Confirmation | undefined {
+    this.#state.queue.forgetKept();
     return this.#pull.confirm(batch, answer, askedAtMs);
   }
 

@@ -17,10 +17,11 @@ import {
   isFinal,
 } from '../protocol/messages.ts';
 import { CAPABILITIES, PROTOCOL_VERSION, SUPPORTED_PROTOCOLS } from '../protocol/version.ts';
+import type { Caller } from './caller.ts';
 import type { Commit } from './commit.ts';
 import { lacking } from './coverage.ts';
 import { isEcho, readFeed, toRemoteChange } from './feed.ts';
-import { takeBatch } from './judge.ts';
+import { type Sequenced, takeBatch } from './judge.ts';
 import { freshNode, withAnswer, withExchange, withoutSession, withSession, withVoid } from './node-record.ts';
 import type { Clock, CloudStore, Entropy, NodeRecord, NodeSession } from './ports.ts';
 import type { Sequencer } from './sequencer.ts';
@@ -32,17 +33,6 @@ export interface ResponderOptions {
   readonly policies: Policies;
   readonly clock: Clock;
   readonly entropy: Entropy;
-}
-
-/** Who calls, and what the token allows. */
-export interface Caller {
-  /** The node that the caller may speak as; undefined: any. */
-  readonly nodeId?: NodeId | undefined;
-  /** May it carry the changes of nodes below it? */
-  readonly relay: boolean;
-  /** Entity types; undefined: all. */
-  readonly readTypes?: readonly string[] | undefined;
-  readonly writeTypes?: readonly string[] | undefined;
 }
 
 /** Serves the sync protocol to the nodes below. `http.md`, section 5. */
@@ -153,13 +143,15 @@ export class Responder {
     caller: Caller & { needsFull: boolean },
     hash: string,
   ): BatchAnswer {
-    const { results, applied, made } = takeBatch(commit, batch.changes, {
-      ...caller,
-      nodeId: batch.sourceNodeId,
-      cursor: batch.cursor,
-      canResolve: session.capabilities.includes('conflict-resolution'),
-      isOrdered: session.capabilities.includes('causal-order'),
-    });
+    const { results, applied, made } = batch.behind
+      ? leave(batch)
+      : takeBatch(commit, batch.changes, {
+          ...caller,
+          nodeId: batch.sourceNodeId,
+          cursor: batch.cursor,
+          canResolve: session.capabilities.includes('conflict-resolution'),
+          isOrdered: session.capabilities.includes('causal-order'),
+        });
     // A void counter may stand for what went into a change of this batch: it is there when that is.
     const voids = results.every(isFinal) ? (batch.void ?? []) : [];
     for (const interval of voids) commit.keepNode(withVoid(commit.node(batch.sourceNodeId), interval));
@@ -236,6 +228,11 @@ export class Responder {
     if (this.#readOnlyAnswers.size > LIMITS.readOnlyAnswers && oldest !== undefined)
       this.#readOnlyAnswers.delete(oldest);
   }
+}
+
+/** What goes before it has not come: its node begins again with that. */
+function leave({ changes }: IncomingBatch): Sequenced {
+  return { results: changes.map(({ id }) => ({ id, status: 'deferred' })), applied: new Map(), made: undefined };
 }
 
 /** Takes back a transaction in which the deltas of a batch made other records than their writer had. */

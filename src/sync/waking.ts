@@ -10,6 +10,8 @@ export interface Waking {
   readonly plan: Pick<Plan, 'strategy'>;
   /** When the plan may become another one by time alone; null: it doesn't. */
   readonly msUntilOtherPlan: number | null;
+  /** How long until there is something to bring for the nodes below, ms; null: there isn't. */
+  readonly msUntilBringing?: number | null;
   readonly isUsed: boolean;
   /** Whether somebody listens, and waits to be told of news. */
   readonly isWatched: boolean;
@@ -49,11 +51,13 @@ function wantsNews({ isUsed, isWatched, hasPokeSocket }: Waking): boolean {
 }
 
 /** How long until there is something to send, to pull or to say, ms; null: nothing waits for that. */
-function msUntilWork({ link, replica, plan, isWatched, msUntilOtherPlan }: Waking): number | null {
+function msUntilWork({ link, replica, plan, isWatched, msUntilOtherPlan, ...more }: Waking): number | null {
   const isUnheard = isWatched && link.nextAttemptAtMs !== null;
   if (isUnheard || replica.isPulling()) return 0;
   const unsentMs = replica.msUntilUnsent(leastOf(plan));
-  return unsentMs === null ? null : Math.min(unsentMs, msUntilOtherPlan ?? unsentMs);
+  const ownMs = unsentMs === null ? null : Math.min(unsentMs, msUntilOtherPlan ?? unsentMs);
+  const { msUntilBringing: othersMs = null } = more;
+  return ownMs === null || othersMs === null ? (ownMs ?? othersMs) : Math.min(ownMs, othersMs);
 }
 
 /** What doesn't go at once waits so long: over a limited link the first of a burst for the others. */

@@ -4,9 +4,9 @@ import { type ErrorCode, type ErrorDetails, isErrorCode, SyncError } from '../pr
 import { LIMITS } from '../protocol/limits.ts';
 import { batchAnswer, connectAnswer, handshakeAnswer } from '../protocol/messages.ts';
 import { parseAnswer } from '../protocol/parse.ts';
+import type { Caller } from '../sync/caller.ts';
 import type { Clock, MessageBytes, Upstream } from '../sync/ports.ts';
 import type { Carrier } from '../sync/relay.ts';
-import type { Caller } from '../sync/responder.ts';
 import { within } from '../sync/within.ts';
 
 export interface HttpUpstreamOptions {

@@ -8,9 +8,9 @@ import { LIMITS } from '../protocol/limits.ts';
 import { batchAnswer, connectAnswer, handshakeAnswer } from '../protocol/messages.ts';
 import { parseAnswer } from '../protocol/parse.ts';
 import { utf8Bytes } from '../protocol/record.ts';
+import type { Caller } from '../sync/caller.ts';
 import type { Clock, Metered, Upstream } from '../sync/ports.ts';
 import type { Carrier } from '../sync/relay.ts';
-import type { Caller } from '../sync/responder.ts';
 import type { SessionGrant } from '../sync/sessions.ts';
 import { within } from '../sync/within.ts';
 

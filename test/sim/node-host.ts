@@ -4,9 +4,11 @@ import { type DotSet, EMPTY_DOT_SET, has } from '../../src/core/dot-set.ts';
 import type { NodeId } from '../../src/core/ids.ts';
 import { policyFor } from '../../src/core/policy.ts';
 import { type Result, SyncError, toResult } from '../../src/protocol/errors.ts';
-import type { Batch } from '../../src/protocol/messages.ts';
+import { LIMITS } from '../../src/protocol/limits.ts';
+import { type Batch, batchAnswer, isFinal } from '../../src/protocol/messages.ts';
 import { MemoryReplicaStore } from '../../src/store/memory-replica-store.ts';
 import { Access } from '../../src/sync/access.ts';
+import { KeptBatches } from '../../src/sync/kept-batches.ts';
 import { Link } from '../../src/sync/link.ts';
 import { MeasuredUpstream } from '../../src/sync/measured-upstream.ts';
 import { NodeResolver } from '../../src/sync/node-resolver.ts';
@@ -44,6 +46,8 @@ export interface NodeHostOptions {
   readonly onCommit: (node: NodeHost, commit: QueueCommit) => void;
   /** Changes go out, whether they arrive or not. */
   readonly onSent: (node: NodeHost, dots: readonly string[]) => void;
+  /** What it keeps for a node below could not be brought: that has to come itself. */
+  readonly onUnbrought: (dots: readonly string[]) => void;
   readonly onFailure: (failure: unknown) => void;
 }
 
@@ -143,7 +147,8 @@ export class NodeHost implements Endpoint {
     });
     serving.then(
       (result) => {
-        this.#options.trace.count(`relay: ${result.ok ? message.method : result.code}`);
+        const what = result.ok ? (result.value.includes(KEPT) ? 'kept' : message.method) : result.code;
+        this.#options.trace.count(`relay: ${what}`);
         if (life?.isOver !== true) reply(textOf(result));
       },
       (error: unknown) => {
@@ -181,7 +186,7 @@ export class NodeHost implements Endpoint {
       const usual = planFor(this.report, upstream.quality);
       return { ...usual, batchSize: Math.min(batchSize, usual.batchSize) };
     };
-    const link = new Link({
+    const link: Link = new Link({
       replica,
       upstream,
       resolver: new NodeResolver({ replica, policies, clock, resolverFor: (type) => policyFor(policies, type).onNode }),
@@ -190,7 +195,11 @@ export class NodeHost implements Endpoint {
       logger: { error: () => undefined },
       isLive: () => true,
       plan,
-      onEnd: () => waker.schedule(),
+      first: () => relay.bring(),
+      onEnd: () => {
+        if (link.lastSummary?.success) relay.reachedHead();
+        waker.schedule();
+      },
     });
     const waker: Waker = new Waker({
       replica,
@@ -198,16 +207,50 @@ export class NodeHost implements Endpoint {
       clock,
       life,
       plan,
+      msUntilBringing: () => relay.msUntilBringing,
       alarm: this.#alarm,
       isOn: () => this.#wakes,
       isWatched: () => this.#isWatched,
     });
     if (!this.isOnline) link.setOnline(false);
-    const relay = new Relay({ nodeId, above: simulatedCarrier(way), isOnline: () => link.online });
+    const relay: Relay = new Relay({
+      nodeId,
+      above: watched(simulatedCarrier(way), this.#options.onUnbrought),
+      isOnline: () => link.online,
+      kept: new KeptBatches(replica, policies, clock),
+      epoch: () => replica.meta.epoch,
+      clock,
+    });
     this.process = { life, replica, link, access: new Access(replica, link, clock), relay, waker };
     this.isTouched = true;
     waker.schedule();
   }
+}
+
+/** Tells of what is brought for others, and gets no last word. */
+function watched(carrier: Carrier, onUnbrought: (dots: readonly string[]) => void): Carrier {
+  const tries = new Map<string, number>();
+  const exchange: Carrier['exchange'] = async (sessionId, text, caller) => {
+    const { batchId, changes }: Batch = JSON.parse(text);
+    const dots = batchId.startsWith('kept-') ? changes.map(({ id }) => id) : [];
+    try {
+      const answer = await carrier.exchange(sessionId, text, caller);
+      const { results, kept } = batchAnswer.parse(JSON.parse(answer));
+      if (kept || !results.every(isFinal)) onUnbrought(dots);
+      return answer;
+    } catch (error) {
+      tries.set(batchId, (tries.get(batchId) ?? 0) + 1);
+      const isLate = (tries.get(batchId) ?? 0) >= LIMITS.maxRetries;
+      if (isLate || (error instanceof SyncError && error.code !== 'cloud_unavailable')) onUnbrought(dots);
+      throw error;
+    }
+  };
+  return {
+    connect: (request, caller) => carrier.connect(request, caller),
+    handshake: (sessionId, request, caller) => carrier.handshake(sessionId, request, caller),
+    exchange,
+    disconnect: (sessionId, caller) => carrier.disconnect(sessionId, caller),
+  };
 }
 
 function carriedBy(relay: Carrier, { method, sessionId, text, nodeId }: Message): Promise<string> {
@@ -229,4 +272,5 @@ function textOf(result: Result<string>): string {
   return result.ok ? `{"ok":true,"value":${result.value}}` : JSON.stringify(result);
 }
 
+const KEPT = '"kept":true';
 const DOWN_MS = 5_000;

@@ -224,9 +224,14 @@ export function unknownOp(dot: string, nodeId: string, key: EntityKey): Op {
   };
 }
 
-/** What waits at a node. */
-export function waitingAt({ process }: NodeHost, ops: Ops): Op[] {
-  return [...(process?.replica.queued() ?? [])].map(({ change }) => ops.waiting(change));
+/** What waits at a node, and what it keeps for those below it. */
+export function waitingAt(node: NodeHost, ops: Ops): Op[] {
+  const own = [...(node.process?.replica.queued() ?? [])].map(({ change }) => ops.waiting(change));
+  return [...own, ...keptAt(node, ops)];
+}
+
+export function keptAt({ process }: NodeHost, ops: Ops): Op[] {
+  return [...(process?.replica.beside.all() ?? [])].map(({ change }) => ops.waiting(change));
 }
 
 /** Whether what a node shows has the write in it: it waits there, or the node has the history that decided on it. */
@@ -239,8 +244,9 @@ export function isIncluded(op: Op, node: NodeHost): boolean {
     );
   };
   if (isThere(op.fate) || op.formerFates.some(isThere)) return true;
-  if (op.nodeId !== node.nodeId || node.process === undefined) return false;
   const { dot } = carrierOf(op);
+  if (dot !== undefined && node.process?.replica.beside.has(dot)) return true;
+  if (op.nodeId !== node.nodeId || node.process === undefined) return false;
   for (const { change } of node.process.replica.queued()) if (change.id === dot) return true;
   return false;
 }

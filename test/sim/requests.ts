@@ -12,7 +12,7 @@ import type { Increment } from './checkers/tallies.ts';
 import type { Turn } from './client.ts';
 import { named } from './names.ts';
 import type { NodeHost, NodeProcess } from './node-host.ts';
-import { afterLoss, CANCELLED, isIncluded, type Op, unknownOp, waitingAt } from './op.ts';
+import { afterLoss, CANCELLED, isIncluded, keptAt, type Op, unknownOp, waitingAt } from './op.ts';
 import { PAIR } from './policies.ts';
 import type { Space } from './space.ts';
 import { require, Violation } from './violation.ts';
@@ -178,7 +178,7 @@ export class Requests {
     const causes = [...past.ops].filter((cause) => isOfNow && isIncluded(cause, node));
     if (causes.length < past.ops.size) this.#space.trace.count('outcome: written before its cause arrived');
     for (const cause of causes) op.causes.add(cause);
-    op.past = { ...past, cloud };
+    op.past = { ...past, cloud, shown: new Set([...past.shown, ...keptAt(node, this.#space.ops)]) };
     op.isOfNewcomer = process.replica.meta.epoch === null;
     op.isWhole = isOfNow && (write.kind === 'put' || write.kind === 'delete');
     return op;

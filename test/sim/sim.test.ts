@@ -120,7 +120,7 @@ const MUST_HAPPEN = [
   ...['open', 'resolved'].map((status) => `outcome: ${status} conflict decided`),
   'outcome: late answer, resolved conflict',
   'conflict: two set one path',
-  ...['connect', 'handshake', 'exchange', 'cloud_unavailable'].map((what) => `relay: ${what}`),
+  ...['connect', 'handshake', 'exchange', 'cloud_unavailable', 'kept'].map((what) => `relay: ${what}`),
   ...['outcome_unknown', 'cloud_unavailable', 'causality_timeout', 'not_found'].map((code) => `outcome: ${code}`),
   ...['lww', 'merge', 'custom', 'manual'].map((rule) => `conflict: update-update ${rule}`),
   ...['lww', 'merge', 'rename'].map((rule) => `conflict: create-create ${rule}`),

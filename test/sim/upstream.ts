@@ -4,9 +4,9 @@ import { fromResult, type Result, SyncError } from '../../src/protocol/errors.ts
 import { LIMITS } from '../../src/protocol/limits.ts';
 import { type Batch, batchAnswer, connectAnswer, handshakeAnswer } from '../../src/protocol/messages.ts';
 import { parseWith } from '../../src/protocol/parse.ts';
+import type { Caller } from '../../src/sync/caller.ts';
 import type { Metered, Upstream } from '../../src/sync/ports.ts';
 import type { Carrier } from '../../src/sync/relay.ts';
-import type { Caller } from '../../src/sync/responder.ts';
 import { NO_BYTES } from '../../src/sync/tally.ts';
 import type { Life } from './life.ts';
 import type { Endpoint, Message, Network } from './network.ts';

@@ -14,6 +14,8 @@ export interface WakerOptions {
   readonly life: Life;
   readonly alarm: HostAlarm;
   readonly plan: () => Plan;
+  /** How long until it has something to bring for the nodes below it; null: nothing. */
+  readonly msUntilBringing: () => number | null;
   /** Whether it does anything by itself; if not, only who asks for a sync gets one. */
   readonly isOn: () => boolean;
   /** Whether somebody is there without calling. */
@@ -55,6 +57,7 @@ export class Waker {
       replica,
       plan: plan(),
       msUntilOtherPlan: null,
+      msUntilBringing: this.#options.msUntilBringing(),
       isUsed: this.#caller.isThere || isWatched(),
       isWatched: false,
       hasPokeSocket: false,

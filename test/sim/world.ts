@@ -112,6 +112,7 @@ export class World {
         wrapStore: this.#plant.replicaStore ?? ((disk) => disk),
         onCommit: (node, commit) => checks.rows.committed(node, commit),
         onSent: (node, dots) => checks.rows.sent(node, dots),
+        onUnbrought: (dots) => checks.unbrought(dots),
         onFailure: this.fail,
       });
     });

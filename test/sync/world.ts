@@ -27,14 +27,16 @@ import {
 import { MemoryCloudStore } from '../../src/store/memory-cloud-store.ts';
 import { MemoryReplicaStore } from '../../src/store/memory-replica-store.ts';
 import { Access } from '../../src/sync/access.ts';
+import type { Caller } from '../../src/sync/caller.ts';
 import type { AwaitedResolution } from '../../src/sync/commit.ts';
 import { Link } from '../../src/sync/link.ts';
 import type { LinkState } from '../../src/sync/machine.ts';
 import { NodeResolver } from '../../src/sync/node-resolver.ts';
 import type { Plan } from '../../src/sync/plan.ts';
 import type { Clock, Entropy, Metered, Upstream } from '../../src/sync/ports.ts';
+import type { Carrier } from '../../src/sync/relay.ts';
 import { Replica } from '../../src/sync/replica.ts';
-import { type Caller, Responder } from '../../src/sync/responder.ts';
+import { Responder } from '../../src/sync/responder.ts';
 import { Sequencer } from '../../src/sync/sequencer.ts';
 import { NO_BYTES } from '../../src/sync/tally.ts';
 import type { VisibleChange } from '../../src/sync/visible-changes.ts';
@@ -109,6 +111,16 @@ export class World {
     return { types, default: { ...other, schema } };
   }
 
+  /** The cloud, as those who carry texts reach it. */
+  readonly carrier: Carrier = {
+    connect: async (request) => JSON.stringify(this.responder.connect(connectRequest.parse(JSON.parse(request)))),
+    handshake: async (sessionId, request, caller) =>
+      JSON.stringify(this.responder.handshake(sessionId, handshakeRequest.parse(JSON.parse(request)), caller)),
+    exchange: async (sessionId, text, caller) =>
+      JSON.stringify(this.responder.exchange(sessionId, batch.parse(JSON.parse(text)), caller)),
+    disconnect: async (sessionId, caller) => JSON.stringify(this.responder.disconnect(sessionId, caller) ?? {}),
+  };
+
   /** The cloud begins again, with nothing. */
   loseCloud(): void {
     this.cloudStore = new MemoryCloudStore();
@@ -168,8 +180,12 @@ export class Node {
   readonly states: LinkState[] = [];
   /** Of each exchange, whether it was to be compressed. */
   readonly compressed: boolean[] = [];
+  /** The node between this one and the cloud; undefined: there is none. */
+  above: Carrier | undefined;
   /** What went to and fro. */
   readonly exchanges: { readonly batch: Batch; readonly answer: BatchAnswer }[] = [];
+  /** What goes before all that it sends. */
+  first: () => Promise<void> = async () => undefined;
   /** Told of what the link tells. */
   heard: (what: 'state' | 'exchange' | 'end') => void = () => undefined;
   replica!: Replica;
@@ -200,6 +216,7 @@ export class Node {
       logger: { error: (event, fields) => this.errors.push({ event, ...fields }) },
       isLive: () => false,
       plan: () => this.plan,
+      first: () => this.first(),
       onState: (state) => {
         this.states.push(state);
         this.heard('state');
@@ -232,6 +249,10 @@ export class Node {
     return Object.fromEntries(this.replica.list(type, '', 1000).items.map(({ entityId, data }) => [entityId, data]));
   }
 
+  #tier(): Carrier {
+    return this.above ?? this.#world.carrier;
+  }
+
   /** Messages cross as texts, and are checked on arrival, as on every real way. */
   #upstream(): Upstream {
     const caller = () => ({ nodeId: this.nodeId, relay: false, ...this.grant });
@@ -241,8 +262,8 @@ export class Node {
         const fault = this.connectFault;
         this.connectFault = 'none';
         return faulty(fault, () => {
-          const answer = this.#world.responder.connect(connectRequest.parse(overTheWire(request)));
-          return connectAnswer.parse(overTheWire(answer));
+          const answer = this.#tier().connect(JSON.stringify(overTheWire(request)), caller());
+          return answer.then((text) => connectAnswer.parse(JSON.parse(text)));
         });
       },
       handshake: async (sessionId, request) => {
@@ -250,8 +271,8 @@ export class Node {
         const fault = this.handshakeFault;
         this.handshakeFault = 'none';
         return faulty(fault, () => {
-          const parsed = handshakeRequest.parse(overTheWire(request));
-          return handshakeAnswer.parse(overTheWire(this.#world.responder.handshake(sessionId, parsed, caller())));
+          const answer = this.#tier().handshake(sessionId, JSON.stringify(overTheWire(request)), caller());
+          return answer.then((text) => handshakeAnswer.parse(JSON.parse(text)));
         });
       },
       exchange: async (sessionId, sent, compress) => {
@@ -262,10 +283,13 @@ export class Node {
         const fault = this.fault;
         this.fault = 'none';
         return faulty(fault, () => {
-          const incoming = batch.parse(overTheWire({ ...sent, limit: this.#world.pageLimit }));
-          const answer = batchAnswer.parse(overTheWire(this.#world.responder.exchange(sessionId, incoming, caller())));
-          this.exchanges.push({ batch: sent, answer });
-          return answer;
+          const text = JSON.stringify(overTheWire({ ...sent, limit: this.#world.pageLimit }));
+          const answered = this.#tier().exchange(sessionId, text, caller());
+          return answered.then((answer) => {
+            const parsed = batchAnswer.parse(JSON.parse(answer));
+            this.exchanges.push({ batch: sent, answer: parsed });
+            return parsed;
+          });
         });
       },
     };
@@ -279,10 +303,10 @@ function overTheWire(message: unknown): unknown {
 }
 
 /** What was sent twice is answered twice, and the node hears the first answer. */
-function faulty<T>(fault: Fault, serve: () => T): Metered<T> {
+async function faulty<T>(fault: Fault, serve: () => Promise<T>): Promise<Metered<T>> {
   if (fault === 'request-lost') throw new SyncError('cloud_unavailable', 'the request is lost');
-  const value = serve();
-  if (fault === 'duplicated') serve();
+  const value = await serve();
+  if (fault === 'duplicated') await serve();
   if (fault === 'answer-lost') throw new SyncError('cloud_unavailable', 'the answer is lost');
   return { value, ...NO_BYTES };
 }

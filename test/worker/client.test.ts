@@ -202,3 +202,31 @@ test('[S42] what is no record, operation, priority or level is refused, and noth
   expect(a.status().queue).toMatchObject({ total: 1 });
   expect(await a.read('note', 'x')).toBeNull();
 });
+
+test('[S55] below an edge node that is cut off clients see each other’s writes at it; and what one of them wrote arrives without it', async () => {
+  const { client, call } = began(FROM_EDGE);
+  const [a, b] = [await client('a'), await client('b')];
+  for (const one of [a, b]) await one.sync();
+  await call('POST', 'edge/oslo/sync');
+  await call('PUT', 'edge/oslo/network', { body: { online: false } });
+  await a.write('note', 'x', { by: 'a' });
+  await b.write('note', 'y', { by: 'b' });
+  for (const one of [a, b]) expect((await one.sync()).error?.code).toBe('cloud_unavailable');
+  const at = async (place: string) => {
+    const { json } = await call('GET', `${place}data/note`);
+    return (json['items'] as { entityId: string; data: unknown }[]).map(({ entityId, data }) => [entityId, data]);
+  };
+  const both = [
+    ['x', { by: 'a' }],
+    ['y', { by: 'b' }],
+  ];
+  expect(await at('edge/oslo/')).toEqual(both);
+  // One is switched off; what it wrote is on its way all the same.
+  await a.close();
+  await call('PUT', 'edge/oslo/network', { body: { online: true } });
+  await call('POST', 'edge/oslo/sync');
+  for (const [id, data] of both) expect((await call('GET', `data/note/${id}`)).json['data']).toEqual(data);
+  await b.sync();
+  expect((await b.list('note')).items.map(({ entityId }) => entityId)).toEqual(['x', 'y']);
+  expect(b.status().queue.total).toBe(0);
+});

@@ -1,4 +1,5 @@
-import { expect, test } from 'vitest';
+import { evictDurableObject } from 'cloudflare:test';
+import { expect, test, vi } from 'vitest';
 import { freshSpace } from './space.ts';
 
 type Space = ReturnType<typeof freshSpace>;
@@ -65,18 +66,39 @@ test('[S24] the same batch gets the same answer, straight or through another rel
   }
 });
 
-test('[I1] [S13] a relay that is cut off takes nothing, and says so', async () => {
+test('[I1] [S55] a relay that is cut off acknowledges nothing, and keeps and shows what it is sent; nobody begins there', async () => {
   const space = freshSpace();
   const { say } = await session(space);
+  await space.call('POST', 'edge/between/sync');
   await space.call('PUT', 'edge/between/network', { body: { online: false } });
-  const refused = { status: 503, code: 'cloud_unavailable' };
-  expect(await say('exchange', batch('b1', [note(1, { n: 1 })]))).toMatchObject(refused);
-  expect((await session(space)).connected).toMatchObject(refused);
-  expect((await space.call('GET', 'data/note/n1')).status).toBe(404);
-  await space.call('PUT', 'edge/between/network', { body: { online: true } });
-  expect((await say('exchange', batch('b1', [note(1, { n: 1 })]))).json).toMatchObject({
-    results: [{ status: 'applied' }],
+  expect(await say('exchange', batch('b1', [note(1, { n: 1 })]))).toMatchObject({
+    status: 200,
+    json: { kept: true, results: [{ id: 'below:1', status: 'deferred' }], changes: [], cursor: 0 },
   });
+  const refused = { status: 503, code: 'cloud_unavailable' };
+  expect((await session(space)).connected).toMatchObject(refused);
+  expect(await say('exchange', batch('b2', []))).toMatchObject(refused);
+  const shown = await space.call('GET', 'edge/between/data/note/n1');
+  expect(shown.json).toMatchObject({ data: { n: 1 }, version: 'below:1', synced: false });
+  expect((await space.call('GET', 'edge/between/data/note')).json['items']).toMatchObject([{ entityId: 'n1' }]);
+  expect((await space.call('GET', 'edge/between/status')).json).toMatchObject({ kept: 1, queue: { total: 0 } });
+  expect((await space.call('GET', 'data/note/n1')).status).toBe(404);
+});
+
+test('[I2] [S55] it brings that by itself when it can, as its writer’s, who is answered as if it had come by him', async () => {
+  const space = freshSpace();
+  const { say } = await session(space);
+  await space.call('POST', 'edge/between/sync');
+  await space.call('PUT', 'edge/between/network', { body: { online: false } });
+  await say('exchange', batch('b1', [note(1, { n: 1 })]));
+  await evictDurableObject(space.edgeObject('between'));
+  expect((await space.call('GET', 'edge/between/data/note/n1')).json['data']).toEqual({ n: 1 });
+  await space.call('PUT', 'edge/between/network', { body: { online: true } });
+  await vi.waitFor(async () => expect((await space.edge('between').status()).kept).toBe(0));
+  expect((await space.call('GET', 'data/note/n1')).json).toMatchObject({ data: { n: 1 }, version: 'below:1' });
+  expect((await space.call('GET', 'edge/between/data/note/n1')).json).toMatchObject({ synced: true });
+  const again = await say('exchange', batch('b2', [note(1, { n: 1 })]));
+  expect(again.json['results']).toMatchObject([{ status: 'duplicate' }]);
 });
 
 test('[I9] who speaks through a relay is held to the own token', async () => {

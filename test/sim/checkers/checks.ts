@@ -37,6 +37,10 @@ export class Checks {
     this.#decisions.sequenced(sequencing);
   }
 
+  unbrought(dots: readonly string[]): void {
+    this.#decisions.unbrought(dots);
+  }
+
   /** The cloud is gone, and its history: what is said of the next one is said of that alone. */
   lostCloud(): void {
     this.ended();

@@ -26,12 +26,18 @@ export class Decisions {
   readonly #deferred = new Set<string>();
   /** What the cloud failed at once; others go on meanwhile. */
   readonly #failed = new Set<string>();
+  readonly #unbrought = new Set<string>();
   readonly #voids: { readonly nodeId: string; readonly from: number; readonly to: number }[] = [];
 
   constructor(space: () => Space, rows: Rows) {
     this.#space = space;
     this.#rows = rows;
     this.#fields = new Fields(space);
+  }
+
+  /** A relay tried to bring these, and could not; then the rest of that node's waits, too. */
+  unbrought(dots: readonly string[]): void {
+    for (const id of dots) this.#unbrought.add(dotOf({ id }).node);
   }
 
   sequenced({ batch, answer, headBefore }: Sequencing): void {
@@ -204,7 +210,10 @@ export class Decisions {
     // Its record may have got another id since.
     const queued = waiting.find(({ id }) => id === carrierOf(cause).dot);
     const isOfOtherRecord = (queued === undefined ? cause.key : entityKey(queued)) !== key;
-    if (cause.nodeId !== op.nodeId || !isOfOtherRecord) return undefined;
+    // A relay whose clock jumps takes what it keeps for too old.
+    const isStuck = this.#unbrought.has(cause.nodeId) || this.#hasJumped(op.nodeId);
+    if (cause.nodeId !== op.nodeId) return isStuck ? 'where its relay could not bring it' : undefined;
+    if (!isOfOtherRecord) return undefined;
     if (this.#hasFailed(cause)) return 'where it failed';
     // With it goes what was written to the same entity before it, and what takes effect with that.
     const keys = keysWith(key, [...batch, ...waiting]);

@@ -1,0 +1,161 @@
+import { type Change, dotOf } from '../core/change.ts';
+import { CLOUD, type NodeId } from '../core/ids.ts';
+import { type Policies, policyFor } from '../core/policy.ts';
+import { SyncError } from '../protocol/errors.ts';
+import { LIMITS } from '../protocol/limits.ts';
+import {
+  type BatchAnswer,
+  batch as batchSchema,
+  change as changeSchema,
+  type IncomingBatch,
+} from '../protocol/messages.ts';
+import { parseWith } from '../protocol/parse.ts';
+import { contentProblem, recordProblem, utf8Bytes } from '../protocol/record.ts';
+import type { Caller } from './caller.ts';
+import type { Clock, Memo } from './ports.ts';
+import type { Replica } from './replica.ts';
+import { nodeOfSession } from './session-id.ts';
+
+/** What a relay keeps of a batch that it could not carry. */
+export type KeptBatch = Extract<Memo, { kind: 'kept' }>;
+
+/**
+ * Batches of the nodes below that a relay could not carry, until it can. They are copies: their writers wait for the cloud's
+ * word as before, and send them again. So nothing depends on them; what they are for is that this node shows what its
+ * neighbours wrote while the cloud is away, and that it arrives though its writer may be gone when the cloud is back. Kept
+ * for a day, in what is remembered for a day. `docs/decisions/0015-relays-keep-copies.md`.
+ */
+export class KeptBatches {
+  readonly #replica: Replica;
+  readonly #policies: Policies;
+  readonly #clock: Clock;
+  readonly #batches = new Map<number, KeptBatch>();
+  /** Those that there is no more to do for; they are shown until what came of them is. */
+  readonly #done = new Set<number>();
+
+  constructor(replica: Replica, policies: Policies, clock: Clock) {
+    this.#replica = replica;
+    this.#clock = clock;
+    this.#policies = policies;
+    const kept = replica.memos.get('kept-list', '')?.counters ?? [];
+    for (const counter of kept) {
+      const one = replica.memos.get('kept', String(counter));
+      if (one !== undefined) this.#batches.set(counter, one);
+    }
+    replica.showAgain([...this.#batches].map(([counter, { batch }]) => [counter, batch.changes]));
+  }
+
+  /** In the order in which they came, by the counters that stand for them. */
+  all(): readonly (readonly [counter: number, KeptBatch])[] {
+    return [...this.#batches];
+  }
+
+  /** Those that are to be brought. */
+  open(): readonly (readonly [counter: number, KeptBatch])[] {
+    return this.all().filter(([counter]) => !this.#done.has(counter));
+  }
+
+  /** It has come to the cloud, or never will by this node. */
+  finish(counter: number): void {
+    this.#done.add(counter);
+  }
+
+  /**
+   * Keeps what can be kept of a batch.
+   *
+   * @param wasSent whether the cloud may have it: of what somebody waits for nobody may then say that it didn't happen.
+   * @returns what the node below is told; undefined: nothing is kept, and the cloud's absence is all there is to tell.
+   * @throws SyncError as the cloud would, for a batch that is not the caller's.
+   */
+  take(sessionId: string, text: string, caller: Caller, wasSent: boolean): BatchAnswer | undefined {
+    const batch = parseWith(batchSchema, JSON.parse(text));
+    checkAuthor(batch, sessionId, caller);
+    const isAwaited = batch.changes.some(({ consistency }) => consistency === 'strong');
+    const fit = batch.changes.flatMap((envelope) => this.#readable(envelope, caller) ?? []);
+    // Who has been in no history can't tell later whether it is still the one that was meant.
+    if (fit.length === 0 || (isAwaited && wasSent) || this.#replica.meta.epoch === null) return undefined;
+    const changes = fit.filter((change) => !this.#keeps(change));
+    if (changes.length > 0 && !this.#keep(sessionId, { ...batch, changes }, caller)) return undefined;
+    return {
+      batchId: batch.batchId,
+      results: batch.changes.map(({ id }) => ({ id, status: 'deferred' })),
+      changes: [],
+      cursor: batch.cursor,
+      more: false,
+      vectorClock: { [CLOUD]: this.#replica.meta.cursor },
+      serverTime: this.#replica.nowMs(),
+      kept: true,
+    };
+  }
+
+  /** What is finished is confirmed by now, and so is let go. */
+  letGo(): void {
+    const counters = [...this.#done];
+    this.#done.clear();
+    if (counters.length === 0) return;
+    const gone = this.all().filter(([counter]) => counters.includes(counter));
+    const rest = this.all().filter(([counter]) => !counters.includes(counter));
+    this.#replica.showNoMore(counters, () => {
+      this.#saveList(rest.map(([counter]) => counter));
+      for (const [counter, kept] of gone)
+        this.#replica.memos.forget(String(counter), { ...kept, batch: { ...kept.batch, changes: [] } });
+    });
+    for (const counter of counters) this.#batches.delete(counter);
+  }
+
+  /** Also what its writer sends again; not what is another change by now: the record in the place of the operations. */
+  #keeps(change: Change): boolean {
+    if (!this.#replica.beside.has(change.id)) return false;
+    const text = JSON.stringify(change);
+    return this.open().some(([, { batch }]) => batch.changes.some((one) => JSON.stringify(one) === text));
+  }
+
+  #keep(
+    sessionId: string,
+    batch: Omit<IncomingBatch, 'changes'> & { readonly changes: readonly Change[] },
+    caller: Caller,
+  ): boolean {
+    const {
+      memos,
+      meta: { epoch },
+    } = this.#replica;
+    const { batchId, sourceNodeId, targetNodeId, cursor, pending, report, changes } = batch;
+    const sent = { batchId: `kept-${batchId}`, sourceNodeId, targetNodeId, cursor, pending, report, changes, limit: 1 };
+    const bytes = utf8Bytes(JSON.stringify(changes));
+    const before = [...this.#batches.values()].reduce((sum, one) => sum + one.bytes, 0);
+    if (before + bytes > LIMITS.keptBytes) return false;
+    const kept: KeptBatch = { kind: 'kept', atMs: this.#clock.nowMs(), epoch, sessionId, caller, batch: sent, bytes };
+    const counter = this.#replica.showBeside(changes, (counter) => {
+      memos.put(String(counter), kept);
+      this.#saveList([...this.#batches.keys(), counter]);
+    });
+    this.#batches.set(counter, kept);
+    return true;
+  }
+
+  #saveList(counters: readonly number[]): void {
+    this.#replica.memos.put('', { kind: 'kept-list', atMs: this.#clock.nowMs(), counters });
+  }
+
+  /** A change that may be shown; of what the cloud would refuse, only the cloud may say so. */
+  #readable(envelope: IncomingBatch['changes'][number], { writeTypes }: Caller): Change | undefined {
+    const parsed =
+      contentProblem(envelope, LIMITS.changeDepth) === undefined ? changeSchema.safeParse(envelope) : undefined;
+    if (parsed?.success !== true || parsed.data.consistency === 'strong') return undefined;
+    const change = parsed.data;
+    if (writeTypes !== undefined && !writeTypes.includes(change.entityType)) return undefined;
+    const policy = policyFor(this.#policies, change.entityType);
+    return change.data !== undefined && recordProblem(change.data, policy) !== undefined ? undefined : change;
+  }
+}
+
+function checkAuthor({ sourceNodeId, changes }: IncomingBatch, sessionId: string, caller: Caller): void {
+  const isOwn = (nodeId: NodeId) => caller.nodeId === undefined || caller.nodeId === nodeId;
+  if (nodeOfSession(sessionId) !== sourceNodeId || !isOwn(sourceNodeId)) {
+    throw new SyncError('session_mismatch', `the session is not of ${sourceNodeId}`);
+  }
+  for (const change of changes) {
+    if (dotOf(change).node !== sourceNodeId && !caller.relay)
+      throw new SyncError('forbidden', `${sourceNodeId} may not send changes of ${change.nodeId}`);
+  }
+}
