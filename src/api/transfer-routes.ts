@@ -11,7 +11,7 @@ import type { Write } from '../sync/write.ts';
 import { cloudHere } from './cloud-here.ts';
 import type { ApiEnv } from './env.ts';
 import { adminOnly, isAllowed, requireWrite } from './grant.ts';
-import { entityOf } from './request-headers.ts';
+import { afterOf, entityOf } from './request-headers.ts';
 import { withToken } from './with-token.ts';
 
 type C = Context<ApiEnv>;
@@ -46,10 +46,10 @@ export const transferRoutes = new Hono<ApiEnv>()
       throw new SyncError('unsupported_encoding', 'an import comes as plain text');
     }
     const counts = { imported: 0, unchanged: 0 };
-    let seen: CausalContext = {};
+    let seen: CausalContext = await afterOf(c);
     const take = async (writes: readonly Write[]) => {
       if (writes.length === 0) return;
-      const { result, seen: after } = await cloud(c).importRecords(writes);
+      const { result, seen: after } = await cloud(c).importRecords(writes, seen);
       seen = after;
       const { imported, unchanged } = fromResult(result);
       counts.imported += imported;

@@ -216,7 +216,9 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SpaceRpc {
   async write(write: Write, after: CausalContext = {}, once?: Once): Promise<{ result: Result<Written>; seen: Seen }> {
     const arrivedAtMs = clock.nowMs();
     const before = this.#sequencer.meta.seq;
-    const result = await toResult(() => this.#sequencer.commit((commit) => writeAtCloud(commit, write, once)));
+    const result = await toResult(() =>
+      this.#sequencer.commit((commit) => writeAtCloud(commit, write, { after, once })),
+    );
     this.#time('strong write', arrivedAtMs);
     this.#spread(before, undefined);
     return { result, seen: this.#sequencer.seenAfter(after) };
@@ -228,11 +230,14 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SpaceRpc {
   }
 
   /** Writes records as they are given, all or none; one that is as it is given stays. */
-  async importRecords(writes: readonly Write[]): Promise<{ result: Result<Imported>; seen: Seen }> {
+  async importRecords(
+    writes: readonly Write[],
+    after: CausalContext = {},
+  ): Promise<{ result: Result<Imported>; seen: Seen }> {
     const before = this.#sequencer.meta.seq;
-    const result = await toResult(() => this.#sequencer.commit((commit) => importRecords(commit, writes)));
+    const result = await toResult(() => this.#sequencer.commit((commit) => importRecords(commit, writes, after)));
     this.#spread(before, undefined);
-    return { result, seen: this.#sequencer.seenAfter({}) };
+    return { result, seen: this.#sequencer.seenAfter(after) };
   }
 
   conflicts(filter: ConflictFilter): ConflictPage {
@@ -253,7 +258,7 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SpaceRpc {
   ): Promise<{ result: Result<ConflictRecord>; seen: Seen }> {
     const before = this.#sequencer.meta.seq;
     const result = await toResult(() =>
-      this.#sequencer.commit((commit) => resolveConflict(commit, id, decision, by, precondition)),
+      this.#sequencer.commit((commit) => resolveConflict(commit, id, decision, by, precondition, after)),
     );
     this.#spread(before, undefined);
     return { result, seen: this.#sequencer.seenAfter(after) };

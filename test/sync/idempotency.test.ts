@@ -136,7 +136,7 @@ describe('a key that another write had', () => {
     const [one, several] = [WAYS['a strong write'], WAYS['a strong transaction']];
     await several?.(a, ONCE);
     await expect(one?.(b, OTHER)).rejects.toMatchObject({ code: 'idempotency_key_reused' });
-    const atCloud = () => world.sequencer.commit((commit) => writeAtCloud(commit, added('x', 1), OTHER));
+    const atCloud = () => world.sequencer.commit((commit) => writeAtCloud(commit, added('x', 1), { once: OTHER }));
     expect(atCloud).toThrow(expect.objectContaining({ code: 'idempotency_key_reused' }));
     await one?.(a, SECOND);
     await expect(several?.(b, { ...SECOND, hash: 'other' })).rejects.toMatchObject({ code: 'idempotency_key_reused' });
