@@ -61,6 +61,10 @@ export interface ErrorDetails {
   /** Of several writes, which one. */
   readonly index?: number | undefined;
   readonly supported?: readonly number[] | undefined;
+  /** Of a read that found nothing: at which level that is so, by whose word, and how old it may be. */
+  readonly consistency?: string | undefined;
+  readonly source?: string | undefined;
+  readonly stalenessMs?: number | null | undefined;
 }
 
 /** An operational failure. Expected outcomes are values, broken invariants are asserts; this is all that lies between. */
