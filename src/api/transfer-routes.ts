@@ -11,6 +11,7 @@ import type { Write } from '../sync/write.ts';
 import { cloudHere } from './cloud-here.ts';
 import type { ApiEnv } from './env.ts';
 import { adminOnly, isAllowed, requireWrite } from './grant.ts';
+import { problemResponse } from './problem.ts';
 import { afterOf, entityOf } from './request-headers.ts';
 import { withToken } from './with-token.ts';
 
@@ -80,7 +81,10 @@ export const transferRoutes = new Hono<ApiEnv>()
       if (!(error instanceof SyncError)) throw error;
       const { index } = error.details;
       const at = (index === undefined ? undefined : lines[index]) ?? line;
-      throw new SyncError(error.code, `line ${at}: ${error.message}`, { ...error.details, ...counts, index: at - 1 });
+      const details = { ...error.details, ...counts, index: at - 1 };
+      return await withToken(c, seen, () =>
+        problemResponse(new SyncError(error.code, `line ${at}: ${error.message}`, details)),
+      );
     }
     return await withToken(c, seen, () => c.json({ success: true, ...counts }));
   });

@@ -70,7 +70,7 @@ export class Sessions {
   saw(name: string, more: CausalContext): void {
     const { memos, replica } = this.#options;
     const memo = memos.get('session', name);
-    if (memo !== undefined) this.#keep(name, { ...memo, after: joined(memo.after, more, replica.meta.epoch) });
+    if (memo !== undefined) memos.put(name, { ...memo, after: joined(memo.after, more, replica.meta.epoch) });
   }
 
   /** After what was done here in its name: that has to count where it has been called away since. */
@@ -123,8 +123,7 @@ export class Sessions {
 
   /** Notes that it is used, where that was not noted of late. @returns what it has seen elsewhere. */
   #use(name: string, memo: SessionMemo): CausalContext {
-    const aheadMs = memo.atMs - this.#options.clock.nowMs();
-    if (aheadMs <= 0 || aheadMs > LIMITS.sessionUseMs) this.#keep(name, memo);
+    if (memo.atMs <= this.#options.clock.nowMs()) this.#keep(name, memo);
     return memo.after;
   }
 

@@ -90,6 +90,11 @@ describe('[S46] a query at the cloud is of the level that is asked for, and says
     expect(seen(answer)).toMatchObject({ 'X-Causal-Token': expect.stringContaining('.') });
   });
 
+  test('strong, shows what anybody was told of', async () => {
+    const { query } = await behind();
+    expect((await query({ 'X-Consistency': 'strong' })).json).toMatchObject({ items: [{ data: { n: 1 } }] });
+  });
+
   test.each([
     ['causal', 504, 'causality_timeout'],
     ['session', 504, 'causality_timeout'],
