@@ -17,6 +17,7 @@ import { pathsWritten, type Written } from './marks.ts';
 import { isForbidden, parsePath } from './path.ts';
 import type { Policy } from './policy.ts';
 import { isMet } from './precondition.ts';
+import { EMPTY_CLOCK, entry } from './vector-clock.ts';
 
 /**
  * What becomes of a change that meets the current version of its entity. The cloud decides by it, and a replica
@@ -25,6 +26,8 @@ import { isMet } from './precondition.ts';
 export type Outcome =
   /** The entity becomes `data` (`null`: is deleted). */
   | { readonly kind: 'advance'; readonly data: JsonObject | null; readonly written: Written }
+  /** It comes late: who wrote what is there had seen it, and written over it. */
+  | { readonly kind: 'overtaken' }
   /** There is nothing to do: what was deleted isn't there. */
   | { readonly kind: 'no-op' }
   /** Neither side had seen the other. */
@@ -37,6 +40,7 @@ export type RefusalCode = 'not_found' | 'invalid_operation' | 'too_deep' | 'prec
 
 /** Pure but for custom resolvers. Cost: that of applying the operations; a conflict compares the two records. */
 export function outcomeOf(current: EntityVersion | undefined, change: Change, policy: Policy): Outcome {
+  if (current !== undefined && isOvertaken(change, current)) return { kind: 'overtaken' };
   const refusal = refusedPrecondition(current, change) ?? refusedPath(change);
   if (refusal !== undefined) return refusal;
   if (current === undefined || isSuccessor(change, current)) return successor(current, change);
@@ -61,6 +65,17 @@ export function outcomeOf(current: EntityVersion | undefined, change: Change, po
 export function isSuccessor(change: Change, current: EntityVersion): boolean {
   const { base, covers, ownFrom } = change;
   return hasSeen({ dot: dotOf(change), base, covers, ownFrom }, { seq: current.seq, dot: versionDot(current) });
+}
+
+/**
+ * Whether a version was written over a change before that came. Of a node that lost its storage the name may be that of a lost
+ * change; and what is told of a node counts its strong writes, which nobody has seen before they are here.
+ */
+function isOvertaken(change: Change, current: EntityVersion): boolean {
+  const { ahead = EMPTY_CLOCK } = current.marks ?? {};
+  const { node, counter } = dotOf(change);
+  const isNamed = counter <= entry(ahead, node) && change.ownFrom === undefined && change.consistency !== 'strong';
+  return isNamed && !isSuccessor(change, current);
 }
 
 /** The outcome of a change that has seen all that is there. */

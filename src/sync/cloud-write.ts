@@ -1,4 +1,4 @@
-import type { CausalContext } from '../core/causal-context.ts';
+import { type CausalContext, clockIn } from '../core/causal-context.ts';
 import type { Change } from '../core/change.ts';
 import { CLOUD, entityKey } from '../core/ids.ts';
 import { jsonEqual } from '../core/json.ts';
@@ -39,7 +39,7 @@ export function writeAtCloud(commit: Commit, write: Write, { after = {}, once }:
     entityType,
     entityId,
     ...strongContent(write, (current?.data ?? null) !== null),
-    base: { [CLOUD]: commit.head },
+    base: { ...clockIn(after, commit.epoch), [CLOUD]: commit.head },
     stamp: commit.stampNow(CLOUD, after),
     timestamp: commit.nowMs,
     nodeId: CLOUD,

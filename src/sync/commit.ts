@@ -77,6 +77,10 @@ export class Commit {
     return this.#failures;
   }
 
+  get epoch(): string {
+    return this.#state.meta.epoch;
+  }
+
   get head(): number {
     return this.#state.meta.seq;
   }
