@@ -5,6 +5,7 @@ import {
   conflictKind,
   type Decision,
   overrule,
+  overtaken,
   replacing,
   resolve,
 } from './conflict.ts';
@@ -26,8 +27,6 @@ import { EMPTY_CLOCK, entry } from './vector-clock.ts';
 export type Outcome =
   /** The entity becomes `data` (`null`: is deleted). */
   | { readonly kind: 'advance'; readonly data: JsonObject | null; readonly written: Written }
-  /** It comes late: who wrote what is there had seen it, and written over it. */
-  | { readonly kind: 'overtaken' }
   /** There is nothing to do: what was deleted isn't there. */
   | { readonly kind: 'no-op' }
   /** Neither side had seen the other. */
@@ -40,7 +39,6 @@ export type RefusalCode = 'not_found' | 'invalid_operation' | 'too_deep' | 'prec
 
 /** Pure but for custom resolvers. Cost: that of applying the operations; a conflict compares the two records. */
 export function outcomeOf(current: EntityVersion | undefined, change: Change, policy: Policy): Outcome {
-  if (current !== undefined && isOvertaken(change, current)) return { kind: 'overtaken' };
   const refusal = refusedPrecondition(current, change) ?? refusedPath(change);
   if (refusal !== undefined) return refusal;
   if (current === undefined || isSuccessor(change, current)) return successor(current, change);
@@ -58,7 +56,8 @@ export function outcomeOf(current: EntityVersion | undefined, change: Change, po
   // Only operations, on a base that isn't here: what they were meant to make can't be told.
   if (change.operation !== 'delete' && change.data === undefined) return { kind: 'needs-full' };
   const conflict = conflictOf(kind, current, change);
-  return { ...(change.consistency === 'strong' ? overrule(conflict) : resolve(conflict, policy)), conflict };
+  if (change.consistency === 'strong') return { ...overrule(conflict), conflict };
+  return { ...(isOvertaken(change, current) ? overtaken(conflict) : resolve(conflict, policy)), conflict };
 }
 
 /** Whether a change's writer had seen the version that it meets. */
@@ -67,15 +66,10 @@ export function isSuccessor(change: Change, current: EntityVersion): boolean {
   return hasSeen({ dot: dotOf(change), base, covers, ownFrom }, { seq: current.seq, dot: versionDot(current) });
 }
 
-/**
- * Whether a version was written over a change before that came. Of a node that lost its storage the name may be that of a lost
- * change; and what is told of a node counts its strong writes, which nobody has seen before they are here.
- */
-function isOvertaken(change: Change, current: EntityVersion): boolean {
-  const { ahead = EMPTY_CLOCK } = current.marks ?? {};
+/** Whether who wrote what is there had seen the change, which comes late. Of a node that lost its storage it may be another one. */
+function isOvertaken(change: Change, { marks }: EntityVersion): boolean {
   const { node, counter } = dotOf(change);
-  const isNamed = counter <= entry(ahead, node) && change.ownFrom === undefined && change.consistency !== 'strong';
-  return isNamed && !isSuccessor(change, current);
+  return change.ownFrom === undefined && counter <= entry(marks?.ahead ?? EMPTY_CLOCK, node);
 }
 
 /** The outcome of a change that has seen all that is there. */

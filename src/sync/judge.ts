@@ -98,9 +98,8 @@ export function decide(commit: Commit, change: Change, policy: Policy): ChangeRe
     case 'advance':
       return advance(commit, change, current, outcome, policy);
     case 'no-op':
-    case 'overtaken':
       noteAnswer(commit, change, current);
-      return { id, status: outcome.kind === 'no-op' ? 'applied' : 'superseded' };
+      return { id, status: 'applied' };
     case 'agreement': {
       const { data } = outcome.conflict.local;
       const result: ChangeResult =

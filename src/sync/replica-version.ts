@@ -65,7 +65,6 @@ export function predictedVersion(
       // Its writer's own, for as long as it hasn't been asked.
       return next({ data: outcome.conflict.remote.data, written: 'whole', stamp: change.stamp });
     case 'agreement':
-    case 'overtaken':
     case 'rename':
     case 'no-op':
     case 'needs-full':

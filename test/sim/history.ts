@@ -70,11 +70,6 @@ export class History {
     return this.#versions.get(key)?.findLast((version) => version.seq <= seq);
   }
 
-  /** All versions of an entity up to a seq. */
-  upTo(key: EntityKey, seq: number): readonly EntityVersion[] {
-    return (this.#versions.get(key) ?? []).filter((version) => version.seq <= seq);
-  }
-
   /** As the cloud gave it out at that seq; undefined: no transaction ended there. */
   digestAt(seq: number): string | undefined {
     return this.#digests.get(seq);

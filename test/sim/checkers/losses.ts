@@ -20,7 +20,7 @@ export function checkLosses(
   op: Op,
   result: ChangeResult,
   head: number,
-  { history, cloud, trace, ops }: Space,
+  { history, cloud, trace }: Space,
 ): void {
   const { seq, conflictId, status } = result;
   if (seq !== undefined) {
@@ -38,24 +38,12 @@ export function checkLosses(
     // It may have been sent before, and then its record has the stamp that it was taken with at that time.
     checkLatest(record, result.stamp ?? record.remote.stamp, before, seq !== undefined);
   } else if (seq === undefined) {
-    if (status === 'superseded' && isWrittenOver(op, head, { history, ops })) {
-      trace.count('written over before it came');
-      return;
-    }
     // Without a record and without an effect, there was nothing to lose.
     const before = history.at(entityKey(change), head);
     const isDelta = change.operations !== undefined && change.data === undefined;
     const isSame = !isDelta && jsonEqual(change.data ?? null, before?.data ?? null);
     require(isSame, 'I1', () => `${change.id} had no effect (${status}), and there is no record of it`);
   }
-}
-
-/** I6: somebody had seen it, and wrote all of the record anew, before it came. */
-function isWrittenOver(op: Op, head: number, { history, ops }: Pick<Space, 'history' | 'ops'>): boolean {
-  return history.upTo(op.key, head).some((version) => {
-    const { isWhole, past } = ops.behind(version, null);
-    return isWhole && (past.ops.has(op) || past.shown.has(op));
-  });
 }
 
 function checkRecord(change: Change, record: ConflictRecord, before: EntityVersion | undefined): void {
