@@ -176,7 +176,10 @@ describe('a key that another write had', () => {
       world.refuse = ({ data }) => data?.['n'] === 11;
       await a.link.sync();
       const [dead] = a.replica.listQueue('dead', 0, 1).items;
-      a.replica.discardDead(dead?.change.id ?? '');
+      // Sent again, it is refused again.
+      const again = a.replica.retryDead(dead?.change.id ?? '', undefined);
+      await a.link.sync();
+      a.replica.discardDead(again);
       world.refuse = () => false;
       for (let turn = 0; turn < 2; turn += 1) await write();
       await a.link.sync();

@@ -110,6 +110,29 @@ test.each(PLACES)(
   },
 );
 
+test('[S47] a path that is called by another method says by which it is', async () => {
+  const { call } = freshCaller();
+  const cases: [string, string, string | null][] = [
+    ['POST', 'data/note/x', 'GET, PUT, PATCH, DELETE'],
+    ['PUT', 'edge/a/data/note', 'GET'],
+    ['GET', 'edge/a/transactions', 'POST'],
+    ['DELETE', 'import', 'POST'],
+    ['GET', 'nowhere', null],
+    ['PUT', 'edge/a/data', null],
+  ];
+  for (const [method, path, allow] of cases) {
+    const answer = await call(method, path, { body: method === 'GET' ? undefined : {} });
+    const code = allow === null ? 'not_found' : 'method_not_allowed';
+    const status = allow === null ? 404 : 405;
+    expect([answer.status, answer.code, answer.headers.get('Allow')], `${method} ${path}`).toEqual([
+      status,
+      code,
+      allow,
+    ]);
+  }
+  expect(await call('POST', 'data/note/x', { claims: { role: 'client' } })).toMatchObject({ code: 'forbidden' });
+});
+
 test('a node that can not be one is a bad name', async () => {
   const { call } = freshCaller();
   for (const nodeId of ['cloud', 'a/b', '']) {
