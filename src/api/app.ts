@@ -41,8 +41,21 @@ export const app = new Hono<ApiEnv>()
   .route('/v1', registryRoutes)
   .route('/v1', transferRoutes)
   .route('/v1', cloudRoutes)
-  .notFound(() => problemResponse(new SyncError('not_found', 'there is no such path')))
+  .notFound((c) => {
+    const allowed = methodsOf(c.req.path);
+    if (allowed.length === 0) return problemResponse(new SyncError('not_found', 'there is no such path'));
+    const refused = problemResponse(new SyncError('method_not_allowed', `this is called by ${allowed.join(', ')}`));
+    refused.headers.set('Allow', allowed.join(', '));
+    return refused;
+  })
   .onError((error) => problemResponse(error));
+
+/** By which methods a path may be called; what is said of all methods is no call. */
+function methodsOf(path: string): string[] {
+  return METHODS.filter((method) => app.router.match(method, path)[0].some(([[, route]]) => route.method === method));
+}
+
+const METHODS = ['GET', 'PUT', 'PATCH', 'POST', 'DELETE'];
 
 /**
  * For Hono's typed client, `hc<AppType>`.

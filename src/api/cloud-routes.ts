@@ -1,13 +1,16 @@
 import { type Context, Hono } from 'hono';
-import { CLOUD, type EntityType, entityKey } from '../core/ids.ts';
+import type { CausalContext } from '../core/causal-context.ts';
+import type { ConsistencyLevel } from '../core/consistency.ts';
+import { CLOUD, entityKey } from '../core/ids.ts';
 import { policyFor } from '../core/policy.ts';
 import { entry } from '../core/vector-clock.ts';
 import { policies } from '../policies.ts';
 import { fromResult, SyncError, tooFew } from '../protocol/errors.ts';
+import { leftOf } from '../sync/within.ts';
 import type { WriteContent } from '../sync/write.ts';
 import { readObject } from './body.ts';
 import { cloudHere } from './cloud-here.ts';
-import { patchOf, writtenBody } from './edge-routes.ts';
+import { notThere, patchOf, type ServedAt, writtenBody } from './edge-routes.ts';
 import type { ApiEnv } from './env.ts';
 import { adminOnly, requireRead, requireWrite } from './grant.ts';
 import type { Query } from './query.ts';
@@ -22,6 +25,8 @@ import {
   preconditionOf,
   queryOf,
   quorumOf,
+  readDemandOf,
+  sessionOf,
   waitMsOf,
 } from './request-headers.ts';
 import { recordOf } from './transfer-routes.ts';
@@ -36,24 +41,24 @@ export const cloudRoutes = new Hono<ApiEnv>()
   .get('/data/:type/:id', async (c) => {
     const address = entityOf(c.req.param('type'), c.req.param('id'));
     requireRead(c.var.grant, address.entityType);
-    checkLevel(c, address.entityType);
+    const { level } = await readDemandOf(c, address.entityType);
+    const { ifNoneMatch } = preconditionOf(c);
     const key = entityKey(address);
     const quorum = quorumOf(c, 'X-Read-Quorum') ?? policyFor(policies, address.entityType).readQuorum ?? 1;
-    const { entity, seen, covered, answered } = await cloud(c).read(key, await afterOf(c), waitMsOf(c), quorum);
+    const { entity, seen, covered, answered } = await inSession(c, level, (after, leftMs) =>
+      cloud(c).read(key, after, leftMs(), quorum),
+    );
     return await withToken(c, seen, () => {
       if (!covered) {
         const detail = 'what the token has seen has not arrived in the cloud';
         throw new SyncError('causality_timeout', detail, { retryAfterMs: 1_000 });
       }
       if (answered < quorum) throw tooFew(quorum, answered, 'too few replicas answered');
-      if (entity === null || entity.data === null) {
-        throw new SyncError('not_found', `there is no ${address.entityType}/${address.entityId}`);
-      }
-      const { ifNoneMatch } = preconditionOf(c);
+      const served: ServedAt = { source: 'cloud', stalenessMs: 0, consistency: 'strong' };
+      if (entity === null || entity.data === null) throw notThere(address, served);
       const headers = { ETag: `"${entity.version}"` };
       if (ifNoneMatch === '*' || ifNoneMatch === entity.version) return c.body(null, 304, headers);
-      const served = { synced: true, source: 'cloud', stalenessMs: 0, consistency: 'strong' };
-      return c.json({ ...recordOf(entity), vectorClock: seen.clock, ...served }, 200, headers);
+      return c.json({ ...recordOf(entity), vectorClock: seen.clock, synced: true, ...served }, 200, headers);
     });
   })
 
@@ -64,6 +69,8 @@ export const cloudRoutes = new Hono<ApiEnv>()
   .get('/data/:type', async (c) => {
     const entityType = entityTypeOf(c.req.param('type'));
     requireRead(c.var.grant, entityType);
+    if ((quorumOf(c, 'X-Read-Quorum') ?? 1) > 1) throw new SyncError('bad_request', 'a list is of one replica');
+    const demand = await readDemandOf(c, entityType);
     const query: Query = {
       space: c.var.grant.space,
       entityType,
@@ -72,24 +79,26 @@ export const cloudRoutes = new Hono<ApiEnv>()
       after: queryOf(c, 'after'),
       limit: limitOf(c),
     };
-    const after = await afterOf(c);
-    // The lag first: what D1 holds when it is asked is at least as new.
-    const { seen, asOfMs, lagMs } = await cloud(c).lag(after);
-    return await withToken(c, seen, async () => c.json({ ...(await queryPage(c.env.DB, query)), asOf: asOfMs, lagMs }));
+    const { result, seen } = await inSession(c, demand.level, (after, leftMs) =>
+      cloud(c).queryable({ ...demand, after, waitMs: leftMs() }),
+    );
+    return await withToken(c, seen, async () => {
+      const { asOfMs, lagMs } = fromResult(result);
+      const served: ServedAt = { source: 'cloud', stalenessMs: lagMs, consistency: demand.level };
+      return c.json({ ...(await queryPage(c.env.DB, query)), asOf: asOfMs, lagMs, ...served });
+    });
   });
-
-/** The cloud serves every level as the strong one; what is none is refused. */
-function checkLevel(c: C, entityType: EntityType): void {
-  levelOf(c, policyFor(policies, entityType));
-}
 
 async function write(c: C, content: WriteContent): Promise<Response> {
   const entity = entityOf(c.req.param('type') ?? '', c.req.param('id') ?? '');
   requireWrite(c.var.grant, entity.entityType);
-  checkLevel(c, entity.entityType);
+  // The cloud serves every level as the strong one; what is none is refused.
+  const level = levelOf(c, policyFor(policies, entity.entityType));
+  const leftMs = leftOf({ nowMs: Date.now }, waitMsOf(c));
   const demanded = { ...entity, ...content, ...preconditionOf(c) };
   const quorum = quorumOf(c, 'X-Write-Quorum') ?? policyFor(policies, entity.entityType).writeQuorum ?? 1;
-  const { result, seen } = await cloud(c).write(demanded, await afterOf(c), onceOf(c, 'cloud', demanded));
+  const once = onceOf(c, 'cloud', demanded);
+  const { result, seen } = await inSession(c, level, (after) => cloud(c).write(demanded, after, once));
   return await withToken(c, seen, async () => {
     const written = fromResult(result);
     const at = { epoch: seen.epoch, cursor: entry(seen.clock, CLOUD) };
@@ -97,13 +106,37 @@ async function write(c: C, content: WriteContent): Promise<Response> {
     const others =
       quorum > 1
         ? await cloud(c)
-            .holders(at, quorum - 1, waitMsOf(c))
+            .holders(at, quorum - 1, leftMs())
             .catch(() => 0)
         : 0;
     if (others + 1 < quorum) throw tooFew(quorum, others + 1, 'the write is durable in the cloud');
     const body = writtenBody(entity, { ...written, synced: true }, seen.clock, 'strong');
     return c.json(body, written.created ? 201 : 200, { ETag: `"${written.version}"` });
   });
+}
+
+/**
+ * Does something for a caller who has seen what its token says, and what its session has. Where the session is called away
+ * meanwhile, it is called back: what is done in its name counts.
+ */
+async function inSession<T>(
+  c: C,
+  level: ConsistencyLevel,
+  body: (after: CausalContext, leftMs: () => number) => Promise<T>,
+): Promise<T> {
+  const leftMs = leftOf({ nowMs: Date.now }, waitMsOf(c));
+  const after = await afterOf(c);
+  const session = sessionOf(c, level);
+  if (session === undefined) return await body(after, leftMs);
+  const all = fromResult(await cloud(c).enterSession(session, after, leftMs()));
+  try {
+    return await body(all, leftMs);
+  } finally {
+    const back = { ...session, isNeeded: false };
+    await cloud(c)
+      .enterSession(back, {}, leftMs())
+      .catch(() => undefined);
+  }
 }
 
 function cloud(c: C) {

@@ -52,15 +52,12 @@ export const edgeRoutes = new Hono<ApiEnv>()
     const options = { quorum, session: sessionOf(c, demand.level) };
     const answer = await stub(c, allowedNode(c)).read(entity, demand, hintsOf(c), options);
     return await withToken(c, answer.context, () => {
-      const { record, ...served } = fromResult(answer.result);
-      if (record === null) throw new SyncError('not_found', `there is no ${entity.entityType}/${entity.entityId}`);
+      const { record, ...from } = fromResult(answer.result);
+      const served = { ...from, consistency: demand.level };
+      if (record === null) throw notThere(entity, served);
       const headers = { ETag: `"${record.version}"` };
       if (ifNoneMatch === '*' || ifNoneMatch === record.version) return c.body(null, 304, headers);
-      return c.json(
-        { entityType: entity.entityType, ...recordBody(record, answer, served, demand.level) },
-        200,
-        headers,
-      );
+      return c.json({ entityType: entity.entityType, ...recordBody(record, answer, served) }, 200, headers);
     });
   })
 
@@ -73,11 +70,10 @@ export const edgeRoutes = new Hono<ApiEnv>()
     const options = { session: sessionOf(c, demand.level) };
     const answer = await stub(c, allowedNode(c)).list(entityType, after, limit, demand, hintsOf(c), options);
     return await withToken(c, answer.context, () => {
-      const { items, next, ...served } = fromResult(answer.result);
-      return c.json({
-        items: items.map((record) => ({ entityType, ...recordBody(record, answer, served, demand.level) })),
-        next,
-      });
+      const { items, next, ...from } = fromResult(answer.result);
+      const served = { ...from, consistency: demand.level };
+      const bodies = items.map((record) => ({ entityType, ...recordBody(record, answer, served) }));
+      return c.json({ items: bodies, next, ...served });
     });
   })
 
@@ -176,9 +172,21 @@ async function write(c: C, content: WriteContent): Promise<Response> {
   });
 }
 
-function recordBody(record: EdgeRecord, answer: EdgeAnswer<unknown>, served: Served, consistency: ConsistencyLevel) {
+/** What each read says of itself, whatever it found. */
+export interface ServedAt extends Served {
+  readonly consistency: ConsistencyLevel;
+}
+
+function recordBody(record: EdgeRecord, answer: EdgeAnswer<unknown>, served: ServedAt) {
   const { entityId, data, version, updatedAt, synced } = record;
-  return { entityId, data, version, vectorClock: answer.vectorClock, updatedAt, synced, ...served, consistency };
+  return { entityId, data, version, vectorClock: answer.vectorClock, updatedAt, synced, ...served };
+}
+
+export function notThere(
+  { entityType, entityId }: Pick<Write, 'entityType' | 'entityId'>,
+  served: ServedAt,
+): SyncError {
+  return new SyncError('not_found', `there is no ${entityType}/${entityId}`, { ...served });
 }
 
 function allowedNode(c: C): NodeId {

@@ -6,12 +6,12 @@ import { type ConsistencyLevel, type ReadDemand, toConsistencyLevel } from '../c
 import { type EntityId, type EntityType, type NodeId, toEntityId, toEntityType, toNodeId } from '../core/ids.ts';
 import { type Policy, policyFor } from '../core/policy.ts';
 import type { Precondition } from '../core/precondition.ts';
-import type { SessionDemand } from '../edge/edge-node.ts';
 import { policies } from '../policies.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { priority } from '../protocol/messages.ts';
 import { EFFECTIVE_TYPES, type NetworkReport } from '../sync/plan.ts';
+import type { SessionDemand } from '../sync/sessions.ts';
 import type { Once } from '../sync/write.ts';
 import { verifyToken } from './causal-token.ts';
 import type { ApiEnv } from './env.ts';
@@ -55,7 +55,7 @@ export async function readDemandOf(c: Context<ApiEnv>, entityType: EntityType): 
   const policy = policyFor(policies, entityType);
   return {
     level: levelOf(c, policy),
-    maxStalenessMs: numberHeader(c, 'X-Max-Staleness-Ms', Number.MAX_SAFE_INTEGER) ?? policy.maxStalenessMs,
+    maxStalenessMs: maxStalenessOf(c) ?? policy.maxStalenessMs,
     after: await afterOf(c),
     waitMs: waitMsOf(c),
   };
@@ -69,7 +69,12 @@ export async function afterOf(c: Context<ApiEnv>): Promise<CausalContext> {
 }
 
 export function waitMsOf(c: Context<ApiEnv>): number {
-  return numberHeader(c, 'X-Wait-Ms', LIMITS.maxWaitMs) ?? LIMITS.waitMs;
+  return wholeNumber('X-Wait-Ms', c.req.header('X-Wait-Ms'), 0, LIMITS.maxWaitMs) ?? LIMITS.waitMs;
+}
+
+function maxStalenessOf(c: Context<ApiEnv>): number | undefined {
+  const name = 'X-Max-Staleness-Ms';
+  return wholeNumber(name, c.req.header(name), 0, Number.MAX_SAFE_INTEGER);
 }
 
 export function preconditionOf(c: Context<ApiEnv>): Precondition {
@@ -100,13 +105,7 @@ export function listAfterOf(c: Context<ApiEnv>): EntityId | '' {
 }
 
 export function limitOf(c: Context<ApiEnv>): number {
-  const text = queryOf(c, 'limit');
-  if (text === undefined) return LIMITS.listItemsDefault;
-  const limit = Number(text);
-  if (!Number.isInteger(limit) || limit < 1 || limit > LIMITS.listItems) {
-    throw new SyncError('bad_request', `limit is a number from 1 to ${LIMITS.listItems}`);
-  }
-  return limit;
+  return wholeNumber('limit', queryOf(c, 'limit'), 1, LIMITS.listItems) ?? LIMITS.listItemsDefault;
 }
 
 /**
@@ -129,9 +128,7 @@ export function hintsOf(c: Context<ApiEnv>): NetworkReport | undefined {
 
 /** How many replicas have to hold a write, or answer a read; undefined: it isn't said. */
 export function quorumOf(c: Context<ApiEnv>, name: 'X-Write-Quorum' | 'X-Read-Quorum'): number | undefined {
-  const quorum = numberHeader(c, name, LIMITS.quorum);
-  if (quorum === 0) throw new SyncError('bad_request', `${name} is a number from 1 to ${LIMITS.quorum}`);
-  return quorum;
+  return wholeNumber(name, c.req.header(name), 1, LIMITS.quorum);
 }
 
 /** The caller's session, by a name that is its own; an eventual request doesn't need it. */
@@ -170,14 +167,12 @@ function entityTag(c: Context<ApiEnv>, name: 'If-Match' | 'If-None-Match'): stri
   return version;
 }
 
-function numberHeader(c: Context<ApiEnv>, name: string, max: number): number | undefined {
-  const text = c.req.header(name);
+/** Of digits alone: what else JavaScript takes for a number (`0x10`, `1e3`) somebody else may read as another one. */
+function wholeNumber(name: string, text: string | undefined, min: number, max: number): number | undefined {
   if (text === undefined) return undefined;
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 0 || value > max || text.trim() === '') {
-    throw new SyncError('bad_request', `${name} is a number from 0 to ${max}`);
-  }
-  return value;
+  const value = /^\d+$/.test(text.trim()) ? Number(text) : Number.NaN;
+  if (value >= min && value <= max) return value;
+  throw new SyncError('bad_request', `${name} is a number from ${min} to ${max}`);
 }
 
 /** The Cloudflare location, in small letters; `local` where there is none. */

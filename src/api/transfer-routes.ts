@@ -11,7 +11,8 @@ import type { Write } from '../sync/write.ts';
 import { cloudHere } from './cloud-here.ts';
 import type { ApiEnv } from './env.ts';
 import { adminOnly, isAllowed, requireWrite } from './grant.ts';
-import { entityOf } from './request-headers.ts';
+import { problemResponse } from './problem.ts';
+import { afterOf, entityOf } from './request-headers.ts';
 import { withToken } from './with-token.ts';
 
 type C = Context<ApiEnv>;
@@ -46,10 +47,10 @@ export const transferRoutes = new Hono<ApiEnv>()
       throw new SyncError('unsupported_encoding', 'an import comes as plain text');
     }
     const counts = { imported: 0, unchanged: 0 };
-    let seen: CausalContext = {};
+    let seen: CausalContext = await afterOf(c);
     const take = async (writes: readonly Write[]) => {
       if (writes.length === 0) return;
-      const { result, seen: after } = await cloud(c).importRecords(writes);
+      const { result, seen: after } = await cloud(c).importRecords(writes, seen);
       seen = after;
       const { imported, unchanged } = fromResult(result);
       counts.imported += imported;
@@ -80,7 +81,10 @@ export const transferRoutes = new Hono<ApiEnv>()
       if (!(error instanceof SyncError)) throw error;
       const { index } = error.details;
       const at = (index === undefined ? undefined : lines[index]) ?? line;
-      throw new SyncError(error.code, `line ${at}: ${error.message}`, { ...error.details, ...counts, index: at - 1 });
+      const details = { ...error.details, ...counts, index: at - 1 };
+      return await withToken(c, seen, () =>
+        problemResponse(new SyncError(error.code, `line ${at}: ${error.message}`, details)),
+      );
     }
     return await withToken(c, seen, () => c.json({ success: true, ...counts }));
   });

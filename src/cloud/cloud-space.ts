@@ -1,5 +1,6 @@
 import { DurableObject } from 'cloudflare:workers';
-import { type CausalContext, clockIn } from '../core/causal-context.ts';
+import { type CausalContext, clockIn, joined, latest } from '../core/causal-context.ts';
+import type { ReadDemand } from '../core/consistency.ts';
 import type { EntityVersion } from '../core/entity.ts';
 import { CLOUD, type EntityKey, type NodeId, toNodeId, toSpaceId } from '../core/ids.ts';
 import type { Precondition } from '../core/precondition.ts';
@@ -8,7 +9,7 @@ import { clock } from '../platform/clock.ts';
 import { entropy } from '../platform/entropy.ts';
 import { policies } from '../policies.ts';
 import { parseJson } from '../protocol/codec.ts';
-import { type Result, toResult } from '../protocol/errors.ts';
+import { type Result, SyncError, toResult } from '../protocol/errors.ts';
 import { exposition } from '../protocol/exposition.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { batch, connectRequest, handshakeRequest } from '../protocol/messages.ts';
@@ -32,9 +33,9 @@ import type { ConflictFilter, ConflictRecord } from '../sync/ports.ts';
 import { Projection } from '../sync/projection.ts';
 import { Responder } from '../sync/responder.ts';
 import { type Seen, Sequencer } from '../sync/sequencer.ts';
-import type { SessionGrant } from '../sync/sessions.ts';
+import type { SessionDemand, SessionGrant } from '../sync/sessions.ts';
 import { SpaceMetrics } from '../sync/space-metrics.ts';
-import { leftOf } from '../sync/within.ts';
+import { leftOf, within } from '../sync/within.ts';
 import type { Once, Write, Written } from '../sync/write.ts';
 import { PokeSockets } from '../transport/poke-sockets.ts';
 import type { HistoryPlace, NodeRpc, RpcCaller, Seen as SeenRecord, SpaceRpc } from '../transport/rpc.ts';
@@ -66,8 +67,11 @@ export interface CloudRead {
 }
 
 /** How far the projection is behind. `seen`: what its reader has seen then, at least. */
-export interface ProjectionLag {
+export interface ProjectionLag extends ProjectionAge {
   readonly seen: Seen;
+}
+
+export interface ProjectionAge {
   readonly asOfMs: number;
   readonly lagMs: number;
 }
@@ -217,7 +221,9 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SpaceRpc {
   async write(write: Write, after: CausalContext = {}, once?: Once): Promise<{ result: Result<Written>; seen: Seen }> {
     const arrivedAtMs = clock.nowMs();
     const before = this.#sequencer.meta.seq;
-    const result = await toResult(() => this.#sequencer.commit((commit) => writeAtCloud(commit, write, once)));
+    const result = await toResult(() =>
+      this.#sequencer.commit((commit) => writeAtCloud(commit, write, { after, once })),
+    );
     this.#time('strong write', arrivedAtMs);
     this.#spread(before, undefined);
     return { result, seen: this.#sequencer.seenAfter(after) };
@@ -229,11 +235,14 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SpaceRpc {
   }
 
   /** Writes records as they are given, all or none; one that is as it is given stays. */
-  async importRecords(writes: readonly Write[]): Promise<{ result: Result<Imported>; seen: Seen }> {
+  async importRecords(
+    writes: readonly Write[],
+    after: CausalContext = {},
+  ): Promise<{ result: Result<Imported>; seen: Seen }> {
     const before = this.#sequencer.meta.seq;
-    const result = await toResult(() => this.#sequencer.commit((commit) => importRecords(commit, writes)));
+    const result = await toResult(() => this.#sequencer.commit((commit) => importRecords(commit, writes, after)));
     this.#spread(before, undefined);
-    return { result, seen: this.#sequencer.seenAfter({}) };
+    return { result, seen: this.#sequencer.seenAfter(after) };
   }
 
   conflicts(filter: ConflictFilter): ConflictPage {
@@ -254,7 +263,7 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SpaceRpc {
   ): Promise<{ result: Result<ConflictRecord>; seen: Seen }> {
     const before = this.#sequencer.meta.seq;
     const result = await toResult(() =>
-      this.#sequencer.commit((commit) => resolveConflict(commit, id, decision, by, precondition)),
+      this.#sequencer.commit((commit) => resolveConflict(commit, id, decision, by, precondition, after)),
     );
     this.#spread(before, undefined);
     return { result, seen: this.#sequencer.seenAfter(after) };
@@ -264,6 +273,25 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SpaceRpc {
 
   moveSession(name: string, to: NodeId): Promise<Result<SessionGrant>> {
     return toResult(() => this.#homes.move(name, to));
+  }
+
+  /** Has a session brought here. @returns what its caller has seen, with what the session has. */
+  enterSession(
+    { name, isNeeded }: SessionDemand,
+    after: CausalContext,
+    waitMs: number,
+  ): Promise<Result<CausalContext>> {
+    return toResult(async () => {
+      try {
+        const grant = await within(clock, waitMs, this.#homes.move(name, CLOUD));
+        if (grant !== undefined) return joined(after, grant.after, this.#sequencer.meta.epoch);
+      } catch (error) {
+        if (isNeeded || !(error instanceof SyncError)) throw error;
+      }
+      if (isNeeded)
+        throw new SyncError('causality_timeout', 'the session is on its way from a node', { retryAfterMs: 1_000 });
+      return after;
+    });
   }
 
   /** How many nodes hold the history up to a place, as far as `wanted`; the one that asks is not counted. */
@@ -303,10 +331,51 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SpaceRpc {
 
   // --- the projection ---
 
+  /** Brings D1 to where it may be queried at a level. */
+  async queryable(demand: ReadDemand): Promise<{ readonly result: Result<ProjectionAge>; readonly seen: Seen }> {
+    const failure = await toResult(() => this.#project(demand));
+    // Before D1 is asked: what it holds then is at least as new.
+    const { seen, asOfMs, lagMs } = this.lag(demand.after);
+    return { result: failure.ok ? { ok: true, value: { asOfMs, lagMs } } : failure, seen };
+  }
+
+  /** @throws SyncError `causality_timeout`, or `cloud_unavailable` for a strong one: it has not come that far in time. */
+  async #project({ level, after, waitMs, maxStalenessMs }: ReadDemand): Promise<void> {
+    const leftMs = leftOf(clock, waitMs);
+    const isEventual = level === 'eventual';
+    if (!isEventual && !(await untilTrue(() => this.#covers(after), clock, waitMs))) throw notArrived('in the cloud');
+    const { seq: head, epoch } = this.#sequencer.meta;
+    const { [CLOUD]: place = 0, ...nodes } = clockIn(after, epoch);
+    const isTooOld = isEventual && maxStalenessMs !== undefined && this.lag().lagMs > maxStalenessMs;
+    // What nodes wrote may be anywhere in the history up to here.
+    const isAll = level === 'strong' || isTooOld || Object.keys(nodes).length > 0;
+    const upTo = isAll ? head : Math.min(place, head);
+    const isThere = () => this.#sequencer.meta.projected.seq >= upTo;
+    while (!isThere() && leftMs() > 0) if (!(await within(clock, leftMs(), this.#catchUp()))) break;
+    if (isThere() || isEventual) return;
+    if (level !== 'strong') throw notArrived('in the query database');
+    throw new SyncError('cloud_unavailable', 'the query database is behind', { retryAfterMs: 1_000 });
+  }
+
+  /** Whether that went well. */
+  async #catchUp(): Promise<boolean> {
+    try {
+      await this.#projection.catchUp(LIMITS.pagesPerAlarm);
+      this.#projectionFailures = 0;
+      return true;
+    } catch (error) {
+      // D1 may be away for minutes; nothing else waits for it.
+      this.#projectionFailures += 1;
+      console.info(JSON.stringify({ event: 'projection_failed', error: String(error) }));
+      return false;
+    }
+  }
+
   lag(after: CausalContext = {}): ProjectionLag {
     const nowMs = clock.nowMs();
-    const { epoch, projected, changedAtMs } = this.#sequencer.meta;
-    const seen = { ...after, epoch, clock: merge(clockIn(after, epoch), { [CLOUD]: projected.seq }) };
+    const { epoch, hlc, projected, changedAtMs } = this.#sequencer.meta;
+    const clockSeen = merge(clockIn(after, epoch), { [CLOUD]: projected.seq });
+    const seen = { epoch, clock: clockSeen, ...latest([after, { atMs: hlc.wallMs }]) };
     if (!this.#projection.isBehind) return { seen, asOfMs: nowMs, lagMs: 0 };
     // Never projected: behind at least since the last change.
     const lagMs = Math.max(0, nowMs - (projected.atMs || changedAtMs));
@@ -342,14 +411,7 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SpaceRpc {
 
   override async alarm(): Promise<void> {
     this.#alarm.rang();
-    try {
-      await this.#projection.catchUp(LIMITS.pagesPerAlarm);
-      this.#projectionFailures = 0;
-    } catch (error) {
-      // D1 may be away for minutes; nothing else waits for it.
-      this.#projectionFailures += 1;
-      console.info(JSON.stringify({ event: 'projection_failed', error: String(error) }));
-    }
+    await this.#catchUp();
     const pauseMs = backoffMs(this.#projectionFailures, entropy.fraction());
     this.#scheduleProjection(this.#projectionFailures === 0 ? 0 : PROJECTION_DELAY_MS + pauseMs);
   }
@@ -381,6 +443,12 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SpaceRpc {
   #covers(seen: CausalContext): boolean {
     return this.#sequencer.covers(clockIn(seen, this.#sequencer.meta.epoch));
   }
+}
+
+function notArrived(where: string): SyncError {
+  return new SyncError('causality_timeout', `what the token has seen has not arrived ${where}`, {
+    retryAfterMs: 1_000,
+  });
 }
 
 /** Long enough to gather a burst into one batch, short enough for a person who waits. */

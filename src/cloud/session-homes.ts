@@ -1,5 +1,5 @@
 import type { CausalContext } from '../core/causal-context.ts';
-import type { NodeId } from '../core/ids.ts';
+import { CLOUD, type NodeId } from '../core/ids.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import type { Memos } from '../sync/memos.ts';
@@ -8,7 +8,9 @@ import type { Seen } from '../sync/sequencer.ts';
 import type { SessionGrant } from '../sync/sessions.ts';
 import { within } from '../sync/within.ts';
 
-/** Knows at which node each session is, and moves it: to one node at a time. */
+type Home = NodeId | typeof CLOUD;
+
+/** Knows where each session is, at a node or here, and moves it: to one place at a time. */
 export class SessionHomes {
   readonly #memos: Memos;
   readonly #clock: Clock;
@@ -34,7 +36,7 @@ export class SessionHomes {
   }
 
   /** @throws SyncError `causality_timeout`: the node where it is doesn't answer. */
-  async move(name: string, to: NodeId): Promise<SessionGrant> {
+  async move(name: string, to: Home): Promise<SessionGrant> {
     const before = this.#moving.get(name);
     const move = (before ?? Promise.resolve()).then(
       () => this.#move(name, to),
@@ -48,10 +50,13 @@ export class SessionHomes {
     }
   }
 
-  async #move(name: string, to: NodeId): Promise<SessionGrant> {
+  async #move(name: string, to: Home): Promise<SessionGrant> {
     const memo = this.#memos.get('session', name);
-    const { home = null, after = {}, turn = 0 } = memo ?? {};
+    const { home = null, after = {}, turn = 0, atMs = 0 } = memo ?? {};
+    // Here it costs no row but those that tell of its use.
+    if (home === CLOUD && to === CLOUD && this.#keptUntilMs() - atMs < LIMITS.sessionUseMs) return { after, turn };
     if (home === null || home === to) return this.#keep(name, to, after, turn + 1);
+    if (home === CLOUD) return this.#keep(name, to, this.#seenAfter(after), turn + 1);
     const seen = await within(this.#clock, LIMITS.sessionMoveMs, this.#ask(home, name, turn));
     // It may be called away before it has got what it had seen before; and a node that was emptied has forgotten.
     if (seen) return this.#keep(name, to, this.#seenAfter(seen, after), turn + 1);
@@ -69,11 +74,14 @@ export class SessionHomes {
     }
   }
 
-  #keep(name: string, home: NodeId, seen: CausalContext, turn: number): SessionGrant {
-    // It may be used at its node for half of that time without this being told here.
-    const atMs = this.#clock.nowMs() + LIMITS.memoMs / 2;
+  #keep(name: string, home: Home, seen: CausalContext, turn: number): SessionGrant {
     const after = { ...seen, epoch: this.#seenAfter().epoch };
-    this.#memos.put(name, { kind: 'session', atMs, home, after, turn });
+    this.#memos.put(name, { kind: 'session', atMs: this.#keptUntilMs(), home, after, turn });
     return { after, turn };
+  }
+
+  /** It may be used at its node for half of that time without this being told here. */
+  #keptUntilMs(): number {
+    return this.#clock.nowMs() + LIMITS.memoMs / 2;
   }
 }

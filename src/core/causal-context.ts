@@ -41,6 +41,15 @@ export function joined(a: CausalContext, b: CausalContext, epoch: string | null 
   return { epoch: of, clock: clockOfAll([a, b], of), ...latest([a, b]) };
 }
 
+/**
+ * The time of what somebody writes who has seen that: after it, by whichever clock it was written.
+ *
+ * @param maxAheadMs no further ahead of now is it: what is put right by the cloud is not run after.
+ */
+export function timeAfter({ atMs = 0 }: CausalContext, nowMs: number, maxAheadMs: number): number {
+  return Math.max(nowMs, Math.min(atMs + 1, nowMs + maxAheadMs));
+}
+
 /** The latest time that several have seen, if they have seen any. */
 export function latest(contexts: readonly CausalContext[]): Pick<CausalContext, 'atMs'> {
   const atMs = Math.max(0, ...contexts.map((context) => context.atMs ?? 0));

@@ -109,6 +109,12 @@ export function overrule(conflict: Conflict): Decision {
   return decided('remote', conflict, 'strong', 'a strong write takes effect when the cloud sequences it');
 }
 
+/** A write comes late that had been seen: no rule decides, but it is recorded, for under its name another one may come. */
+export function overtaken(conflict: Conflict): Decision {
+  if (isAgreed(conflict)) return agreement(conflict);
+  return decided('local', conflict, 'seen', 'who wrote what is there had seen it, and wrote over it');
+}
+
 function resolveUpdates(conflict: Conflict, policy: Policy): Decision {
   switch (policy.conflict) {
     case 'lww':

@@ -2,6 +2,7 @@ import { type Dot, parseDot } from './dot.ts';
 import { parseStamp, type Stamp } from './hlc.ts';
 import type { EntityId, EntityType } from './ids.ts';
 import type { JsonObject } from './json.ts';
+import type { VectorClock } from './vector-clock.ts';
 
 /** One write. `dot`: `<nodeId>:<counter>` of the change, or `cloud:<seq>` where more than one had a part in it. */
 export interface Mark {
@@ -30,6 +31,8 @@ export interface PathMark extends Mark {
 export interface Marks {
   readonly whole: Mark;
   readonly paths: readonly PathMark[];
+  /** What of nodes its writer had seen and written over before it came to the cloud; undefined: nothing. */
+  readonly ahead?: VectorClock | undefined;
 }
 
 /**

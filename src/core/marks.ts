@@ -10,6 +10,7 @@ import { laterStamp, type Stamp } from './hlc.ts';
 import { CLOUD } from './ids.ts';
 import type { JsonObject } from './json.ts';
 import { formatPath, isWithin, type Path, parsePath } from './path.ts';
+import type { VectorClock } from './vector-clock.ts';
 
 /** What a change writes, before the cloud has given it a place: `'whole'`, or its paths. */
 export type Written = 'whole' | readonly PathWrite[];
@@ -36,14 +37,18 @@ export function marksOf({ marks, seq, version, stamp }: EntityVersion): Marks {
  *
  * @param own of the change itself.
  * @param version of what the change shares with others.
+ * @param ahead what was written over before it is here; undefined: the change says nothing of that.
  */
 export function marksAfter(
   current: EntityVersion | undefined,
   written: Written,
   own: Mark,
   version: string,
+  ahead?: VectorClock | undefined,
 ): Marks | undefined {
-  if (written === 'whole' || current === undefined || current.data === null) return undefined;
+  if (written === 'whole' || current === undefined || current.data === null) {
+    return hasEntries(ahead) ? { whole: { ...own, dot: version }, paths: [], ahead } : undefined;
+  }
   const { whole, paths: before } = marksOf(current);
   const paths = [...before];
   for (const { path, kind, stamp = own.stamp, isShared } of written) {
@@ -53,7 +58,12 @@ export function marksAfter(
     }
     paths.push({ seq: own.seq, dot: isShared ? version : own.dot, stamp, path: formatPath(path), kind });
   }
-  return bounded({ whole, paths });
+  const still = ahead ?? current.marks?.ahead;
+  return { ...bounded({ whole, paths }), ...(hasEntries(still) ? { ahead: still } : {}) };
+}
+
+function hasEntries(clock: VectorClock | undefined): boolean {
+  return Object.keys(clock ?? {}).length > 0;
 }
 
 /** A set covers all at and below its path; increments and elements only earlier ones of their kind. */

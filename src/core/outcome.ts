@@ -5,6 +5,7 @@ import {
   conflictKind,
   type Decision,
   overrule,
+  overtaken,
   replacing,
   resolve,
 } from './conflict.ts';
@@ -17,6 +18,7 @@ import { pathsWritten, type Written } from './marks.ts';
 import { isForbidden, parsePath } from './path.ts';
 import type { Policy } from './policy.ts';
 import { isMet } from './precondition.ts';
+import { EMPTY_CLOCK, entry } from './vector-clock.ts';
 
 /**
  * What becomes of a change that meets the current version of its entity. The cloud decides by it, and a replica
@@ -54,13 +56,20 @@ export function outcomeOf(current: EntityVersion | undefined, change: Change, po
   // Only operations, on a base that isn't here: what they were meant to make can't be told.
   if (change.operation !== 'delete' && change.data === undefined) return { kind: 'needs-full' };
   const conflict = conflictOf(kind, current, change);
-  return { ...(change.consistency === 'strong' ? overrule(conflict) : resolve(conflict, policy)), conflict };
+  if (change.consistency === 'strong') return { ...overrule(conflict), conflict };
+  return { ...(isOvertaken(change, current) ? overtaken(conflict) : resolve(conflict, policy)), conflict };
 }
 
 /** Whether a change's writer had seen the version that it meets. */
 export function isSuccessor(change: Change, current: EntityVersion): boolean {
   const { base, covers, ownFrom } = change;
   return hasSeen({ dot: dotOf(change), base, covers, ownFrom }, { seq: current.seq, dot: versionDot(current) });
+}
+
+/** Whether who wrote what is there had seen the change, which comes late. Of a node that lost its storage it may be another one. */
+function isOvertaken(change: Change, { marks }: EntityVersion): boolean {
+  const { node, counter } = dotOf(change);
+  return change.ownFrom === undefined && counter <= entry(marks?.ahead ?? EMPTY_CLOCK, node);
 }
 
 /** The outcome of a change that has seen all that is there. */

@@ -34,7 +34,7 @@ import { leastAtOnce, type NetworkReport, type Plan, planFor, reportOf } from '.
 import { Relay } from '../sync/relay.ts';
 import { Replica } from '../sync/replica.ts';
 import { nodeOfSession } from '../sync/session-id.ts';
-import { Sessions } from '../sync/sessions.ts';
+import { type SessionDemand, Sessions } from '../sync/sessions.ts';
 import type { SyncSummary } from '../sync/tally.ts';
 import { hasReasonToSync, type Waking, wakeAtMs } from '../sync/waking.ts';
 import { leftOf } from '../sync/within.ts';
@@ -66,12 +66,6 @@ export interface EdgeAnswer<T> {
   readonly vectorClock: VectorClock;
   /** What the caller has to show at its next request, here or elsewhere. */
   readonly context: CausalContext;
-}
-
-export interface SessionDemand {
-  readonly name: string;
-  /** False: what is here is served though the session can't come here now. */
-  readonly isNeeded: boolean;
 }
 
 /** What a caller asks for beside the level. */

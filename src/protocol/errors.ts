@@ -14,6 +14,7 @@ export const ERRORS = {
   unauthenticated: { status: 401, title: 'A valid bearer token is needed', retry: 'auth' },
   forbidden: { status: 403, title: 'The token does not allow this', retry: 'auth' },
   not_found: { status: 404, title: 'There is no such thing', retry: 'never' },
+  method_not_allowed: { status: 405, title: 'There is such a path, for other methods', retry: 'never' },
   session_mismatch: { status: 409, title: 'The session belongs to another node', retry: 'session' },
   node_forked: { status: 409, title: 'This change id stands for another change', retry: 'session' },
   batch_reused: { status: 409, title: 'This batch id stands for another batch', retry: 'never' },
@@ -62,6 +63,10 @@ export interface ErrorDetails {
   /** Of several writes, which one. */
   readonly index?: number | undefined;
   readonly supported?: readonly number[] | undefined;
+  /** Of a read that found nothing: at which level that is so, by whose word, and how old it may be. */
+  readonly consistency?: string | undefined;
+  readonly source?: string | undefined;
+  readonly stalenessMs?: number | null | undefined;
 }
 
 /** An operational failure. Expected outcomes are values, broken invariants are asserts; this is all that lies between. */

@@ -46,6 +46,8 @@ export const LIMITS = {
   sessionNameChars: 255,
   /** How long a node has to let a session go that is wanted elsewhere. */
   sessionMoveMs: 5_000,
+  /** How long a session is used between two notes of that: each is a row. */
+  sessionUseMs: 3_600_000,
   /** Sessions that a node remembers to have let go, in memory. */
   endedSessions: 1_000,
   /** Sessions that a node remembers to call when it can, in one row; no more begin out of reach of the cloud. */

@@ -1,3 +1,4 @@
+import { type CausalContext, clockIn } from '../core/causal-context.ts';
 import type { Change } from '../core/change.ts';
 import { CLOUD, entityKey } from '../core/ids.ts';
 import { jsonEqual } from '../core/json.ts';
@@ -11,12 +12,20 @@ import { KEY_REUSED } from './memos.ts';
 import { strongContent } from './strong-content.ts';
 import type { Once, Write, Written } from './write.ts';
 
+/** Who writes at the cloud. */
+export interface CloudWriter {
+  /** What he has seen: his write comes after it. */
+  readonly after?: CausalContext | undefined;
+  /** By what the write is known when it is repeated. */
+  readonly once?: Once | undefined;
+}
+
 /**
  * A write made at the cloud itself, on the state that is there.
  *
  * @throws SyncError as a write at an edge does. Nothing has happened then.
  */
-export function writeAtCloud(commit: Commit, write: Write, once?: Once): Written {
+export function writeAtCloud(commit: Commit, write: Write, { after = {}, once }: CloudWriter = {}): Written {
   const memo = once && commit.memos.get('result', once.key);
   if (memo !== undefined) {
     if (memo.hash !== once?.hash) throw refusalError(KEY_REUSED);
@@ -30,8 +39,8 @@ export function writeAtCloud(commit: Commit, write: Write, once?: Once): Written
     entityType,
     entityId,
     ...strongContent(write, (current?.data ?? null) !== null),
-    base: { [CLOUD]: commit.head },
-    stamp: commit.stampNow(CLOUD),
+    base: { ...clockIn(after, commit.epoch), [CLOUD]: commit.head },
+    stamp: commit.stampNow(CLOUD, after),
     timestamp: commit.nowMs,
     nodeId: CLOUD,
     consistency: 'strong',
@@ -51,7 +60,7 @@ export interface Imported {
 }
 
 /** Writes records as they are given. @throws SyncError as {@link writeAtCloud}, with the place of the one at fault. */
-export function importRecords(commit: Commit, writes: readonly Write[]): Imported {
+export function importRecords(commit: Commit, writes: readonly Write[], after: CausalContext): Imported {
   let unchanged = 0;
   for (const [index, write] of writes.entries()) {
     const current = commit.entity(entityKey(write))?.data ?? null;
@@ -60,7 +69,7 @@ export function importRecords(commit: Commit, writes: readonly Write[]): Importe
       continue;
     }
     try {
-      writeAtCloud(commit, write);
+      writeAtCloud(commit, write, { after });
     } catch (error) {
       if (!(error instanceof SyncError)) throw error;
       throw new SyncError(error.code, error.message, { ...error.details, index });

@@ -1,3 +1,4 @@
+import { type CausalContext, timeAfter } from '../core/causal-context.ts';
 import type { Change } from '../core/change.ts';
 import { replaceInDigest } from '../core/digest.ts';
 import { formatDot } from '../core/dot.ts';
@@ -76,6 +77,10 @@ export class Commit {
     return this.#failures;
   }
 
+  get epoch(): string {
+    return this.#state.meta.epoch;
+  }
+
   get head(): number {
     return this.#state.meta.seq;
   }
@@ -114,9 +119,9 @@ export class Commit {
 
   // --- time ---
 
-  /** Now, and after all that this history has seen. */
-  stampNow(node: NodeId | typeof CLOUD): Stamp {
-    const hlc = tick(this.#state.meta.hlc, this.nowMs);
+  /** Now, and after all that this history, and the writer, has seen. */
+  stampNow(node: NodeId | typeof CLOUD, after: CausalContext = {}): Stamp {
+    const hlc = tick(this.#state.meta.hlc, timeAfter(after, this.nowMs, LIMITS.maxClockDriftMs));
     this.#change({ hlc });
     return stampOf(hlc, node);
   }

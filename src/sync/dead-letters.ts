@@ -37,6 +37,12 @@ export class DeadLetters {
     return node === this.#state.nodeId && has(this.#state.meta.received, counter) ? 'there' : 'waiting';
   }
 
+  /** Whether somebody gave a change up, as it was or as what it was sent again. */
+  isGivenUp(changeId: string): boolean {
+    const memo = this.#state.memos.get('dead', changeId);
+    return memo !== undefined && (memo.again === undefined || this.isGivenUp(memo.again));
+  }
+
   /**
    * Sends a dead change again, as a new one on the old one's base; with its transaction, if it was in one.
    *

@@ -1,3 +1,4 @@
+import type { CausalContext } from '../core/causal-context.ts';
 import {
   customDecision,
   leftToPeople,
@@ -29,7 +30,7 @@ import type { ResolverAnswer } from './resolver-answer.ts';
  * entity that has it already isn't written. The same decision of the same person again changes nothing. Where others have
  * written since the conflict was decided, what they wrote is one side of a conflict of its own.
  *
- * @param by who decides, for the record.
+ * @param by who decides, for the record; `after`: what he has seen.
  * @returns the conflict as it is then.
  * @throws SyncError `not_found` for an unknown conflict; else as {@link writeAtCloud}. Nothing has happened then.
  */
@@ -39,6 +40,7 @@ export function resolveConflict(
   decision: ManualDecision,
   by: string,
   precondition: Precondition = {},
+  after: CausalContext = {},
 ): ConflictRecord {
   const conflict = commit.conflict(id);
   if (conflict === undefined) throw new SyncError('not_found', 'there is no such conflict');
@@ -47,8 +49,8 @@ export function resolveConflict(
   const current = commit.entity(entityKey(conflict));
   const isThere = jsonEqual(content, current?.data ?? null);
   if (isThere) checkPrecondition(current, precondition);
-  else if (content === null) writeAtCloud(commit, { entityType, entityId, kind: 'delete', ...precondition });
-  else writeAtCloud(commit, { entityType, entityId, kind: 'put', data: content, ...precondition });
+  else if (content === null) writeAtCloud(commit, { entityType, entityId, kind: 'delete', ...precondition }, { after });
+  else writeAtCloud(commit, { entityType, entityId, kind: 'put', data: content, ...precondition }, { after });
 
   const resolution = manualResolution(conflict, decision, by);
   if (!isThere && current !== undefined && current.seq > conflict.seq && !isNamed(precondition))

@@ -34,6 +34,7 @@ import { firstIssue } from '../protocol/parse.ts';
 import { contentProblem, type Refusal, recordProblem } from '../protocol/record.ts';
 import type { Commit } from './commit.ts';
 import { answeredByNode, answeredConflict, askedConflict, askedOf, recordConflict, usable } from './conflict-record.ts';
+import { lacking } from './coverage.ts';
 import { KEY_REUSED } from './memos.ts';
 import { isForked, renamedTo, withChange, withRename, withVoid } from './node-record.ts';
 import type { NodeRecord } from './ports.ts';
@@ -438,10 +439,23 @@ function advance(
   if (change.data === undefined && data !== null && checksumProblem(change, data)) return { id, status: 'needs-full' };
   const problem = data === null || data === change.data ? undefined : recordProblem(data, policy);
   if (problem !== undefined) return commit.refuse(id, problem);
-  if (change.consistency === 'strong') return atOnce(commit, change, current, { data, written, stamp });
-  const made = commit.put(change, current, { data, written, stamp }, id);
+  const effect = { data, written, stamp, ahead: aheadOf(commit, change, current) };
+  if (change.consistency === 'strong') return atOnce(commit, change, current, effect);
+  const made = commit.put(change, current, effect, id);
   noteAnswer(commit, change, made);
   return { id, status: 'applied', seq: made.seq };
+}
+
+/**
+ * What a change writes over that is not here yet; undefined: it says nothing of that. Its operations may have been made on what
+ * was without it; a whole record, or its end, takes the place of all that its writer had seen.
+ */
+function aheadOf(commit: Commit, change: Change, current: EntityVersion | undefined): VectorClock | undefined {
+  if (change.operations !== undefined || change.mergePatch !== undefined) return undefined;
+  const { [CLOUD]: _, [change.nodeId]: __, ...others } = merge(current?.marks?.ahead ?? {}, change.base);
+  const lacks = lacking(others, commit.head, (nodeId) => commit.node(nodeId));
+  const missing = Object.entries(others).filter(([name]) => Object.hasOwn(lacks, name));
+  return Object.fromEntries(missing.slice(-LIMITS.clockEntries));
 }
 
 /** A change may be the answer of the node that was asked; then the conflict is decided, by what is there now. */

@@ -1,4 +1,4 @@
-import type { CausalContext } from '../core/causal-context.ts';
+import { type CausalContext, timeAfter } from '../core/causal-context.ts';
 import type { Change, ChangeContent } from '../core/change.ts';
 import { entityKey } from '../core/ids.ts';
 import { LIMITS } from '../protocol/limits.ts';
@@ -22,8 +22,6 @@ export function newChange(
   content: ChangeContent,
   { counter, after, nowMs }: Making,
 ): Change {
-  // The writer has seen what was written by another clock. One that is far ahead is put right by the cloud.
-  const seenAtMs = Math.min(after.atMs ?? 0, nowMs + LIMITS.maxClockDriftMs - 1);
   const { ownFrom } = state.meta;
   return {
     id: state.dot(counter),
@@ -32,7 +30,7 @@ export function newChange(
     ...content,
     base: frontier.baseOf(entityKey(write), counter, after),
     ...(ownFrom === undefined ? {} : { ownFrom }),
-    stamp: state.stampAt(Math.max(nowMs, seenAtMs + 1)),
+    stamp: state.stampAt(timeAfter(after, nowMs, LIMITS.maxClockDriftMs)),
     timestamp: nowMs,
     nodeId: state.nodeId,
     priority: write.priority ?? state.policyOf(write).priority,

@@ -5,7 +5,7 @@ import type { Digest } from '../core/digest.ts';
 import type { DotSet } from '../core/dot-set.ts';
 import type { EntityVersion } from '../core/entity.ts';
 import type { HlcState, Stamp } from '../core/hlc.ts';
-import type { EntityId, EntityKey, EntityType, NodeId } from '../core/ids.ts';
+import type { CLOUD, EntityId, EntityKey, EntityType, NodeId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import type { TypeFilter } from '../core/type-filter.ts';
 import type { ErrorCode } from '../protocol/errors.ts';
@@ -68,12 +68,14 @@ export type Memo = { readonly atMs: number } & (
   | { readonly kind: 'result'; readonly hash: string; readonly result: ChangeResult }
   | {
       readonly kind: 'session';
-      /** The node that it is at; null: at another one than this. */
-      readonly home: NodeId | null;
+      /** The node that it is at, or the cloud; null: another one than this. */
+      readonly home: NodeId | typeof CLOUD | null;
       /** What it had seen before it came there. */
       readonly after: CausalContext;
       /** At the cloud: how often it has come to a node. */
       readonly turn?: number | undefined;
+      /** At a node: when the cloud was last told that it is there; undefined: never. */
+      readonly toldAtMs?: number | undefined;
     }
   /** Why a change was refused that is no longer in the queue; `again`: as what it was sent again. */
   | {

@@ -15,6 +15,10 @@ export class Projection {
   readonly #sequencer: Sequencer;
   readonly #sink: ProjectionSink;
   readonly #clock: Clock;
+  /** Ends when the last one does that was asked for; never fails. */
+  #running: Promise<unknown> = Promise.resolve();
+  /** One that has not begun: it covers who asks now. */
+  #next: Promise<void> | undefined;
 
   constructor(store: CloudStore, sequencer: Sequencer, sink: ProjectionSink, clock: Clock) {
     this.#store = store;
@@ -28,8 +32,22 @@ export class Projection {
     return projected.seq < seq || projected.conflictRevision < conflictRevision;
   }
 
-  /** Catches up with the heads that are there when it gets there; at most `maxPages`. Throws what the sink throws. */
-  async catchUp(maxPages: number): Promise<void> {
+  /**
+   * Catches up with the heads that are there when it gets there; at most `maxPages`. One at a time: who asks meanwhile shares
+   * the next one. Throws what the sink throws.
+   */
+  catchUp(maxPages: number): Promise<void> {
+    if (this.#next !== undefined) return this.#next;
+    const next = this.#running.then(() => {
+      this.#next = undefined;
+      return this.#catchUp(maxPages);
+    });
+    this.#next = next;
+    this.#running = next.catch(() => undefined);
+    return next;
+  }
+
+  async #catchUp(maxPages: number): Promise<void> {
     if (!this.isBehind) return;
     const { epoch } = this.#sequencer.meta;
     const position = await this.#sink.position();

@@ -119,7 +119,6 @@ export class Pull {
     const { asOfMs, cursor } = this.#state.meta;
     if (asOfMs > 0) this.#startAt(cursor);
     queue.markOvertaken(unwanted);
-    this.#view.forgetFolds();
     this.#view.tell();
   }
 

@@ -53,10 +53,10 @@ export class Replica {
     this.#state = new ReplicaState(options);
     this.#view = new ReplicaView(this.#state, options.watcher);
     this.#frontier = new Frontier(this.#state);
-    this.#keys = new WriteKeys(this.#state.memos, options.clock);
+    this.#dead = new DeadLetters(this.#state, this.#view);
+    this.#keys = new WriteKeys(this.#state.memos, options.clock, this.#dead);
     this.#writes = new LocalWrites(this.#state, this.#view, this.#frontier, this.#keys);
     this.#strong = new StrongWrites(this.#state, this.#view, this.#frontier, this.#keys);
-    this.#dead = new DeadLetters(this.#state, this.#view);
     this.#pull = new Pull({ state: this.#state, view: this.#view, frontier: this.#frontier, strong: this.#strong });
     this.#history = new ReplicaHistory(this.#state, this.#view, this.#frontier, this.#pull);
     this.#next = new NextBatch({ state: this.#state, strong: this.#strong, pull: this.#pull, history: this.#history });

@@ -2,7 +2,7 @@ import { type CausalContext, isOfOther, joined } from '../core/causal-context.ts
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import type { Memos } from './memos.ts';
-import type { Clock } from './ports.ts';
+import type { Clock, Memo } from './ports.ts';
 import type { Replica } from './replica.ts';
 import { within } from './within.ts';
 
@@ -11,6 +11,13 @@ export interface SessionGrant {
   readonly after: CausalContext;
   /** Rises with each move of the session. */
   readonly turn: number;
+}
+
+/** Which session a request is of. */
+export interface SessionDemand {
+  readonly name: string;
+  /** False: what is here is served though the session can't come here now. */
+  readonly isNeeded: boolean;
 }
 
 export interface SessionsOptions {
@@ -25,7 +32,7 @@ export interface SessionsOptions {
 
 /**
  * Sessions by name, for callers that carry no token. A session is at one node at a time, and what it has seen is what that
- * node shows: so it costs a row when it comes, and none when it is used. When it is used elsewhere, the cloud asks the node
+ * node shows: so it costs a row when it comes, and one for each hour in which it is used. When it is used elsewhere, the cloud asks the node
  * that it was at for what that shows, and the next one waits for that. `design.md`, section 8.
  */
 export class Sessions {
@@ -94,9 +101,9 @@ export class Sessions {
   async #enter(name: string, waitMs: number): Promise<CausalContext> {
     const { memos, replica, clock, adopt, isOnline } = this.#options;
     const memo = memos.get('session', name);
-    // The cloud forgets what is not used; so it is told now and then. And one that lost its history has forgotten.
+    // A cloud that lost its history has forgotten it.
     const isKnown = this.#isHere(name) && !this.#untold.has(name) && !isOfOther(memo?.after ?? {}, replica.meta.epoch);
-    if (memo !== undefined && isKnown && Math.abs(clock.nowMs() - memo.atMs) < LIMITS.memoMs / 2) return memo.after;
+    if (memo !== undefined && isKnown && this.#wasTold(memo)) return this.#use(name, memo);
     if (adopt === undefined || !isOnline()) return this.#alone(name);
     try {
       // What comes when its caller has gone is kept for who asks next.
@@ -107,6 +114,23 @@ export class Sessions {
       throw error;
     }
     throw notHere('the session is on its way from another node');
+  }
+
+  /** The cloud forgets what is not used; so it is told now and then. */
+  #wasTold({ toldAtMs = 0 }: SessionMemo): boolean {
+    return Math.abs(this.#options.clock.nowMs() - toldAtMs) < LIMITS.memoMs / 2;
+  }
+
+  /** Notes that it is used, where that was not noted of late. @returns what it has seen elsewhere. */
+  #use(name: string, memo: SessionMemo): CausalContext {
+    if (memo.atMs <= this.#options.clock.nowMs()) this.#keep(name, memo);
+    return memo.after;
+  }
+
+  #keep(name: string, memo: Omit<SessionMemo, 'kind' | 'atMs'>): void {
+    const { memos, clock } = this.#options;
+    // It may be used for that long without a row, and lives a day from then on.
+    memos.put(name, { ...memo, kind: 'session', atMs: clock.nowMs() + LIMITS.sessionUseMs });
   }
 
   #isHere(name: string): boolean {
@@ -134,7 +158,7 @@ export class Sessions {
     const after = memo?.home === replica.nodeId ? joined(seen, memo.after, seen.epoch) : seen;
     // It may have been called away while the answer was under way.
     if (turn > (this.#ended.get(name) ?? 0)) {
-      memos.put(name, { kind: 'session', atMs: clock.nowMs(), home: replica.nodeId, after });
+      this.#keep(name, { home: replica.nodeId, after, toldAtMs: clock.nowMs() });
     }
     if (this.#untold.delete(name)) this.#saveUntold();
     return after;
@@ -142,28 +166,35 @@ export class Sessions {
 
   /** The session goes on at another node. @returns what it has seen here. */
   leave(name: string, turn: number): CausalContext {
-    const { memos, replica, clock } = this.#options;
+    const { memos, replica } = this.#options;
     const memo = memos.get('session', name);
     this.#ended.set(name, turn);
     const [oldest] = this.#ended.keys();
     if (this.#ended.size > LIMITS.endedSessions && oldest !== undefined) this.#ended.delete(oldest);
-    if (memo?.home === replica.nodeId) memos.put(name, { ...memo, atMs: clock.nowMs(), home: null });
+    if (memo?.home === replica.nodeId) this.#keep(name, { ...memo, home: null });
     return replica.causalContext(memo?.after);
   }
 
   /** Out of reach of the cloud a session that has never been elsewhere, as far as is known here, begins here. */
   #alone(name: string): CausalContext {
-    const { memos, replica, clock, adopt } = this.#options;
+    const { memos, replica, adopt } = this.#options;
     const memo = memos.get('session', name);
     if (memo?.home === null) throw notHere('the session has gone on at another node, and the cloud is out of reach');
-    if (memo !== undefined || adopt === undefined) return memo?.after ?? {};
+    if (adopt === undefined) return memo?.after ?? {};
+    if (memo !== undefined) {
+      // It may go on elsewhere before it is used here again; by then the cloud has to know of it.
+      if (!this.#wasTold(memo)) this.#note(name);
+      return this.#use(name, memo);
+    }
     if (this.#untold.size >= LIMITS.untoldSessions)
       throw notHere('too many sessions have begun here without the cloud');
-    memos.put(name, { kind: 'session', atMs: clock.nowMs(), home: replica.nodeId, after: {} });
+    this.#keep(name, { home: replica.nodeId, after: {} });
     this.#note(name);
     return {};
   }
 }
+
+type SessionMemo = Extract<Memo, { kind: 'session' }>;
 
 /** Each that can't come costs the cloud a call to the node that it is at. */
 const CALL_AGAIN_MS = 30_000;

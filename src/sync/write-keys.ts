@@ -1,4 +1,5 @@
-import { SyncError } from '../protocol/errors.ts';
+import { isErrorCode, SyncError } from '../protocol/errors.ts';
+import type { DeadLetters } from './dead-letters.ts';
 import { KEY_REUSED, type Memos } from './memos.ts';
 import type { Clock } from './ports.ts';
 import type { Once, Written } from './write.ts';
@@ -7,13 +8,19 @@ import type { Once, Written } from './write.ts';
 export class WriteKeys {
   readonly #memos: Memos;
   readonly #clock: Clock;
+  readonly #dead: DeadLetters;
 
-  constructor(memos: Memos, clock: Clock) {
+  constructor(memos: Memos, clock: Clock, dead: DeadLetters) {
     this.#memos = memos;
     this.#clock = clock;
+    this.#dead = dead;
   }
 
-  /** What an earlier write did by the same key; undefined: there was none. @throws SyncError `idempotency_key_reused` */
+  /**
+   * What an earlier write did by the same key; undefined: there was none, or it was refused and given up.
+   *
+   * @throws SyncError `idempotency_key_reused`; what it was refused for in the cloud, while it may still be sent again.
+   */
   written(once: Once | undefined): readonly Written[] | undefined {
     const written = this.#find(once);
     if (written === null) throw keyReused();
@@ -41,6 +48,14 @@ export class WriteKeys {
   #find(once: Once | undefined): readonly Written[] | null | undefined {
     const memo = once && this.#memos.get('written', once.key);
     if (memo !== undefined && memo.hash !== once?.hash) throw keyReused();
+    const written = memo?.written ?? [];
+    if (written.some(({ changeId }) => this.#dead.isGivenUp(changeId))) return undefined;
+    const fates = written.map(({ changeId }) => this.#dead.fateOf(changeId)).filter((fate) => typeof fate === 'object');
+    const refusal = fates.find(({ code }) => code !== 'transaction_refused') ?? fates[0];
+    if (refusal !== undefined) {
+      const { code, detail } = refusal;
+      throw new SyncError(isErrorCode(code) ? code : 'bad_request', detail);
+    }
     return memo?.written;
   }
 }

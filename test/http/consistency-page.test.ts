@@ -24,7 +24,7 @@ test('the commands of docs/consistency.md print what the page says', async () =>
   const commands = lines.join('\n').replaceAll('http://localhost:8787', server.url);
   // The first of them makes a token by the server's secret.
   const env = { ...process.env, CAUSEWAY_SECRET: SECRET };
-  const { stdout, stderr } = await run('bash', ['-euc', commands], { cwd: ROOT, env });
+  const { stdout, stderr } = await run('bash', ['--norc', '-euc', commands], { cwd: ROOT, env });
   expect(stderr).toBe('');
   expect(stdout.trimEnd().split('\n')).toEqual(expected);
 });

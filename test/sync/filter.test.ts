@@ -291,15 +291,3 @@ test('[I3] [I4] whatever a node asks for and may read, and when, it ends with ju
     { numRuns: 300 },
   );
 });
-
-test('[S21] of a type that is given up nothing is shown that waits for what is gone', async () => {
-  const { reader } = await began();
-  await reader.link.sync();
-  for (const value of [1, 2]) {
-    const operations = [{ op: 'increment', path: 'n', value }] as const;
-    reader.replica.write({ entityType: TASK, entityId: entityId('x'), kind: 'patch', operations, coalesce: false }, {});
-  }
-  expect(reader.read('x', TASK)).toEqual({ type: TASK, n: 3 });
-  refilter(reader, [USER], false);
-  expect(reader.read('x', TASK)).toBeUndefined();
-});

@@ -136,13 +136,56 @@ describe('a key that another write had', () => {
     const [one, several] = [WAYS['a strong write'], WAYS['a strong transaction']];
     await several?.(a, ONCE);
     await expect(one?.(b, OTHER)).rejects.toMatchObject({ code: 'idempotency_key_reused' });
-    const atCloud = () => world.sequencer.commit((commit) => writeAtCloud(commit, added('x', 1), OTHER));
+    const atCloud = () => world.sequencer.commit((commit) => writeAtCloud(commit, added('x', 1), { once: OTHER }));
     expect(atCloud).toThrow(expect.objectContaining({ code: 'idempotency_key_reused' }));
     await one?.(a, SECOND);
     await expect(several?.(b, { ...SECOND, hash: 'other' })).rejects.toMatchObject({ code: 'idempotency_key_reused' });
     await b.link.sync();
     expect([b.read('x'), b.read('y')]).toEqual([{ n: 12 }, { n: 11 }]);
   });
+
+  test.each(['a write here', 'a transaction here'])(
+    '[S37] %s, is refused as that was, until that is given up',
+    async (way) => {
+      const { world, a } = await began();
+      const write = () => WAYS[way]?.(a, ONCE);
+      await write();
+      world.refuse = ({ data }) => data?.['n'] === 11;
+      await a.link.sync();
+      for (let turn = 0; turn < 2; turn += 1) {
+        await expect(write()).rejects.toMatchObject({ code: 'invalid_data' });
+        a.restart();
+      }
+      world.refuse = () => false;
+      const [dead] = a.replica.listQueue('dead', 0, 1).items;
+      const again = a.replica.retryDead(dead?.change.id ?? '', undefined);
+      await write();
+      await a.link.sync();
+      expect([a.read('x'), a.replica.fateOf(again)]).toEqual([{ n: 11 }, 'there']);
+      await write();
+      expect(a.replica.queueStats().total).toBe(0);
+    },
+  );
+
+  test.each(['a write here', 'a transaction here'])(
+    '[S37] %s, is free where that was refused and given up',
+    async (way) => {
+      const { world, a } = await began();
+      const write = () => WAYS[way]?.(a, ONCE);
+      await write();
+      world.refuse = ({ data }) => data?.['n'] === 11;
+      await a.link.sync();
+      const [dead] = a.replica.listQueue('dead', 0, 1).items;
+      // Sent again, it is refused again.
+      const again = a.replica.retryDead(dead?.change.id ?? '', undefined);
+      await a.link.sync();
+      a.replica.discardDead(again);
+      world.refuse = () => false;
+      for (let turn = 0; turn < 2; turn += 1) await write();
+      await a.link.sync();
+      expect(a.read('x')).toEqual({ n: 11 });
+    },
+  );
 
   test('[S37] is free where that was refused, or never happened; not where nobody knows', async () => {
     const { world, a } = await began();

@@ -1,9 +1,13 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { SessionHomes } from '../../src/cloud/session-homes.ts';
+import { CLOUD } from '../../src/core/ids.ts';
 import { LIMITS } from '../../src/protocol/limits.ts';
+import { writeAtCloud } from '../../src/sync/cloud-write.ts';
 import { Memos } from '../../src/sync/memos.ts';
 import { Sessions } from '../../src/sync/sessions.ts';
-import { Node, World } from './world.ts';
+import { entityId, Node, TYPE, World } from './world.ts';
+
+const X = { entityType: TYPE, entityId: entityId('x') };
 
 /** Nodes whose sessions a cloud moves. */
 function began() {
@@ -54,7 +58,7 @@ function began() {
     one.node.restart();
     one.sessions = sessionsOf(one.node);
   };
-  return { world, a, b, c, restart, gates, answered, moves: () => moves, loseCloud, empty };
+  return { world, a, b, c, restart, gates, answered, moves: () => moves, homes: () => cloud.homes, loseCloud, empty };
 }
 
 test('[S38] a session that is called away while it is on its way is not taken to be there', async () => {
@@ -299,4 +303,110 @@ test('[S38] [I6] a session that was used here while it could not come is asked f
   b.node.link.setOnline(true);
   // It is at home here, as far as is known here; and was not told of.
   expect(await b.sessions.enter('s', 1_000)).toMatchObject({ clock: { a: 1 } });
+});
+
+describe('[S38] a session that is used goes on', () => {
+  const HOUR_MS = 3_600_000;
+
+  /** At b it has been, and has seen there what only b has; and is at a. */
+  async function known() {
+    const all = began();
+    all.b.node.put('x', { n: 1 });
+    await all.b.sessions.enter('s', 1_000);
+    await all.a.sessions.enter('s', 1_000);
+    return all;
+  }
+
+  test('[I6] for however long, at a node that is cut off', async () => {
+    const { world, a } = await known();
+    a.node.link.setOnline(false);
+    for (let hour = 0; hour < 60; hour += 1) {
+      world.nowMs += HOUR_MS;
+      expect(await a.sessions.enter('s', 1_000), `${hour}`).toMatchObject({ clock: { b: 1 } });
+    }
+  });
+
+  test('[I6] for a day after its last use, whether the cloud was told of that or not', async () => {
+    const { world, a } = await known();
+    for (const isOnline of [true, false]) {
+      world.nowMs += LIMITS.memoMs * 0.49;
+      await a.sessions.enter('s', 1_000);
+      world.nowMs += LIMITS.memoMs;
+      a.node.link.setOnline(isOnline);
+      expect(await a.sessions.enter('s', 1_000)).toMatchObject({ clock: { b: 1 } });
+    }
+    world.nowMs += LIMITS.memoMs + LIMITS.sessionUseMs + 1;
+    expect(await a.sessions.enter('s', 1_000)).toEqual({});
+  });
+
+  test('[I6] with what it was shown, however late', async () => {
+    const { world, a } = await known();
+    world.nowMs += LIMITS.memoMs * 0.49;
+    await a.sessions.enter('s', 1_000);
+    a.sessions.saw('s', { clock: { c: 7 } });
+    world.nowMs += LIMITS.memoMs;
+    expect(await a.sessions.enter('s', 1_000)).toMatchObject({ clock: { b: 1, c: 7 } });
+  });
+
+  test('at another node, though it was cut off for days; the cloud is told with the next sync', async () => {
+    const { world, a, b } = await known();
+    a.node.link.setOnline(false);
+    for (let hour = 0; hour < 60; hour += 1) {
+      world.nowMs += HOUR_MS;
+      await a.sessions.enter('s', 1_000);
+    }
+    a.node.put('y', { n: 1 });
+    a.node.link.setOnline(true);
+    await a.sessions.callBack();
+    expect(await b.sessions.enter('s', 1_000)).toMatchObject({ clock: { a: 1 } });
+  });
+
+  test('[S38] with a row for each hour, and not one for each request', async () => {
+    const { world, a } = await known();
+    const rows: unknown[] = [];
+    const { writeMemo } = a.node.store;
+    a.node.store.writeMemo = (key, memo) => {
+      rows.push(key);
+      writeMemo.call(a.node.store, key, memo);
+    };
+    for (let minute = 0; minute < 120; minute += 1) {
+      world.nowMs += 60_000;
+      await a.sessions.enter('s', 1_000);
+    }
+    expect(rows.length).toBeLessThanOrEqual(2);
+  });
+});
+
+test('[S38] [I6] of two moves at once the second waits for the first: what is done at the first counts', async () => {
+  const { a, b, c } = began();
+  await a.sessions.enter('s', 1_000);
+  await Promise.all([b, c].map(({ sessions }) => sessions.enter('s', 1_000)));
+  b.node.put('x', { n: 1 });
+  await b.sessions.stay('s', 1_000);
+  expect(await c.sessions.enter('s', 1_000)).toMatchObject({ clock: { b: 1 } });
+});
+
+describe('[S38] [I6] a session that is at the cloud', () => {
+  test('has seen what its node shows, and goes on at a node with what is in the cloud', async () => {
+    const { world, a, b, homes } = began();
+    await a.sessions.enter('s', 1_000);
+    a.node.put('x', { n: 1 });
+    expect((await homes().move('s', CLOUD)).after).toMatchObject({ clock: { a: 1 } });
+    world.sequencer.commit((commit) => writeAtCloud(commit, { ...X, kind: 'put', data: { n: 2 } }));
+    expect(await b.sessions.enter('s', 1_000)).toMatchObject({ clock: { a: 1, cloud: 1 } });
+  });
+
+  test('costs no row when it is used there, but for one an hour', async () => {
+    const { world, a, homes } = began();
+    await a.sessions.enter('s', 1_000);
+    await homes().move('s', CLOUD);
+    const write = vi.spyOn(world.cloudStore, 'writeMemo');
+    for (let minute = 0; minute < 119; minute += 1) {
+      world.nowMs += 60_000;
+      await homes().move('s', CLOUD);
+    }
+    expect(write).toHaveBeenCalledTimes(1);
+    world.nowMs += LIMITS.memoMs;
+    expect((await homes().move('s', CLOUD)).after).toMatchObject({ clock: { cloud: 0 } });
+  });
 });

@@ -29,6 +29,21 @@ describe('an import', () => {
     expect((await to.call('GET', 'edge/a/data/note/e7', { headers })).json['data']).toMatchObject({ n: 7 });
   });
 
+  test('[I6] [S40] comes after what its caller has seen, and gives that back with what it did', async () => {
+    const { call } = freshSpace();
+    await call('PUT', 'edge/a/network', { body: { online: false } });
+    const written = await call('PUT', 'edge/a/data/note/x', { body: { n: 1 } });
+    const bodies = ['', lineOf('y', { n: 1 }), `${lineOf('z', { n: 1 })}\n{`];
+    for (const [index, status] of [200, 200, 400].entries()) {
+      const imported = await call('POST', 'import', { body: bodies[index], headers: seen(written) });
+      expect(imported.status).toBe(status);
+      const read = { headers: { ...seen(imported), 'X-Wait-Ms': '0' } };
+      expect((await call('GET', 'data/note/y', read)).code, `${index}`).toBe('causality_timeout');
+    }
+    const forged = { 'X-Causal-Token': 'forged' };
+    expect(await call('POST', 'import', { body: bodies[1], headers: forged })).toMatchObject({ code: 'bad_token' });
+  });
+
   test('[S40] stops at the first line that is wrong, says which, and keeps what came before', async () => {
     const { call } = freshSpace();
     const good = [lineOf('a', { n: 1 }), '', lineOf('b', { n: 2 })];

@@ -121,7 +121,7 @@ test('a query carries on what its caller has seen, with what D1 holds', async ()
   const seenBy = (headers: Headers) =>
     JSON.parse(atob((headers.get('X-Causal-Token') ?? '').split('.')[0] ?? '')) as unknown;
   const epoch = expect.any(String);
-  expect(seenBy((await query({})).headers)).toEqual({ epoch, clock: { cloud: 1 } });
+  expect(seenBy((await query({})).headers)).toEqual({ epoch, clock: { cloud: 1 }, atMs: expect.any(Number) });
   expect(seenBy((await query({}, { headers: token })).headers)).toEqual({
     epoch,
     clock: { cloud: 1, a: 1 },

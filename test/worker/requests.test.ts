@@ -60,6 +60,79 @@ test('a list goes on behind a name, and no part of it stands there twice', async
   }
 });
 
+test.each(PLACES)('[S56] what a header says is of a shape, or refused: at %s', async (place) => {
+  const { call } = freshCaller();
+  const wrong: Record<string, string[]> = {
+    'X-Wait-Ms': ['-1', '1.5', '0x10', '1e3', '+1', 'Infinity', '30001', 'soon'],
+    'X-Consistency': ['bogus', 'STRONG'],
+    'X-Session-Id': ['a b', 'x'.repeat(256)],
+    'X-Causal-Token': ['forged'],
+  };
+  const ofReads = { 'X-Max-Staleness-Ms': ['1e3', '-1'], 'X-Read-Quorum': ['0', '1e0', '17'] };
+  const ofWrites = { 'X-Write-Quorum': ['0', '0x2', '17'], 'Idempotency-Key': ['a b'] };
+  const calls: [string, string, unknown, Record<string, string[]>][] = [
+    ['GET', `${place}/x`, undefined, { ...wrong, ...ofReads }],
+    ['GET', place, undefined, { ...wrong, ...ofReads }],
+    ['PUT', `${place}/x`, { n: 1 }, { ...wrong, ...ofWrites }],
+    ['DELETE', `${place}/x`, undefined, { ...wrong, ...ofWrites }],
+  ];
+  for (const [method, path, body, headers] of calls) {
+    for (const [name, texts] of Object.entries(headers)) {
+      for (const text of texts) {
+        const answer = await call(method, path, { body, headers: { [name]: text } });
+        expect(answer.status, `${method} ${path} ${name}: ${text}`).toBe(400);
+      }
+    }
+  }
+  expect((await call('GET', `${place}/x`)).status).toBe(404);
+  for (const limit of ['1e2', '0x1', ' ']) {
+    expect((await call('GET', `${place}?limit=${encodeURIComponent(limit)}`)).code, limit).toBe('bad_request');
+  }
+  const quorum = await call('PUT', `${place}/x`, { body: {}, headers: { 'X-Write-Quorum': '0' } });
+  expect(quorum.json['detail']).toContain('from 1 to 16');
+});
+
+test.each(PLACES)(
+  '[S57] a read that finds nothing says at which level, by whose word, and how old it is: at %s',
+  async (place) => {
+    const { call } = freshCaller();
+    const isEdge = place.startsWith('edge');
+    const level = isEdge ? 'causal' : 'strong';
+    await call('POST', 'edge/a/sync');
+    const served = { consistency: level, source: isEdge ? 'edge' : 'cloud', stalenessMs: expect.any(Number) };
+    const headers = { 'X-Consistency': level };
+    expect(await call('GET', `${place}/x`, { headers })).toMatchObject({
+      status: 404,
+      code: 'not_found',
+      json: served,
+    });
+    expect((await call('GET', place, { headers })).json).toMatchObject({ items: [], next: null, ...served });
+  },
+);
+
+test('[S56] a path that is called by another method says by which it is', async () => {
+  const { call } = freshCaller();
+  const cases: [string, string, string | null][] = [
+    ['POST', 'data/note/x', 'GET, PUT, PATCH, DELETE'],
+    ['PUT', 'edge/a/data/note', 'GET'],
+    ['GET', 'edge/a/transactions', 'POST'],
+    ['DELETE', 'import', 'POST'],
+    ['GET', 'nowhere', null],
+    ['PUT', 'edge/a/data', null],
+  ];
+  for (const [method, path, allow] of cases) {
+    const answer = await call(method, path, { body: method === 'GET' ? undefined : {} });
+    const code = allow === null ? 'not_found' : 'method_not_allowed';
+    const status = allow === null ? 404 : 405;
+    expect([answer.status, answer.code, answer.headers.get('Allow')], `${method} ${path}`).toEqual([
+      status,
+      code,
+      allow,
+    ]);
+  }
+  expect(await call('POST', 'data/note/x', { claims: { role: 'client' } })).toMatchObject({ code: 'forbidden' });
+});
+
 test('a node that can not be one is a bad name', async () => {
   const { call } = freshCaller();
   for (const nodeId of ['cloud', 'a/b', '']) {

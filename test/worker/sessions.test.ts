@@ -157,3 +157,45 @@ test('[S38] an eventual request is answered though the node of its session is cu
     expect(await ask('PUT', level), level).toMatchObject({ code: 'causality_timeout' });
   }
 });
+
+test('[I6] [S38] a session goes on at the cloud, and from there at a node', async () => {
+  const { put, get, call, edge } = began();
+  for (const node of ['a', 'b']) await edge(node).sync();
+  vi.spyOn(EdgeNode.prototype, 'poke').mockResolvedValue(undefined);
+  const headers = { 'X-Session-Id': 's', 'X-Consistency': 'session', 'X-Wait-Ms': '400' };
+  const atCloud = (method: string, path = 'data/note/x', body?: unknown) => call(method, path, { headers, body });
+  await call('PUT', 'edge/a/network', { body: { effectiveType: '3g' } });
+  await put('a', 1);
+  // What it wrote at its node is not here yet.
+  expect(await atCloud('GET')).toMatchObject({ status: 504, code: 'causality_timeout' });
+  expect(await atCloud('GET', 'data/note')).toMatchObject({ status: 504, code: 'causality_timeout' });
+  await call('POST', 'edge/a/sync');
+  headers['X-Wait-Ms'] = '5000';
+  expect((await atCloud('GET')).json).toMatchObject({ data: { n: 1 } });
+  expect((await atCloud('PUT', 'data/note/x', { n: 2 })).status).toBe(200);
+  expect(await get('b')).toEqual({ n: 2 });
+  // Its node can't be asked: only who asks for no session is answered.
+  await put('b', 3);
+  await call('PUT', 'edge/b/network', { body: { online: false } });
+  const slowly = { ...headers, 'X-Wait-Ms': '30' };
+  expect(await call('GET', 'data/note/x', { headers: slowly })).toMatchObject({ code: 'causality_timeout' });
+  const eventual = { ...headers, 'X-Consistency': 'eventual' };
+  expect((await call('GET', 'data/note/x', { headers: eventual })).status).toBe(200);
+  expect(await call('GET', 'data/note/x', { headers: { ...headers, 'X-Session-Id': 'x y' } })).toMatchObject({
+    code: 'bad_request',
+  });
+});
+
+test('[S38] [I6] what is done at the cloud for a session that is called away meanwhile is read where it is now', async () => {
+  const { get, call, edge } = began();
+  for (const node of ['a', 'b']) await edge(node).sync();
+  vi.spyOn(EdgeNode.prototype, 'poke').mockResolvedValue(undefined);
+  const { write } = CloudSpace.prototype;
+  vi.spyOn(CloudSpace.prototype, 'write').mockImplementationOnce(async function (this: CloudSpace, ...asked) {
+    expect(await get('a')).toBe('not_found');
+    return await write.apply(this, asked);
+  });
+  const headers = { 'X-Session-Id': 's', 'X-Consistency': 'session' };
+  expect((await call('PUT', 'data/note/x', { body: { n: 1 }, headers })).status).toBe(201);
+  expect(await get('a')).toEqual({ n: 1 });
+});
