@@ -364,7 +364,9 @@ export class Replica {
   /** As {@link Pull.confirm}. */
   confirm(batch: Batch, answer: BatchAnswer, askedAtMs: number): Confirmation | undefined {
     this.#state.queue.forgetKept();
-    return this.#pull.confirm(batch, answer, askedAtMs);
+    // Of what was for a relay the cloud has said nothing: it goes again, behind what goes before it.
+    const said = batch.behind ? { ...answer, results: [] } : answer;
+    return this.#pull.confirm(batch, said, askedAtMs);
   }
 
   /** Gives a change that met another one what its node's resolver made of the two; it goes out again. */
