@@ -212,8 +212,8 @@ export const batch = z.object({
   report: nodeReport.optional().catch(undefined),
   /** The counter of the node's newest change. */
   newest: count.optional(),
-  /** What goes before these has been kept by a relay: they are for it alone, and the cloud, if it is back, leaves them. */
-  behind: z.boolean().optional(),
+  /** The batch before this one, which a relay keeps: this one is for that relay alone, and the cloud, if it is back, leaves it. */
+  behind: text(128).optional(),
 });
 /** As it arrives: its changes are looked at one by one. */
 export type IncomingBatch = z.infer<typeof batch>;

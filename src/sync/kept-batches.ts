@@ -32,6 +32,8 @@ export class KeptBatches {
   readonly #batches = new Map<number, KeptBatch>();
   /** Those that there is no more to do for; they are shown until what came of them is. */
   readonly #done = new Set<number>();
+  /** Of each node the last batch that was taken, if all before it will come to the cloud by this node, or has. */
+  readonly #last = new Map<NodeId, string>();
 
   constructor(replica: Replica, policies: Policies, clock: Clock) {
     this.#replica = replica;
@@ -55,8 +57,10 @@ export class KeptBatches {
     return this.all().filter(([counter]) => !this.#done.has(counter));
   }
 
-  /** It has come to the cloud, or never will by this node. */
-  finish(counter: number): void {
+  /** It has come to the cloud, or (`isLeft`) its writer has to see to it: what goes behind it can't be kept any more. */
+  finish(counter: number, isLeft = false): void {
+    const source = this.#batches.get(counter)?.batch.sourceNodeId;
+    if (isLeft && source !== undefined) this.#last.delete(source);
     this.#done.add(counter);
   }
 
@@ -74,8 +78,10 @@ export class KeptBatches {
     const fit = batch.changes.flatMap((envelope) => this.#readable(envelope, caller) ?? []);
     // Who has been in no history can't tell later whether it is still the one that was meant.
     if (fit.length === 0 || (isAwaited && wasSent) || this.#replica.meta.epoch === null) return undefined;
+    if (batch.behind !== undefined && this.#last.get(batch.sourceNodeId) !== batch.behind) return undefined;
     const changes = fit.filter((change) => !this.#keeps(change));
     if (changes.length > 0 && !this.#keep(sessionId, { ...batch, changes }, caller)) return undefined;
+    this.#last.set(batch.sourceNodeId, batch.batchId);
     return {
       batchId: batch.batchId,
       results: batch.changes.map(({ id }) => ({ id, status: 'deferred' })),

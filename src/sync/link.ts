@@ -358,7 +358,7 @@ export class Link {
         answer.results.some((result) => isFinal(result)) ||
         (confirmation?.changed ?? 0) > 0 ||
         batch.changes.length === 0 ||
-        batch.behind === true;
+        batch.behind !== undefined;
       // What somebody waits for may have to wait for what goes before it.
       const isHeldBack = batch.changes.length === 0 && culprit === undefined;
       const isDone = !replica.hasNews && !replica.hasUnsent(this.#least(all)) && (waiting.length === 0 || isHeldBack);

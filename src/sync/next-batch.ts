@@ -71,7 +71,7 @@ export class NextBatch {
       ...(voids.length === 0 ? {} : { void: voids }),
       pending: this.#state.pending,
       newest: this.#state.counter,
-      ...(queue.hasKept ? { behind: true } : {}),
+      behind: queue.keptBatch,
     };
     return { ...batch, ...madeBy(selected, changes), checksum: batchChecksum(batch) };
   }
@@ -99,7 +99,7 @@ export class NextBatch {
   /** What goes of that which somebody waits for. */
   #beside(selected: readonly QueuedChange[], bounds: BatchBounds, strong: readonly Change[]): Change[] {
     const { queue } = this.#state;
-    if (queue.isHeld || queue.hasKept || selected.some(goesAlone)) return [];
+    if (queue.isHeld || queue.keptBatch !== undefined || selected.some(goesAlone)) return [];
     const beside: Change[] = [];
     const maxBeside = bounds.maxChanges - selected.length;
     let left = bounds.maxBytes - selected.reduce((bytes, queued) => bytes + queued.bytes, 0);

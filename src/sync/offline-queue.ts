@@ -59,6 +59,7 @@ export class OfflineQueue {
   readonly #answered = new Map<string, ChangeResult>();
   /** Of those a relay has a copy, for as long as this sync finds that the cloud is away. */
   readonly #kept = new Set<string>();
+  #keptBatch: string | undefined;
   /** Those of the waiting ones that the cloud has failed at. */
   readonly #failed = new Map<string, QueuedChange>();
   /** Were in a batch since the start that the cloud may have taken. */
@@ -252,16 +253,18 @@ export class OfflineQueue {
   }
 
   /** A relay keeps these: they wait for the cloud, and need not go to the relay again. */
-  markKept(ids: Iterable<string>): void {
+  markKept(batchId: string, ids: Iterable<string>): void {
+    this.#keptBatch = batchId;
     for (const id of ids) this.#kept.add(id);
   }
 
-  /** Whether a relay has found the cloud away in this sync, and keeps what went before. */
-  get hasKept(): boolean {
-    return this.#kept.size > 0;
+  /** The last batch of this sync that a relay keeps, for it finds the cloud away; undefined: there is none. */
+  get keptBatch(): string | undefined {
+    return this.#keptBatch;
   }
 
   forgetKept(): void {
+    this.#keptBatch = undefined;
     this.#kept.clear();
   }
 

@@ -132,7 +132,7 @@ export class Relay implements Carrier {
       const { count = 0 } = this.#tries.get(counter) ?? {};
       const isResting = count >= LIMITS.maxRetries && this.#msUntilTry(counter) > 0;
       const outcome = stuck.get(sourceNodeId) ?? (isResting ? 'waits' : await this.#bringOne(one));
-      if (outcome === 'done' || outcome === 'undecided') this.#options.kept.finish(counter);
+      if (outcome === 'done' || outcome === 'undecided') this.#options.kept.finish(counter, outcome === 'undecided');
       if (outcome !== 'done') stuck.set(sourceNodeId, outcome === 'undecided' ? outcome : 'waits');
       if (outcome !== 'away' && outcome !== 'later') continue;
       this.#tries.set(counter, { count: count + 1, triedAtMs: this.#options.clock.nowMs() });

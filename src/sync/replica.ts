@@ -308,9 +308,12 @@ export class Replica {
   }
 
   /** A relay keeps the batch under way: what it took waits for the cloud, and goes no more before that was found again. */
-  noteKept({ results }: BatchAnswer): void {
+  noteKept({ batchId, results }: BatchAnswer): void {
     this.#state.queue.markInFlight([]);
-    this.#state.queue.markKept(results.map(({ id }) => id));
+    this.#state.queue.markKept(
+      batchId,
+      results.map(({ id }) => id),
+    );
   }
 
   // --- what others wrote ---
@@ -365,7 +368,7 @@ export class Replica {
   confirm(batch: Batch, answer: BatchAnswer, askedAtMs: number): Confirmation | undefined {
     this.#state.queue.forgetKept();
     // Of what was for a relay the cloud has said nothing: it goes again, behind what goes before it.
-    const said = batch.behind ? { ...answer, results: [] } : answer;
+    const said = batch.behind !== undefined ? { ...answer, results: [] } : answer;
     return this.#pull.confirm(batch, said, askedAtMs);
   }
 

@@ -143,15 +143,16 @@ export class Responder {
     caller: Caller & { needsFull: boolean },
     hash: string,
   ): BatchAnswer {
-    const { results, applied, made } = batch.behind
-      ? leave(batch)
-      : takeBatch(commit, batch.changes, {
-          ...caller,
-          nodeId: batch.sourceNodeId,
-          cursor: batch.cursor,
-          canResolve: session.capabilities.includes('conflict-resolution'),
-          isOrdered: session.capabilities.includes('causal-order'),
-        });
+    const { results, applied, made } =
+      batch.behind !== undefined
+        ? leave(batch)
+        : takeBatch(commit, batch.changes, {
+            ...caller,
+            nodeId: batch.sourceNodeId,
+            cursor: batch.cursor,
+            canResolve: session.capabilities.includes('conflict-resolution'),
+            isOrdered: session.capabilities.includes('causal-order'),
+          });
     // A void counter may stand for what went into a change of this batch: it is there when that is.
     const voids = results.every(isFinal) ? (batch.void ?? []) : [];
     for (const interval of voids) commit.keepNode(withVoid(commit.node(batch.sourceNodeId), interval));
