@@ -1,8 +1,9 @@
 import type { Context } from 'hono';
 import type * as z from 'zod';
 import { isJsonObject, type JsonObject } from '../core/json.ts';
-import { decodeText, parseJson } from '../protocol/codec.ts';
+import { parseJson } from '../protocol/codec.ts';
 import { SyncError } from '../protocol/errors.ts';
+import { decodeText } from '../protocol/inflate.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { parseWith } from '../protocol/parse.ts';
 import { checkContent } from '../protocol/record.ts';
