@@ -12,6 +12,7 @@ const DEPENDENCIES = ['@noble/hashes', 'canonicalize', 'zod'];
 interface Manifest {
   readonly exports: Readonly<Record<string, string>>;
   readonly dependencies: Readonly<Record<string, string>>;
+  readonly peerDependencies: Readonly<Record<string, string>>;
   readonly [field: string]: unknown;
 }
 
@@ -34,19 +35,24 @@ function build(): void {
 }
 
 /** The package's own manifest: what is source in the project is built there. */
-function packageOf({ exports, dependencies, ...manifest }: Manifest) {
+function packageOf({ exports, dependencies, peerDependencies, ...manifest }: Manifest) {
   const built = Object.entries(exports).map(([name, source]) => {
     const module = source.replace(/^\.\/src\/(.*)\.tsx?$/, './$1');
     const types = { types: `${module}.d.ts` };
     return [name, TYPES_ALONE.includes(name) ? types : { ...types, default: `${module}.js` }] as const;
   });
-  const { name, version, private: isPrivate, description, license, type, engines } = manifest;
-  const { peerDependencies, peerDependenciesMeta } = manifest;
+  const { name, version, private: isPrivate, description, license, type } = manifest;
   return {
-    ...{ name, version, private: isPrivate, description, license, type, sideEffects: false, engines },
+    ...{ name, version, private: isPrivate, description, license, type, sideEffects: false },
+    // The project brings a Node of its own; a package doesn't. That one has SQLite.
+    engines: { node: '>=22.13' },
     exports: Object.fromEntries(built),
     dependencies: Object.fromEntries(Object.entries(dependencies).filter(([name]) => DEPENDENCIES.includes(name))),
-    ...{ peerDependencies, peerDependenciesMeta },
+    // Of those an app has what it uses.
+    peerDependencies: { ...peerDependencies, hono: `^${dependencies['hono']}` },
+    peerDependenciesMeta: Object.fromEntries(
+      [...Object.keys(peerDependencies), 'hono'].map((peer) => [peer, { optional: true }]),
+    ),
   };
 }
 

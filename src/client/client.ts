@@ -299,6 +299,11 @@ export class EdgeCloudClient<P extends Policies = AnyRecords> {
     return (await this.#open().link.sync({ all: true })).summary;
   }
 
+  /** Whether it is initialized, and not closed. */
+  get isOpen(): boolean {
+    return this.#running !== undefined;
+  }
+
   status() {
     const { replica, link, upstream } = this.#open();
     const { cursor, epoch, asOfMs, digestMismatches } = replica.meta;

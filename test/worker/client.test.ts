@@ -1,37 +1,11 @@
-import { env, exports } from 'cloudflare:workers';
-import { sign } from 'hono/jwt';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import * as z from 'zod';
-import { type ClientOptions, EdgeCloudClient, type Receipt } from '../../src/client/client.ts';
+import { EdgeCloudClient, type Receipt } from '../../src/client/client.ts';
 import { memoryStorage } from '../../src/client/storage.ts';
 import { definePolicies } from '../../src/core/define-policies.ts';
 import type { JsonObject } from '../../src/core/json.ts';
 import { policies } from '../../src/policies.ts';
-import { freshSpace } from './space.ts';
-
-const FROM_CLOUD = 'http://localhost/v1';
-const FROM_EDGE = 'http://localhost/v1/edge/oslo';
-
-function began(endpoint = FROM_CLOUD) {
-  const { space, call, cloud } = freshSpace();
-  const tokenOf = (node: string, claims = {}) =>
-    sign({ space, role: 'node', node, sub: node, ...claims } as never, env.CAUSEWAY_SECRET, 'HS256');
-  const send: typeof fetch = (input, init) => exports.default.fetch(new Request(input as string, init as RequestInit));
-  const client = async (nodeId: string, options: Partial<ClientOptions> = {}) => {
-    const made = new EdgeCloudClient({
-      nodeId,
-      cloudEndpoint: endpoint,
-      token: () => tokenOf(nodeId),
-      fetch: send,
-      live: false,
-      ...options,
-    });
-    await made.initialize();
-    onTestFinished(() => made.close());
-    return made;
-  };
-  return { call, cloud, client, tokenOf };
-}
+import { began, FROM_CLOUD, FROM_EDGE } from './clients.ts';
 
 describe.each([FROM_CLOUD, FROM_EDGE])('a client below %s', (endpoint) => {
   test('[S42] writes at once, and tells what the cloud made of it; another one reads it', async () => {

@@ -14,7 +14,7 @@ async function typedClient() {
   }).v1;
 }
 
-test("[S53] Hono's typed client knows the paths, bodies and answers of the API", async () => {
+test("[S50] Hono's typed client knows the paths, bodies and answers of the API", async () => {
   const api = await typedClient();
   const record = api.edge[':node'].data[':type'][':id'];
   const param = { node: 'oslo', type: 'note', id: 'x' };
@@ -41,7 +41,7 @@ test("[S53] Hono's typed client knows the paths, bodies and answers of the API",
   expect(atCloud.status).toBe(200);
 });
 
-test('[S53] what is no path, body or answer of the API is refused by tsc', async () => {
+test('[S50] what is no path, body or answer of the API is refused by tsc', async () => {
   const api = await typedClient();
   const record = api.edge[':node'].data[':type'][':id'];
   const calls = async () => {
