@@ -32,7 +32,7 @@ export async function readOptional(c: Context): Promise<unknown> {
 }
 
 /** @throws SyncError as {@link readJson}, and `bad_request` with the issues. */
-export async function readMessage<T>(c: Context, schema: z.ZodType<T>): Promise<T> {
+export async function readMessage<T>(c: Context, schema: z.core.$ZodType<T>): Promise<T> {
   return parseWith(schema, await readJson(c));
 }
 

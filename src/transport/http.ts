@@ -1,4 +1,4 @@
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import { decodeUtf8, encodeText } from '../protocol/codec.ts';
 import { type ErrorCode, type ErrorDetails, isErrorCode, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
@@ -24,7 +24,7 @@ export function httpUpstream(options: HttpUpstreamOptions): Upstream {
     path: string,
     sessionId: string | undefined,
     message: object,
-    schema: z.ZodType<T>,
+    schema: z.core.$ZodType<T>,
     compress = false,
   ) => {
     const { json, ...bytes } = await post(options, path, sessionId, JSON.stringify(message), compress);
@@ -115,9 +115,9 @@ async function unreachableAsError<T>(body: () => Promise<T>): Promise<T> {
 
 const problem = z.object({
   code: z.string(),
-  detail: z.string().default(''),
-  retryAfterMs: z.number().optional(),
-  supported: z.array(z.number()).optional(),
+  detail: z._default(z.string(), ''),
+  retryAfterMs: z.optional(z.number()),
+  supported: z.optional(z.array(z.number())),
 });
 
 /** A problem document's failure; what is none came from something between here and the cloud. */
