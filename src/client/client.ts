@@ -86,7 +86,7 @@ export interface Receipt<Data = JsonObject> {
 }
 
 export interface ClientEvents<P extends Policies = AnyRecords> {
-  /** The link went into another state. */
+  /** The link went into another state, or was cut or let in. */
   state: string;
   change: RecordChange<P>;
   settled: Settlement;
@@ -331,6 +331,8 @@ export class EdgeCloudClient<P extends Policies = AnyRecords> {
     this.#network = { ...this.#network, ...report };
     const wasOnline = link.online;
     link.setOnline(online ?? wasOnline);
+    // The link may be in no other state for it.
+    if (link.online !== wasOnline) this.#emit('state', link.state);
     if (link.online) void link.sync();
   }
 

@@ -3,7 +3,7 @@ import { diff } from '../core/delta.ts';
 import type { JsonObject } from '../core/json.ts';
 import type { Policies, RecordOf } from '../core/policy.ts';
 import type { EdgeCloudClient } from './client.ts';
-import { type AnyRecords, asTyped, type RecordChange, type TransactionWrite, type TypeName } from './typed.ts';
+import { type AnyRecords, asTyped, type TransactionWrite, type TypeName } from './typed.ts';
 
 /** TanStack DB over a client: `causeway/tanstack-db`. */
 
@@ -12,7 +12,7 @@ export type RowOf<P extends Policies, T extends TypeName<P>> = RecordOf<P, T> & 
 
 /** By what the mutations of several collections are known to be of one client. */
 export interface CausewayUtils {
-  readonly causeway: { readonly client: object; readonly entityType: string; readonly shown: () => Promise<void> };
+  readonly causeway: { readonly client: object; readonly entityType: string };
   readonly [name: string]: unknown;
 }
 
@@ -34,16 +34,15 @@ export function causewayCollectionOptions<P extends Policies = AnyRecords, const
   readonly entityType: T;
 }): CollectionConfig<RowOf<P, T>, string, never, CausewayUtils> & { readonly utils: CausewayUtils } {
   const client: EdgeCloudClient = asTyped(given);
-  const rows = new Rows(client, entityType);
   const commit = causewayMutations(given);
   const options: CollectionConfig<AnyRow, string, never, CausewayUtils> = {
     id: `causeway:${entityType}`,
     getKey: ({ id }) => id,
-    sync: { sync: (sync) => rows.begin(sync), rowUpdateMode: 'full' },
+    sync: { sync: (sync) => follow(client, entityType, sync), rowUpdateMode: 'full' },
     onInsert: (params) => commit(asTyped(params)),
     onUpdate: (params) => commit(asTyped(params)),
     onDelete: (params) => commit(asTyped(params)),
-    utils: { causeway: { client, entityType, shown: () => rows.shown() } },
+    utils: { causeway: { client, entityType } },
   };
   return asTyped(options);
 }
@@ -65,15 +64,11 @@ export function causewayMutations<P extends Policies>(given: EdgeCloudClient<P>)
     const [only] = writes;
     if (writes.length === 1 && only !== undefined) await writeAlone(client, only);
     else if (writes.length > 0) await client.transact(writes);
-    // By now it has been told. What the collection shows from here on is no longer the guess.
-    for (const { shown } of all) await shown();
   };
 }
 
-function utilsOf({
-  utils,
-}: Pick<Collection, 'utils'>): Partial<CausewayUtils['causeway']> & { shown(): Promise<void> } {
-  return asTyped<Partial<CausewayUtils>>(utils).causeway ?? { shown: async () => undefined };
+function utilsOf({ utils }: Pick<Collection, 'utils'>): Partial<CausewayUtils['causeway']> {
+  return asTyped<Partial<CausewayUtils>>(utils).causeway ?? {};
 }
 
 function writeOf(entityType = '', { type, key, original, modified }: PendingMutation): TransactionWrite[] {
@@ -103,74 +98,51 @@ function rowOf(entityId: string, data: JsonObject): AnyRow {
   return { ...data, id: entityId };
 }
 
-/** Keeps a collection at what the client shows of a type. */
-class Rows {
-  readonly #client: EdgeCloudClient;
-  readonly #entityType: string;
+/** Keeps a collection at what the client shows of a type. @returns how to end it. */
+function follow(client: EdgeCloudClient, entityType: string, { begin, write, commit, ...status }: Sync): () => void {
+  let isLoaded = false;
+  let hasEnded = false;
+  /** What the collection has been given. */
+  const known = new Set<string>();
   /** What has changed and isn't in the collection yet, by id; null: it is gone. */
-  #changed = new Map<string, AnyRow | null>();
-  #flushed: Promise<void> = Promise.resolve();
-  #flush: () => void = () => undefined;
-
-  constructor(client: EdgeCloudClient, entityType: string) {
-    this.#client = client;
-    this.#entityType = entityType;
-  }
-
-  /** @returns how to end it. */
-  begin({ begin, write, commit, markReady, markError, collection }: Sync): () => void {
-    this.#changed = new Map();
-    let isLoaded = false;
-    let hasEnded = false;
-    /** What the collection has been given. */
-    const known = new Set<string>();
-    const flush = () => {
-      if (!isLoaded || hasEnded || this.#changed.size === 0) return;
-      begin();
-      for (const [id, row] of this.#changed) {
-        if (row !== null) write({ type: known.has(id) ? 'update' : 'insert', value: row });
-        else if (known.has(id)) write({ type: 'delete', key: id });
-        if (row === null) known.delete(id);
-        else known.add(id);
+  let changed = new Map<string, AnyRow | null>();
+  const flush = () => {
+    if (!isLoaded || hasEnded || changed.size === 0) return;
+    begin();
+    for (const [id, row] of changed) {
+      if (row !== null) write({ type: known.has(id) ? 'update' : 'insert', value: row });
+      else if (known.has(id)) write({ type: 'delete', key: id });
+      if (row === null) known.delete(id);
+      else known.add(id);
+    }
+    changed = new Map();
+    commit();
+  };
+  const end = client.subscribe([entityType], (change) => {
+    const { entityId } = change;
+    changed.set(entityId, change.operation === 'delete' ? null : rowOf(entityId, change.data));
+    // What comes in one turn, as of one transaction, is shown together; and before the write that did it is done.
+    queueMicrotask(flush);
+  });
+  const load = async () => {
+    for (let after: string | null = ''; after !== null; ) {
+      const options = { after, level: 'eventual' } as const;
+      const page: Awaited<ReturnType<typeof client.list>> = await client.list(entityType, options);
+      for (const { entityId, data } of page.items) {
+        // What was told meanwhile is at least as new.
+        if (!changed.has(entityId)) changed.set(entityId, rowOf(entityId, data));
       }
-      this.#changed = new Map();
-      commit();
-    };
-    this.#flush = flush;
-    const end = this.#client.subscribe([this.#entityType], (change) => this.#note(change));
-    const load = async () => {
-      for (let after: string | null = ''; after !== null; ) {
-        const page: Awaited<ReturnType<EdgeCloudClient['list']>> = await this.#client.list(this.#entityType, {
-          after,
-          level: 'eventual',
-        });
-        for (const { entityId, data } of page.items) {
-          // What was told meanwhile is at least as new.
-          if (!this.#changed.has(entityId)) this.#changed.set(entityId, rowOf(entityId, data));
-        }
-        after = page.next;
-      }
-      isLoaded = true;
-      flush();
-      if (!hasEnded) markReady();
-    };
-    load().catch((error: unknown) => {
-      if (!hasEnded && collection.status === 'loading') markError(error);
-    });
-    return () => {
-      hasEnded = true;
-      end();
-    };
-  }
-
-  /** Ends when all that was told is in the collection. */
-  shown(): Promise<void> {
-    return this.#flushed;
-  }
-
-  /** What comes in one turn, as of one transaction, is shown together. */
-  #note(change: RecordChange): void {
-    this.#changed.set(change.entityId, change.operation === 'delete' ? null : rowOf(change.entityId, change.data));
-    this.#flushed = Promise.resolve().then(() => this.#flush());
-  }
+      after = page.next;
+    }
+    isLoaded = true;
+    flush();
+    if (!hasEnded) status.markReady();
+  };
+  load().catch((error: unknown) => {
+    if (!hasEnded) status.markError(error);
+  });
+  return () => {
+    hasEnded = true;
+    end();
+  };
 }

@@ -1,6 +1,6 @@
 // @vitest-environment happy-dom
 /// <reference lib="dom" />
-import { act, createElement } from 'react';
+import { act, createElement, useLayoutEffect } from 'react';
 import { createRoot } from 'react-dom/client';
 import { renderToString } from 'react-dom/server';
 import { expect, onTestFinished, test, vi } from 'vitest';
@@ -20,7 +20,17 @@ function newClient(): EdgeCloudClient {
 
 function Shown({ client }: { client: EdgeCloudClient }) {
   const status = useSyncStatus(client);
-  return createElement('p', {}, status === null ? 'closed' : `${status.state}, ${status.queue.pending} wait`);
+  return createElement(
+    'p',
+    {},
+    status === null ? 'closed' : `${status.online ? status.state : 'cut off'}, ${status.queue.pending} wait`,
+  );
+}
+
+/** Cuts the link before {@link Shown} listens. */
+function Cutting({ client }: { client: EdgeCloudClient }) {
+  useLayoutEffect(() => client.setNetwork({ online: false }), [client]);
+  return createElement(Shown, { client });
 }
 
 test('[S53] a component shows how the sync is, from before the client is open until it is closed', async () => {
@@ -61,4 +71,21 @@ test('[S53] a component that is shown again with another client shows that one',
   expect(place.textContent).toBe('offline, 1 wait');
   await act(async () => void (await a.write('note', 'y', {})));
   expect(place.textContent).toBe('offline, 1 wait');
+});
+
+test('[S53] what happens before the component listens is shown too', async () => {
+  const client = newClient();
+  await client.initialize();
+  onTestFinished(() => client.close());
+  await client.sync();
+  const place = document.createElement('div');
+  const root = createRoot(place);
+  onTestFinished(() => act(() => root.unmount()));
+  await act(async () => root.render(createElement(Cutting, { client })));
+  expect(place.textContent).toBe('cut off, 0 wait');
+  await act(async () => client.setNetwork({ online: true }));
+  expect(place.textContent).toBe('offline, 0 wait');
+  // The link stays as it was, and is cut for all that.
+  await act(async () => client.setNetwork({ online: false }));
+  expect(place.textContent).toBe('cut off, 0 wait');
 });

@@ -2,6 +2,7 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import * as z from 'zod';
 import { EdgeCloudClient, type Receipt } from '../../src/client/client.ts';
 import { memoryStorage } from '../../src/client/storage.ts';
+import { syncStatusOf } from '../../src/client/sync-status.ts';
 import { definePolicies } from '../../src/core/define-policies.ts';
 import type { JsonObject } from '../../src/core/json.ts';
 import { policies } from '../../src/policies.ts';
@@ -210,6 +211,27 @@ test('[S51] what would not come back as it went is refused with its place; what 
   await a.write('note', 'x', mine);
   mine.list.push(2);
   expect((await a.read('note', 'x'))?.data).toEqual({ list: [1] });
+});
+
+test('[S53] the status as a store is one object until something happens, also where no state changes', async () => {
+  const { client } = began();
+  const a = await client('a');
+  await a.sync();
+  const store = syncStatusOf(a);
+  const listener = vi.fn();
+  onTestFinished(store.subscribe(listener));
+  await Promise.resolve();
+  expect(listener).toHaveBeenCalledTimes(1);
+  // Over such a link a write waits for others.
+  a.setNetwork({ effectiveType: '3g' });
+  await a.sync();
+  const before = store.get();
+  expect(before).toMatchObject({ state: 'idle', queue: { pending: 0 } });
+  expect(store.get()).toBe(before);
+  listener.mockClear();
+  await a.transact(['x', 'y'].map((entityId) => ({ entityType: 'note', entityId, kind: 'put', data: {} })));
+  expect(store.get()).toMatchObject({ state: 'idle', queue: { pending: 2 } });
+  expect(listener).toHaveBeenCalledTimes(1);
 });
 
 describe('[S52] dead letters', () => {
