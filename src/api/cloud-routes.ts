@@ -42,15 +42,13 @@ export const cloudRoutes = new Hono<ApiEnv>()
     checkLevel(c, address.entityType);
     const key = entityKey(address);
     const quorum = quorumOf(c, 'X-Read-Quorum') ?? policyFor(policies, address.entityType).readQuorum ?? 1;
-    const { entity, seen, covered } = await cloud(c).read(key, await afterOf(c), waitMsOf(c));
-    // What the cloud has decided is newer than what nodes hold; only that so many answer is asked for.
-    const answered = quorum > 1 ? await cloud(c).versions(key, quorum, waitMsOf(c)) : [entity];
+    const { entity, seen, covered, answered } = await cloud(c).read(key, await afterOf(c), waitMsOf(c), quorum);
     return await withToken(c, seen, () => {
-      if (answered.length < quorum) throw tooFew(quorum, answered.length, 'too few replicas answered');
       if (!covered) {
         const detail = 'what the token has seen has not arrived in the cloud';
         throw new SyncError('causality_timeout', detail, { retryAfterMs: 1_000 });
       }
+      if (answered < quorum) throw tooFew(quorum, answered, 'too few replicas answered');
       if (entity === null || entity.data === null) {
         throw new SyncError('not_found', `there is no ${address.entityType}/${address.entityId}`);
       }

@@ -33,6 +33,7 @@ import { type Caller, Responder } from '../sync/responder.ts';
 import { type Seen, Sequencer } from '../sync/sequencer.ts';
 import type { SessionGrant } from '../sync/sessions.ts';
 import { SpaceMetrics } from '../sync/space-metrics.ts';
+import { leftOf } from '../sync/within.ts';
 import type { Once, Write, Written } from '../sync/write.ts';
 import { PokeSockets } from '../transport/poke-sockets.ts';
 import type { HistoryPlace, NodeRpc, RpcCaller, Seen as SeenRecord, SpaceRpc } from '../transport/rpc.ts';
@@ -59,6 +60,8 @@ export interface CloudRead {
   readonly seen: Seen;
   /** Whether the cloud has all that the caller has seen. */
   readonly covered: boolean;
+  /** How many replicas have answered, of those that were to. */
+  readonly answered: number;
 }
 
 /** How far the projection is behind. `seen`: what its reader has seen then, at least. */
@@ -198,10 +201,16 @@ export class CloudSpace extends DurableObject<CloudEnv> implements SpaceRpc {
 
   // --- data ---
 
-  /** The current version; a strong read. What the caller has seen may be on its way here: that is waited for. */
-  async read(key: EntityKey, after: CausalContext = {}, waitMs = 0): Promise<CloudRead> {
+  /**
+   * The current version; a strong read. What the caller has seen may be on its way here: that is waited for. What the cloud
+   * has decided is newer than what nodes hold; of a quorum only that so many answer is asked for.
+   */
+  async read(key: EntityKey, after: CausalContext = {}, waitMs = 0, quorum = 1): Promise<CloudRead> {
+    const leftMs = leftOf(clock, waitMs);
     const covered = await untilTrue(() => this.#covers(after), clock, waitMs);
-    return { entity: this.#store.readEntity(key) ?? null, seen: this.#sequencer.seenAfter(after), covered };
+    const others = covered && quorum > 1 ? (await this.versions(key, quorum, leftMs())).length - 1 : 0;
+    const entity = this.#store.readEntity(key) ?? null;
+    return { entity, seen: this.#sequencer.seenAfter(after), covered, answered: others + 1 };
   }
 
   async write(write: Write, after: CausalContext = {}, once?: Once): Promise<{ result: Result<Written>; seen: Seen }> {

@@ -1,3 +1,4 @@
+import { type Change, dotOf, PRIORITIES } from './change.ts';
 import { type Dot, formatDot, parseDot } from './dot.ts';
 
 /**
@@ -22,4 +23,18 @@ export function isWhole(name: string, dots: readonly Dot[]): boolean {
     node === first.node && first.counter <= counter && counter <= last.counter;
   const counters = new Set(dots.map(({ counter }) => counter));
   return !dots.every(isCounted) || counters.size === last.counter - first.counter + 1;
+}
+
+/** The changes as one transaction: the most pressing of them tells when it goes. */
+export function asTransaction(changes: readonly Change[]): Change[] {
+  const [first, last] = [changes[0], changes.at(-1)];
+  if (first === undefined || last === undefined || first === last) return [...changes];
+  const transaction = transactionName(dotOf(first), dotOf(last));
+  const priority = PRIORITIES.find((each) => changes.some((change) => change.priority === each));
+  return changes.map((change) => ({ ...change, transaction, priority }));
+}
+
+/** Changes that go together, in their order. */
+export function unitsOf(changes: readonly Change[]): (readonly Change[])[] {
+  return [...Map.groupBy(changes, ({ transaction, id }) => transaction ?? id).values()];
 }

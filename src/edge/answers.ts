@@ -6,7 +6,7 @@ import type { Served, StrongWritten } from '../sync/access.ts';
 import type { LinkState } from '../sync/machine.ts';
 import type { QueueStats } from '../sync/offline-queue.ts';
 import type { NetworkReport, Plan } from '../sync/plan.ts';
-import type { View } from '../sync/replica.ts';
+import type { View } from '../sync/replica-view.ts';
 import type { SyncSummary, Traffic } from '../sync/tally.ts';
 import type { Paused } from '../sync/wait.ts';
 

@@ -37,6 +37,7 @@ import { nodeOfSession } from '../sync/session-id.ts';
 import { Sessions } from '../sync/sessions.ts';
 import type { SyncSummary } from '../sync/tally.ts';
 import { hasReasonToSync, type Waking, wakeAtMs } from '../sync/waking.ts';
+import { leftOf } from '../sync/within.ts';
 import type { Once, Write } from '../sync/write.ts';
 import type { LiveSocket } from '../transport/live-socket.ts';
 import { isForPokes, liveGrantOf } from '../transport/live-upgrade.ts';
@@ -463,9 +464,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
     const { session } = caller;
     let { after } = caller;
     let fits = false;
-    const deadlineMs = clock.nowMs() + caller.waitMs;
-    // By a clock that was put back it is no longer than it was.
-    const leftMs = () => Math.max(0, Math.min(caller.waitMs, deadlineMs - clock.nowMs()));
+    const leftMs = leftOf(clock, caller.waitMs);
     const result = await toResult(async () => {
       const show = (more: CausalContext) => {
         after = joined(after, more, this.#replica.meta.epoch);

@@ -6,7 +6,7 @@ import { type ErrorCode, isErrorCode, SyncError, tooFew } from '../protocol/erro
 import type { Link } from '../sync/link.ts';
 import type { Clock } from '../sync/ports.ts';
 import type { Replica } from '../sync/replica.ts';
-import { within } from '../sync/within.ts';
+import { leftOf, within } from '../sync/within.ts';
 import type { Written } from '../sync/write.ts';
 import type { HistoryPlace, Seen } from '../transport/rpc.ts';
 
@@ -46,7 +46,7 @@ export class Quorum {
    */
   async hold(written: readonly Written[], wanted: number, waitMs: number, isStrong = false): Promise<void> {
     if (wanted <= 1) return;
-    const deadlineMs = this.#clock.nowMs() + waitMs;
+    const leftMs = leftOf(this.#clock, waitMs);
     if (isStrong && !(await this.#shows(written, waitMs))) {
       throw tooFew(wanted, 1, 'the write is durable in the cloud');
     }
@@ -54,8 +54,7 @@ export class Quorum {
       throw tooFew(wanted, 1, 'the write is durable at this node, and has not reached the cloud');
     }
     const { epoch, cursor } = this.#replica.meta;
-    const leftMs = Math.max(0, Math.min(waitMs, deadlineMs - this.#clock.nowMs()));
-    const others = wanted <= 2 ? 0 : await this.#holders({ epoch, cursor }, wanted - 2, leftMs);
+    const others = wanted <= 2 ? 0 : await this.#holders({ epoch, cursor }, wanted - 2, leftMs());
     if (others + 2 < wanted) throw tooFew(wanted, others + 2, 'the write is durable in the cloud');
   }
 

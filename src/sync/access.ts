@@ -8,7 +8,7 @@ import { refusalError } from '../protocol/record.ts';
 import { cutOff, type Link, type SyncRun } from './link.ts';
 import type { Clock } from './ports.ts';
 import type { Replica } from './replica.ts';
-import { within } from './within.ts';
+import { leftOf, within } from './within.ts';
 import type { Once, Write, Written } from './write.ts';
 
 /** Where what is served now comes from, and how old it may be. */
@@ -134,15 +134,10 @@ export class Access {
     if (!this.#link.online) throw cutOff();
     // Only the cloud knows where the counters of a node go on that lost its storage.
     if (this.#replica.meta.epoch === null) {
-      const deadlineMs = this.#clock.nowMs() + waitMs;
+      const leftMs = leftOf(this.#clock, waitMs);
       const run = await this.#within(waitMs, this.#link.sync({ ends: 'own' }));
       if (this.#replica.meta.epoch === null) throw this.#unavailable(run);
-      return await this.transactStrong(
-        writes,
-        after,
-        Math.max(0, Math.min(waitMs, deadlineMs - this.#clock.nowMs())),
-        once,
-      );
+      return await this.transactStrong(writes, after, leftMs(), once);
     }
     const isFree = this.#replica.isFree(once);
     const changes = this.#replica.beginStrong(writes, after, once);

@@ -12,7 +12,7 @@ import type { Write } from './write.ts';
  * What a write makes of the record that its writer sees.
  *
  * @param hasBase whether the cloud may be told by operations what is written.
- * @throws SyncError as `Replica.write`.
+ * @throws SyncError as `LocalWrites.write`.
  */
 export function localContent(
   write: Write,

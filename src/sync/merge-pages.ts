@@ -22,7 +22,7 @@ export interface MergedInto {
   /** What the cloud said at the handshake that it has of this node. */
   readonly reported: DotSet;
   readonly nowMs: number;
-  policyFor(entityType: string): Policy;
+  policyOf(entity: { readonly entityType: string }): Policy;
   /** Told of each record before it changes, and of the version that deletes it. */
   note(key: EntityKey, deletedBy?: string): void;
 }
@@ -113,7 +113,7 @@ export function mergePages(pages: Iterable<StagedPage>, into: MergedInto): Merge
     if (isWithdrawal(change) || !admits(types, change.entityType)) continue;
     // The entity may have come in an earlier page, before this change, or with it or something later.
     if (result.status !== 'applied' || (pulled.get(entityKey(change)) ?? 0) >= (result.seq ?? 0)) continue;
-    const version = promotedVersion(current(entityKey(change)), change, result, into.policyFor(change.entityType));
+    const version = promotedVersion(current(entityKey(change)), change, result, into.policyOf(change));
     if (version !== undefined) put(entityKey(change), version);
   }
   // What began at 0 is all there is: what it didn't name is gone.

@@ -142,6 +142,13 @@ export function changeBytes(change: Change): number {
   throw new SyncError('too_large', `the change has ${bytes} bytes, and may have ${LIMITS.changeBytes}`);
 }
 
+/** @param sizes of changes that go in one batch. @returns their sum. @throws SyncError `too_large` */
+export function transactionBytes(sizes: readonly number[]): number {
+  const bytes = sizes.reduce((sum, size) => sum + size, 0);
+  if (sizes.length === 1 || bytes <= LIMITS.transactionBytes) return bytes;
+  throw new SyncError('too_large', `the transaction has ${bytes} bytes, and may have ${LIMITS.transactionBytes}`);
+}
+
 /** Whether the cloud has failed at it, and it isn't dead for that. */
 export function hasFailed({ retryCount, error }: QueuedChange): boolean {
   return retryCount > 0 && error === null;

@@ -1,800 +1,293 @@
-import { assert } from '../core/assert.ts';
-import { type CausalContext, clockIn, isOfOther, latest } from '../core/causal-context.ts';
-import { type Change, type ChangeContent, dotOf, isDelta, PRIORITIES, type Priority } from '../core/change.ts';
-import { coalesce } from '../core/coalesce.ts';
-import { digestOf, digestTotal, digestWithin } from '../core/digest.ts';
-import { formatDot } from '../core/dot.ts';
-import { add, addAll, type DotSet, EMPTY_DOT_SET, gaps, has, type Interval, lastOf } from '../core/dot-set.ts';
+import type { CausalContext } from '../core/causal-context.ts';
+import type { Change, Priority } from '../core/change.ts';
+import { digestTotal } from '../core/digest.ts';
 import type { EntityVersion } from '../core/entity.ts';
-import { type HlcState, observe, type Stamp, stampOf, tick } from '../core/hlc.ts';
-import { CLOUD, type EntityId, type EntityKey, type EntityType, entityKey, type NodeId } from '../core/ids.ts';
+import { type EntityKey, type EntityType, entityKey, type NodeId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
-import { type Policies, policyFor } from '../core/policy.ts';
-import { isMet, type Precondition } from '../core/precondition.ts';
-import { isWhole, transactionName } from '../core/transaction.ts';
-import { admitsAll, narrowed, type TypeFilter } from '../core/type-filter.ts';
-import { EMPTY_CLOCK, entry, merge, type VectorClock } from '../core/vector-clock.ts';
-import { batchChecksum } from '../protocol/batch-checksum.ts';
-import { type ErrorCode, SyncError } from '../protocol/errors.ts';
-import { LIMITS } from '../protocol/limits.ts';
-import {
-  type Batch,
-  type BatchAnswer,
-  type HandshakeAnswer,
-  type HandshakeRequest,
-  isBarred,
-} from '../protocol/messages.ts';
-import { checkContent, checkRecord, utf8Bytes } from '../protocol/record.ts';
-import { localContent } from './local-content.ts';
-import { KEY_REUSED, Memos } from './memos.ts';
-import { keysOutside, mergePages } from './merge-pages.ts';
-import { OfflineQueue, type QueueStats, type QueueStatus } from './offline-queue.ts';
-import type { Clock, QueuedChange, ReplicaMeta, ReplicaStore, Session, StagedPage } from './ports.ts';
-import { QueueSlots } from './queue-slots.ts';
-import {
-  afterFailure,
-  changeBytes,
-  doubted,
-  givenBack,
-  goesAlone,
-  isWithdrawal,
-  onWire,
-  type Resolved,
-  resolvedBy,
-  sinceOf,
-  UNTRIED,
-  withoutHistory,
-} from './queued-change.ts';
-import { freshMeta, settledBefore, withSettled } from './replica-meta.ts';
-import { predictedVersion } from './replica-version.ts';
-import { type Answered, settle } from './settle.ts';
-import { strongContent } from './strong-content.ts';
-import { VisibleChanges, type Watcher } from './visible-changes.ts';
+import type { TypeFilter } from '../core/type-filter.ts';
+import type { VectorClock } from '../core/vector-clock.ts';
+import type { ErrorCode } from '../protocol/errors.ts';
+import type { Batch, BatchAnswer, HandshakeAnswer, HandshakeRequest } from '../protocol/messages.ts';
+import { DeadLetters, type Fate } from './dead-letters.ts';
+import { Frontier } from './frontier.ts';
+import { LocalWrites } from './local-writes.ts';
+import type { Memos } from './memos.ts';
+import { type BatchBounds, NextBatch } from './next-batch.ts';
+import type { OfflineQueue, QueueStats, QueueStatus } from './offline-queue.ts';
+import type { QueuedChange, ReplicaMeta, Session } from './ports.ts';
+import { type Confirmation, Pull } from './pull.ts';
+import { afterFailure, type Resolved, resolvedBy } from './queued-change.ts';
+import { ReplicaHistory } from './replica-history.ts';
+import { ReplicaState, type StateOptions } from './replica-state.ts';
+import { ReplicaView, type Version, type View, type ViewPage } from './replica-view.ts';
+import { StrongWrites } from './strong-writes.ts';
+import type { Watcher } from './visible-changes.ts';
 import type { Wait } from './wait.ts';
-import type { Once, Write, WriteOptions, Written } from './write.ts';
+import type { Once, Write, Written } from './write.ts';
+import { WriteKeys } from './write-keys.ts';
 
-export interface ReplicaOptions {
-  readonly store: ReplicaStore;
-  readonly nodeId: NodeId;
-  readonly policies: Policies;
-  readonly clock: Clock;
-  /**
-   * The only entity types that this replica holds; undefined: all that its token allows. It may be another filter than
-   * that of the former start. What is written of other types is pending here, and gone when the cloud has it.
-   */
-  readonly entityTypes?: readonly EntityType[] | undefined;
+export interface ReplicaOptions extends StateOptions {
   /** Told of every change of what this replica shows. */
   readonly watcher?: Watcher | undefined;
-}
-
-/** What a reader sees of an entity that is there. */
-export interface View {
-  readonly data: JsonObject;
-  readonly version: string;
-  readonly stamp: Stamp;
-  /** Whether the cloud has all that this replica shows. */
-  readonly synced: boolean;
-}
-
-export interface Version extends Omit<View, 'data'> {
-  /** Null: it is deleted. */
-  readonly data: JsonObject | null;
-}
-
-export interface BatchBounds {
-  readonly maxChanges: number;
-  readonly maxBytes: number;
-  /** The least pressing priority that may go. */
-  readonly least: Priority;
-  /** False: every change goes with its whole record, if there is one. */
-  readonly deltas?: boolean;
-}
-
-/** What an exchange brought, once it reached the head. */
-export interface Confirmation {
-  readonly downloaded: number;
-  /** This isn't the cloud's state, or not all of it; the next pull begins at 0. */
-  readonly readsAgain: boolean;
-  /** Queued changes that are other than they were, and so may be answered otherwise. */
-  readonly changed: number;
-  /** Those of them that met another change, which the cloud leaves to this node. */
-  readonly conflicts: readonly Change[];
 }
 
 /**
  * A replica: `visible = fold(confirmed, pending)`. `confirmed` is the cloud's history up to the cursor and nothing
  * else; `pending` is the queue. A write is one row in the queue, so the record and the queue can't part.
- * `design.md`, section 1.
+ * `design.md`, section 1. What is done and how, is in its parts; all of them work on one state.
  */
 export class Replica {
-  readonly nodeId: NodeId;
-  readonly #store: ReplicaStore;
-  readonly #policies: Policies;
-  readonly #clock: Clock;
-  readonly #visible: VisibleChanges;
-  readonly memos: Memos;
-  #slots: QueueSlots;
-  #queue: OfflineQueue;
-  #meta: ReplicaMeta;
-  #hlc: HlcState;
-  /** The counter of the newest change. */
-  #counter: number;
-  /** Where the next page begins: the cursor, or behind the pages that are staged, or 0 to begin anew. */
-  #pullFrom: number;
-  /** Up to where this replica has everything, as it was there, for the pull under way; 0: it can't be sure of anything. */
-  #pullSince: number;
-  #stagedPages = 0;
-  /** Where the cloud was when a pull from 0 began that is under way. */
-  #snapshotHead: number | undefined;
-  /** What the cloud said at the handshake that it has of this node; true of the state at its head. */
-  #reported: DotSet = EMPTY_DOT_SET;
-  /** Changes up to this counter were made on what was another history. */
-  #formerUpTo = 0;
-  /** Records that got another id while a strong write is under way that may be meant for them. */
-  readonly #movedTo = new Map<EntityKey, EntityKey>();
-  /** Changes behind this counter were made since the start. */
-  readonly #startedAt: number;
-  /** What was at a place behind this one at the start had never left. */
-  readonly #sentBefore: number;
-  /** The cloud has another change under a counter of this node. */
-  #isForked = false;
-  /** That was found and mended since the start: the storage had gone back. */
-  #hasGoneBack = false;
-  /** Of records of which several changes wait, what these make of what is confirmed; until another state of it is. */
-  readonly #folded = new Map<EntityKey, Folded>();
-  /** Counters whose change is under way without being queued; no void, until there is no answer. */
-  readonly #awaited = new Set<number>();
-  /** Of other nodes, what is known to be in the confirmed state; of so many as one clock may name. */
-  #arrived: VectorClock = EMPTY_CLOCK;
-  /** Counters of strong writes that the cloud has, and that this replica does not show yet. */
-  readonly #unshown = new Set<number>();
+  readonly #state: ReplicaState;
+  readonly #view: ReplicaView;
+  readonly #frontier: Frontier;
+  readonly #keys: WriteKeys;
+  readonly #writes: LocalWrites;
+  readonly #strong: StrongWrites;
+  readonly #dead: DeadLetters;
+  readonly #pull: Pull;
+  readonly #history: ReplicaHistory;
+  readonly #next: NextBatch;
 
   constructor(options: ReplicaOptions) {
-    this.nodeId = options.nodeId;
-    this.#store = options.store;
-    this.#policies = options.policies;
-    this.#clock = options.clock;
-    this.memos = new Memos(options.store, options.clock);
-    this.#meta = options.store.readMeta() ?? freshMeta(options.nodeId, options.entityTypes);
-    assert(this.#meta.nodeId === options.nodeId, 'a store belongs to one node');
-    const stored = options.store.readQueue(this.#meta.settled.upTo).filter((queued) => !this.#isSettled(queued));
-    this.#queue = this.#restored(stored);
-    this.#slots = new QueueSlots(options.store);
-    this.#visible = new VisibleChanges((key) => this.#fold(key, this.#store.readRecord(key)).current, options.watcher);
-    this.#counter = stored.reduce((max, { change }) => Math.max(max, dotOf(change).counter), this.#meta.counter);
-    this.#startedAt = this.#counter;
-    this.#sentBefore = this.#meta.sentTo ?? Number.POSITIVE_INFINITY;
-    this.#hlc = stored.reduce((hlc, { change }) => observe(hlc, change.stamp, 0), this.#meta.hlc);
-
-    // What doesn't have everything begins anew.
-    this.#pullFrom = this.#meta.asOfMs === 0 ? 0 : this.#meta.cursor;
-    this.#pullSince = this.#pullFrom;
-    for (const { batch, answer } of options.store.readStaged()) {
-      if (this.#stagedPages === 0) this.#pullSince = batch.since ?? 0;
-      this.#noteStaged(batch, answer);
-    }
+    this.#state = new ReplicaState(options);
+    this.#view = new ReplicaView(this.#state, options.watcher);
+    this.#frontier = new Frontier(this.#state);
+    this.#keys = new WriteKeys(this.#state.memos, options.clock);
+    this.#writes = new LocalWrites(this.#state, this.#view, this.#frontier, this.#keys);
+    this.#strong = new StrongWrites(this.#state, this.#view, this.#frontier, this.#keys);
+    this.#dead = new DeadLetters(this.#state, this.#view);
+    this.#pull = new Pull({ state: this.#state, view: this.#view, frontier: this.#frontier, strong: this.#strong });
+    this.#history = new ReplicaHistory(this.#state, this.#view, this.#frontier, this.#pull);
+    this.#next = new NextBatch({ state: this.#state, strong: this.#strong, pull: this.#pull, history: this.#history });
     this.refilter(options.entityTypes);
   }
 
   // --- what is known ---
 
   get meta(): ReplicaMeta {
-    return this.#meta;
+    return this.#state.meta;
   }
 
-  /** The cloud's time, as far as this node can tell, ms. */
+  get memos(): Memos {
+    return this.#state.memos;
+  }
+
+  get nodeId(): NodeId {
+    return this.#state.nodeId;
+  }
+
+  /** As {@link ReplicaState.nowMs}. */
   nowMs(): number {
-    return this.#clock.nowMs() + this.#meta.clockOffsetMs;
+    return this.#state.nowMs();
   }
 
   /** For how long there may be news that this replica hasn't got, ms; null: it never had everything. */
   stalenessMs(): number | null {
-    const { asOfMs } = this.#meta;
+    const { asOfMs } = this.#state.meta;
     return asOfMs === 0 ? null : Math.max(0, this.nowMs() - asOfMs);
   }
 
-  /** What a reader of this replica has seen. Two entries, however many nodes there are. */
+  /** As {@link Frontier.vectorClock}. */
   vectorClock(): VectorClock {
-    return { [CLOUD]: this.#meta.cursor, ...(this.#counter > 0 ? { [this.nodeId]: this.#counter } : {}) };
+    return this.#frontier.vectorClock();
   }
 
-  /** What somebody has seen now that had seen `after`: no more than the cursor, where nothing of this node's own waits. */
+  /** As {@link Frontier.causalContext}. */
   causalContext(after: CausalContext = {}): CausalContext {
-    // A node that has been in no history yet takes its caller's word.
-    const epoch = this.#meta.epoch ?? after.epoch ?? this.#meta.presumedEpoch;
-    const here = this.#causalClock();
-    const clock = this.covers(after) ? here : merge(this.#missing(clockIn(after, epoch)), here);
-    return { epoch, clock, ...latest([after, { atMs: this.#hlc.wallMs }]) };
+    return this.#frontier.causalContext(after);
   }
 
-  #causalClock(): VectorClock {
-    return this.#queue.isWaiting || this.#unshown.size > 0 ? this.vectorClock() : { [CLOUD]: this.#meta.cursor };
-  }
-
-  /** Whether this replica can tell by itself that it has all that was seen; of another history it can't. */
+  /** As {@link Frontier.covers}. */
   covers(seen: CausalContext): boolean {
-    if (isOfOther(seen, this.#epoch())) return false;
-    const { clock = EMPTY_CLOCK } = seen;
-    return Object.entries(clock).every(([node, counter]) => {
-      if (counter === 0) return true;
-      if (node === CLOUD) return this.#meta.asOfMs > 0 && this.#meta.cursor >= counter;
-      if (this.#hasArrived(node, counter)) return true;
-      // What a former life wrote is here at the head.
-      const isOwn = node === this.nodeId && counter <= this.#counter && this.#meta.ownFrom === undefined;
-      return isOwn && ![...this.#unshown].some((one) => one <= counter);
-    });
+    return this.#frontier.covers(seen);
   }
 
-  /** The cloud says that it has that, at the head that this replica is at. */
+  /** As {@link Frontier.noteArrived}. */
   noteArrived(clock: VectorClock): void {
-    const { [CLOUD]: _, [this.nodeId]: __, ...others } = clock;
-    const all = Object.entries({ ...this.#arrived, ...merge(others, this.#arrived) });
-    this.#arrived = Object.fromEntries(all.slice(-LIMITS.clockEntries));
-  }
-
-  /** What has arrived is seen with the cursor. */
-  #missing(clock: VectorClock): VectorClock {
-    return Object.fromEntries(Object.entries(clock).filter(([node, counter]) => !this.#hasArrived(node, counter)));
-  }
-
-  #hasArrived(node: string, counter: number): boolean {
-    return counter <= entry(this.#arrived, node);
-  }
-
-  /** The history that this replica is of, or seems to be. */
-  #epoch(): string | null {
-    return this.#meta.epoch ?? this.#meta.presumedEpoch ?? null;
-  }
-
-  #presume({ epoch }: CausalContext): void {
-    if (epoch !== undefined && this.#epoch() === null) this.#saveMeta({ presumedEpoch: epoch });
+    this.#frontier.noteArrived(clock);
   }
 
   queueStats(): QueueStats {
-    return this.#queue.stats(this.nowMs());
+    return this.#state.queue.stats(this.nowMs());
   }
 
   queued(): Iterable<QueuedChange> {
-    return this.#queue.all();
+    return this.#state.queue.all();
   }
 
-  /** Whether there is something to send, of at least the given priority or old enough. */
+  /** As {@link NextBatch.isThere}. */
   hasUnsent(least: Priority): boolean {
-    return this.#queue.hasUnsent(least, this.nowMs()) || this.#voids().length > 0;
+    return this.#next.isThere(least);
   }
 
   /** Whether the cloud doesn't know how many changes are dead here: it is told soon, if need be by an empty batch. */
   get hasNews(): boolean {
-    return this.#queue.dead !== (this.#meta.deadTold ?? 0);
+    return this.#state.queue.dead !== (this.#state.meta.deadTold ?? 0);
   }
 
   /** What the cloud is told of this replica beside a batch. */
   condition() {
-    const { digestMismatches } = this.#meta;
-    return { ...this.#queue.backlog(this.nowMs()), dead: this.#queue.dead, digestMismatches };
+    const { digestMismatches } = this.#state.meta;
+    return { ...this.#state.queue.backlog(this.nowMs()), dead: this.#state.queue.dead, digestMismatches };
   }
 
   /** Whether something waits until the token of this node allows it. */
   get isBarred(): boolean {
-    return this.#queue.isBarred;
+    return this.#state.queue.isBarred;
   }
 
   /** Asks for what the token didn't allow, with the next batch. */
   askAgain(): void {
-    this.#queue.askAgain();
+    this.#state.queue.askAgain();
   }
 
   /** Whether anything written here waits for the cloud's last word. */
   get isWaiting(): boolean {
-    return this.#queue.isWaiting;
+    return this.#state.queue.isWaiting;
   }
 
   /** How long until there is something to send, or to tell, ms; null: nothing waits. */
   msUntilUnsent(least: Priority): number | null {
     if (this.hasNews || this.hasUnsent(least)) return 0;
-    return this.#queue.msUntilReady(this.nowMs());
+    return this.#state.queue.msUntilReady(this.nowMs());
   }
 
-  /**
-   * What has become of a change of this node, by itself or in a later one: `there` = the cloud has taken it; `waiting` = it
-   * has not said so; or why it has refused it.
-   */
-  fateOf(changeId: string): 'there' | 'waiting' | NonNullable<QueuedChange['error']> {
-    const memo = this.memos.get('dead', changeId);
-    if (memo !== undefined) return memo.again === undefined ? memo.error : this.fateOf(memo.again);
-    const { node, counter } = dotOf({ id: changeId });
-    const queued = [...this.#queue.all()].find(({ change, since }) => {
-      const own = dotOf(change).counter;
-      return (since ?? own) <= counter && counter <= own;
-    });
-    if (queued !== undefined) return queued.error ?? 'waiting';
-    return node === this.nodeId && has(this.#meta.received, counter) ? 'there' : 'waiting';
+  /** As {@link DeadLetters.fateOf}. */
+  fateOf(changeId: string): Fate {
+    return this.#dead.fateOf(changeId);
   }
 
   /** As {@link OfflineQueue.list}, each with its status. */
   listQueue(status: QueueStatus | undefined, after: number, limit: number) {
-    const { items, next } = this.#queue.list(status, after, limit);
-    return { items: items.map((queued) => ({ ...queued, status: this.#queue.statusOf(queued) })), next };
+    const { items, next } = this.#state.queue.list(status, after, limit);
+    return { items: items.map((queued) => ({ ...queued, status: this.#state.queue.statusOf(queued) })), next };
   }
 
-  /** Whether a pull has begun and not reached the head. */
+  /** As {@link Pull.isUnderWay}. */
   isPulling(): boolean {
-    return this.#pullFrom !== this.#meta.cursor;
+    return this.#pull.isUnderWay;
   }
 
   // --- reads ---
 
   read(key: EntityKey): View | undefined {
-    return this.#view(key, this.#store.readRecord(key));
+    return this.#view.read(key);
   }
 
-  /** As {@link read}, and also what waits here to be deleted. */
+  /** As {@link ReplicaView.version}. */
   version(key: EntityKey): Version | undefined {
-    const { current, synced } = this.#fold(key, this.#store.readRecord(key));
-    return current && { data: current.data, version: current.version, stamp: current.stamp, synced };
+    return this.#view.version(key);
   }
 
   /** The cloud's version at the cursor; undefined: there is none, or it is deleted. */
   confirmed(key: EntityKey): EntityVersion | undefined {
-    return this.#store.readRecord(key);
+    return this.#state.store.readRecord(key);
   }
 
-  /**
-   * The entities of a type behind `after`, in the order of their ids. At most `limit`, and no more than
-   * `LIMITS.listBytes` after the first; `next` is the id to go on behind, if there is more.
-   */
-  list(type: EntityType, after: string, limit: number): { items: (View & { entityId: EntityId })[]; next?: string } {
-    const items: (View & { entityId: EntityId })[] = [];
-    let bytes = 0;
-    for (const { entityId, view } of this.#viewsOf(type, after, limit)) {
-      bytes += JSON.stringify(view.data).length;
-      const last = items.at(-1);
-      if (last !== undefined && (items.length === limit || bytes > LIMITS.listBytes)) {
-        return { items, next: last.entityId };
-      }
-      items.push({ ...view, entityId });
-    }
-    return { items };
+  /** As {@link ReplicaView.list}. */
+  list(type: EntityType, after: string, limit: number): ViewPage {
+    return this.#view.list(type, after, limit);
   }
 
   // --- writes ---
 
-  /**
-   * Writes locally: durable in the queue, visible at once, not yet known to the cloud.
-   *
-   * @param after what the writer has seen beside what this replica shows.
-   * @param once remembers what the write did, for {@link written}.
-   * @throws SyncError `not_found`, `precondition_failed`, `invalid_operation`, `invalid_data`, `too_large`,
-   *   `too_deep`, `queue_full`. Nothing has changed then.
-   */
+  /** As {@link LocalWrites.write}. */
   write(write: Write, after: CausalContext, once?: Once): Written {
-    checkContent(write, LIMITS.changeDepth);
-    this.#presume(after);
-    const key = entityKey(write);
-    const before = this.read(key);
-    checkPrecondition(before, write);
-    // A record that was made from an older state than the caller has seen must not pass for a successor of that; and what
-    // the caller has seen is not what the operations to a whole record would begin with.
-    const isMadeHere = write.kind === 'patch' || write.kind === 'merge-patch';
-    const isCovered = this.covers(after);
-    const seen = isMadeHere && !isCovered ? { atMs: after.atMs } : after;
-    const content = localContent(write, before?.data, this.#policy(write), isMadeHere || isCovered);
-    const change = this.#make(write, content, seen, this.#counter + 1);
-    this.#visible.note(key, write.kind === 'delete' ? change.id : undefined);
-    const data = content.data ?? null;
-    const written = { changeId: change.id, version: change.id, created: before === undefined, data };
-    this.#enqueue(change, write, () => this.#remember([written], once));
-    this.#visible.tell();
-    return written;
+    return this.#writes.write(write, after, once);
   }
 
-  /** What an earlier write did by the same key; undefined: there was none. @throws SyncError `idempotency_key_reused` */
-  written(once: Once | undefined): readonly Written[] | undefined {
-    const written = this.#writtenAs(once);
-    if (written === null) throw keyReused();
-    return written;
-  }
-
-  /** Whether no strong write of this node had the key. @throws SyncError `idempotency_key_reused` where another one had. */
-  isFree(once: Once | undefined): boolean {
-    const written = this.#writtenAs(once);
-    if (written) throw keyReused();
-    return written === undefined;
-  }
-
-  /** A strong write that was refused leaves its key to others. */
-  leaveKey(once: Once | undefined): void {
-    if (once !== undefined) this.memos.forget(once.key, { kind: 'written', atMs: 0, hash: once.hash, written: null });
-  }
-
-  #writtenAs(once: Once | undefined): readonly Written[] | null | undefined {
-    const memo = once && this.memos.get('written', once.key);
-    if (memo !== undefined && memo.hash !== once?.hash) throw keyReused();
-    return memo?.written;
-  }
-
-  #remember(written: readonly Written[] | null, once: Once | undefined): void {
-    if (once !== undefined)
-      this.memos.put(once.key, { kind: 'written', atMs: this.#clock.nowMs(), hash: once.hash, written });
-  }
-
-  /**
-   * Writes several entities at once: all of them are durable and visible, here and wherever they arrive, or none.
-   *
-   * @throws SyncError as {@link write}, with the place of the write at fault; `too_large` where they don't fit in one batch.
-   */
+  /** As {@link LocalWrites.transact}. */
   transact(writes: readonly Write[], after: CausalContext, once?: Once): Written[] {
-    this.#presume(after);
-    const isCovered = this.covers(after);
-    /** What the writes before have made. */
-    const made = new Map<EntityKey, Shown | undefined>();
-    const nowMs = this.nowMs();
-    const written: { readonly change: Change; readonly written: Written }[] = [];
-    for (const [index, write] of writes.entries()) {
-      const key = entityKey(write);
-      const before = made.has(key) ? made.get(key) : this.read(key);
-      const change = atWrite(index, () => {
-        checkContent(write, LIMITS.changeDepth);
-        checkPrecondition(before, write);
-        const isMadeHere = write.kind === 'patch' || write.kind === 'merge-patch';
-        const content = localContent(write, before?.data, this.#policy(write), isMadeHere || isCovered);
-        const seen = isMadeHere && !isCovered ? { atMs: after.atMs } : after;
-        return this.#make(write, content, seen, this.#counter + 1 + index, nowMs);
-      });
-      const data = change.data ?? null;
-      made.set(key, data === null ? undefined : { data, version: change.id });
-      written.push({
-        change,
-        written: { changeId: change.id, version: change.id, created: before === undefined, data },
-      });
-    }
-    const all = written.map((each) => each.written);
-    this.#enqueueTogether(asTransaction(written.map(({ change }) => change)), () => this.#remember(all, once));
-    return all;
+    return this.#writes.transact(writes, after, once);
   }
 
-  /** Makes changes durable, each in a row of its own, in one go. */
-  #enqueueTogether(changes: readonly Change[], also: () => void): void {
-    for (const change of changes)
-      this.#visible.note(entityKey(change), change.operation === 'delete' ? change.id : undefined);
-    this.#checkRoom(checkSize(changes));
-    const first = this.#queue.nextOrder;
-    const rows: QueuedChange[] = [];
-    this.#store.transaction(() => {
-      for (const [index, change] of changes.entries()) {
-        // One by one: what is free for the next one is looked up in the store.
-        const row = { ...this.#newRow(change, changeBytes(change)), order: first + index };
-        this.#store.writeQueued(row);
-        rows.push(row);
-      }
-      also();
-    });
-    for (const row of rows) {
-      this.#took(row.change);
-      this.#queue.add(row);
-    }
-    this.#visible.tell();
+  /** As {@link WriteKeys.written}. */
+  written(once: Once | undefined): readonly Written[] | undefined {
+    return this.#keys.written(once);
   }
 
-  /** @param forDead the room is for what was dead: that there is much of it is no reason to leave it so. */
-  #checkRoom(bytes: number, { forDead = false } = {}): void {
-    const { waitingBytes, deadBytes } = this.#queue;
-    if (waitingBytes + bytes > LIMITS.queueBytes) {
-      throw new SyncError('queue_full', `${waitingBytes} bytes wait for the cloud; the write was not accepted`, {
-        retryAfterMs: 30_000,
-      });
-    }
-    if (deadBytes <= LIMITS.deadBytes || forDead) return;
-    const detail = `${deadBytes} bytes of dead letters are here; somebody has to send them again or give them up`;
-    throw new SyncError('queue_full', `${detail}; the write was not accepted`);
+  /** As {@link WriteKeys.isFree}. */
+  isFree(once: Once | undefined): boolean {
+    return this.#keys.isFree(once);
   }
 
-  /**
-   * Makes changes that somebody waits for, and that take effect together. They are not queued, and not visible before the
-   * cloud has them. Until {@link endStrong} their counters are neither sent as void nor used again.
-   */
+  /** As {@link WriteKeys.leave}. */
+  leaveKey(once: Once | undefined): void {
+    this.#keys.leave(once);
+  }
+
+  /** As {@link StrongWrites.begin}. */
   beginStrong(writes: readonly Write[], after: CausalContext, once?: Once): Change[] {
-    const isFree = this.isFree(once);
-    const nowMs = this.nowMs();
-    const changes = asTransaction(
-      writes.map((write, index): Change => {
-        checkContent(write, LIMITS.changeDepth);
-        const before = this.read(entityKey(write));
-        if (write.kind === 'put') checkRecord(write.data, this.#policy(write));
-        const content = strongContent(write, before !== undefined);
-        const { ifMatch, ifNoneMatch } = write;
-        const change = this.#make(write, content, after, this.#counter + 1 + index, nowMs);
-        // The first by the key itself: so another write by that is known for another one.
-        const own = once && index > 0 ? { ...once, key: `${once.key}.${index}` } : once;
-        return { ...change, consistency: 'strong', ifMatch, ifNoneMatch, once: own };
-      }),
-    );
-    checkSize(changes);
-    // The counters are spent before they are sent: after a crash they are void, and never stand for other changes.
-    this.#store.transaction(() => {
-      this.#saveMeta({ counter: this.#counter + changes.length });
-      if (isFree) this.#remember(null, once);
-    });
-    for (const change of changes) {
-      this.#took(change);
-      this.#awaited.add(dotOf(change).counter);
-    }
-    return changes;
+    return this.#strong.begin(writes, after, once);
   }
 
-  /** Nobody waits for the changes any more; if no answer came, their counters are void from now on. */
+  /** As {@link StrongWrites.end}. */
   endStrong(changes: readonly Change[]): void {
-    for (const change of changes) this.#awaited.delete(dotOf(change).counter);
-    if (this.#awaited.size === 0) this.#movedTo.clear();
+    this.#strong.end(changes);
   }
 
-  // --- dead letters ---
-
-  /**
-   * Sends a dead change again, as a new one on the old one's base; with its transaction, if it was in one.
-   *
-   * @param data the record that it shall make instead.
-   * @throws SyncError `not_found`, `not_dead`, `queue_full`; for `data` as a write, or a transaction. Nothing has changed
-   *   then.
-   */
+  /** As {@link DeadLetters.retry}. */
   retryDead(id: string, data?: JsonObject): string {
-    const dead = this.#dead(id);
-    if (data !== undefined) checkRecord(data, this.#policy(dead.change));
-    const all = this.#queue.together(dead);
-    /** Counters that these get, by record. */
-    const given = new Map<EntityKey, DotSet>();
-    const changes = all.map(({ change: { resolves: asked, transaction: _, ...change } }, index): Change => {
-      const counter = this.#counter + 1 + index;
-      // It has seen what those before it make, though its base says nothing of their new counters.
-      const earlier = given.get(entityKey(change)) ?? EMPTY_DOT_SET;
-      given.set(entityKey(change), add(earlier, counter));
-      const covers = earlier.extra.length > 0 ? earlier.extra : undefined;
-      // What its node had answered to a conflict is an answer still, and so is what takes its place.
-      const resolves = asked && { ...asked, attempts: 0 };
-      const renamed = { ...change, id: formatDot({ node: this.nodeId, counter }), covers, resolves };
-      return data === undefined || change.id !== id ? renamed : this.#edited(renamed, data);
-    });
-    const together = asTransaction(changes);
-    checkSize(together);
-    const first = this.#queue.nextOrder;
-    const rows = together.map((change, index) => {
-      return { ...this.#newRow(change, changeBytes(change), all[index]?.slot), order: first + index };
-    });
-    this.#checkRoom(
-      rows.reduce((sum, { bytes }) => sum + bytes, 0),
-      { forDead: true },
-    );
-    for (const { change } of rows) this.#visible.note(entityKey(change));
-    this.#store.transaction(() => {
-      for (const row of rows) this.#store.writeQueued(row);
-      this.#rememberDead(all, rows);
-    });
-    for (const { change } of all) this.#queue.remove(change.id);
-    for (const row of rows) {
-      this.#took(row.change);
-      this.#queue.put(row);
-    }
-    this.#visible.tell();
-    return rows[all.indexOf(dead)]?.change.id ?? id;
+    return this.#dead.retry(id, data);
   }
 
-  /** Who asks for them later is told what became of them; of what had gone into one, too. */
-  #rememberDead(all: readonly QueuedChange[], again: readonly QueuedChange[]): void {
-    for (const [index, { change, since, error }] of all.entries()) {
-      if (error === null) continue;
-      const { node, counter } = dotOf(change);
-      for (let each = Math.max(since ?? counter, counter - LIMITS.deadCounters + 1); each <= counter; each += 1) {
-        const memo = { kind: 'dead', atMs: this.nowMs(), error, again: again[index]?.change.id } as const;
-        this.memos.put(formatDot({ node, counter: each }), memo);
-      }
-    }
-  }
-
-  /** What made a record still does: it must not take the place of one that somebody else has made since. */
-  #edited(change: Change, data: JsonObject): Change {
-    const { operation: before, data: _, operations, mergePatch, stamps, resolves: asked, ...header } = change;
-    const operation = before === 'create' ? before : 'update';
-    const resolves = asked && { ...asked, reason: 'sent in the place of what was refused', metadata: undefined };
-    const stamp = stampOf(tick(this.#hlc, this.nowMs()), this.nodeId);
-    return { ...header, resolves, stamp, operation, data };
-  }
-
-  /** Gives a dead change up, with its transaction. @throws SyncError `not_found`, `not_dead` */
+  /** As {@link DeadLetters.discard}. */
   discardDead(id: string): void {
-    const all = this.#queue.together(this.#dead(id));
-    this.#store.transaction(() => {
-      for (const { slot } of all) this.#store.removeQueued(slot);
-      this.#rememberDead(all, []);
-      this.#saveMeta({ counter: this.#counter });
-    });
-    for (const { slot, change } of all) {
-      this.#queue.remove(change.id);
-      this.#slots.giveBack(slot);
-    }
-  }
-
-  #dead(id: string): QueuedChange {
-    const queued = this.#queue.get(id);
-    if (queued === undefined) throw new SyncError('not_found', `there is no change ${id} in the queue`);
-    if (queued.error === null) throw new SyncError('not_dead', `${id} is ${this.#queue.statusOf(queued)}`);
-    return queued;
+    this.#dead.discard(id);
   }
 
   // --- sync ---
 
   saveSession(session: Session | null): void {
-    this.#saveMeta({ session });
+    this.#state.saveMeta({ session });
   }
 
   saveWait(wait: Wait | undefined): void {
-    this.#saveMeta({ wait });
+    this.#state.saveMeta({ wait });
   }
 
   /** Whether this storage is of an owner; it becomes that of the first one who asks. */
   belongsTo(owner: string): boolean {
-    if (this.#meta.owner === undefined) this.#saveMeta({ owner });
-    return this.#meta.owner === owner;
+    if (this.#state.meta.owner === undefined) this.#state.saveMeta({ owner });
+    return this.#state.meta.owner === owner;
   }
 
   /** The name of this storage; `fresh` from now on, if it has none yet. */
   lifeOr(fresh: string): string {
-    const { life = fresh } = this.#meta;
-    if (this.#meta.life === undefined) this.#saveMeta({ life });
+    const { life = fresh } = this.#state.meta;
+    if (this.#state.meta.life === undefined) this.#state.saveMeta({ life });
     return life;
   }
 
   handshakeRequest(): HandshakeRequest {
     return {
       vectorClock: this.vectorClock(),
-      cursor: this.#meta.cursor,
-      epoch: this.#meta.epoch,
-      lastSyncTimestamp: Math.max(0, Math.floor(this.#meta.lastSyncMs)),
+      cursor: this.#state.meta.cursor,
+      epoch: this.#state.meta.epoch,
+      lastSyncTimestamp: Math.max(0, Math.floor(this.#state.meta.lastSyncMs)),
       pendingChangesCount: this.pending,
-      digest: digestTotal(this.#meta.digest),
+      digest: digestTotal(this.#state.meta.digest),
     };
   }
 
-  /** The cloud refused a batch, for it has another change under a counter of this node: the next handshake sees to that. */
+  /** As {@link ReplicaHistory.noteFork}. */
   noteFork(): void {
-    this.#isForked = true;
+    this.#history.noteFork();
   }
 
-  /**
-   * Takes over what the cloud said: its history's identity, its time, and what it has of this node.
-   *
-   * @throws SyncError `node_forked` where a copy of this node is alive. Nothing has changed then.
-   */
+  /** As {@link ReplicaHistory.adopt}. */
   adopt(answer: HandshakeAnswer, sentAtMs: number, answeredAtMs: number): void {
-    const clockOffsetMs = Math.round(answer.serverTime - (sentAtMs + answeredAtMs) / 2);
-    const { epoch: before, presumedEpoch } = this.#meta;
-    const isOtherHistory = before !== answer.epoch;
-    const isUnexpected = isOtherHistory && (before ?? presumedEpoch ?? answer.epoch) !== answer.epoch;
-    const hasGoneBack = !isOtherHistory && (this.#isForked || this.#isAhead(answer.received));
-    // A storage goes back once; what does so again and again is another node of this name.
-    if (hasGoneBack && this.#hasGoneBack) {
-      throw new SyncError(
-        'node_forked',
-        `a copy of ${this.nodeId} writes under its name; one of the two needs another`,
-      );
-    }
-    this.#reported = answer.received;
-    if (isOtherHistory) for (const { change } of this.#store.readQueue(0)) this.#visible.note(entityKey(change));
-    if (hasGoneBack) for (const { change } of this.#queue.all()) this.#visible.note(entityKey(change));
-    this.#store.transaction(() => {
-      const former = before === null || hasGoneBack ? this.#goBehind(answer.received, before === null) : 0;
-      if (isOtherHistory || answer.mode === 'snapshot') this.#beginAnew();
-      this.#saveMeta({
-        clockOffsetMs,
-        epoch: answer.epoch,
-        presumedEpoch: undefined,
-        counter: this.#counter,
-        ...(former > 0 ? { ownFrom: former + 1 } : {}),
-        ...(isOtherHistory
-          ? { cursor: 0, received: EMPTY_DOT_SET, settled: { upTo: former, extra: [] }, settledAt: [] }
-          : {}),
-      });
-      if (isUnexpected) this.#giveBack();
-    });
-    if (isUnexpected) this.#formerUpTo = this.#counter;
-    this.#hasGoneBack ||= hasGoneBack;
-    this.#isForked = false;
-    if (isOtherHistory) this.#arrived = EMPTY_CLOCK;
-    this.#visible.tell();
+    this.#history.adopt(answer, sentAtMs, answeredAtMs);
   }
 
-  /**
-   * The next batch: what waits, in order, then the changes that somebody waits for, and the cursor to pull from. What it
-   * takes of the queue is `syncing` until it is answered. A strong change goes behind all that waits for its entity, so
-   * there may be no place for it yet.
-   */
+  /** As {@link NextBatch.take}. */
   nextBatch(batchId: string, bounds: BatchBounds, strong: readonly Change[]): Batch {
-    // Half of the batch at most is kept free for those: a long queue mustn't let them wait, nor they the queue.
-    const room = {
-      maxChanges: bounds.maxChanges - Math.min(strong.length, Math.floor(bounds.maxChanges / 2)),
-      maxBytes: strong.length === 0 ? bounds.maxBytes : bounds.maxBytes / 2,
-    };
-    const first = new Set(strong.flatMap((change) => this.#placesOf(change)));
-    const isHeld = this.#queue.isHeld;
-    const beside = isHeld ? [] : this.#queue.select({ ...room, first, least: bounds.least, nowMs: this.nowMs() });
-    // What could go now, and has to go together, goes by itself where there is no room for it beside the queue.
-    const selected = this.#isRoomFor(strong, beside, bounds) ? beside : [];
-    this.#noteSent(selected);
-    this.#queue.markInFlight(selected.map(({ change }) => change.id));
-    let left = bounds.maxBytes - selected.reduce((bytes, queued) => bytes + queued.bytes, 0);
-    const waited: Change[] = [];
-    const isAlone = selected.some(goesAlone);
-    const maxWaited = isHeld || isAlone ? 0 : bounds.maxChanges - selected.length;
-    for (const unit of unitsOf(strong)) {
-      left -= unit.reduce((bytes, change) => bytes + changeBytes(change), 0);
-      const isFirst = selected.length + waited.length === 0;
-      if (maxWaited <= 0 || (!isFirst && (waited.length + unit.length > maxWaited || left < 0))) break;
-      const places = unit.flatMap((change) => this.#placesOf(change));
-      if (places.some((key) => this.#queue.hasUnsettledOf(key))) continue;
-      const ofNow = unit.map((change) => (dotOf(change).counter > this.#formerUpTo ? change : withoutHistory(change)));
-      waited.push(...(this.#hasGoneBack ? ofNow.map((change) => ({ ...change, isDoubtful: true as const })) : ofNow));
-    }
-    const voids = this.#voids(new Set(selected)).slice(0, LIMITS.intervals);
-    const changes = selected.map((queued) => onWire(bounds.deltas === false ? { ...queued, needsFull: true } : queued));
-    const batch: Batch = {
-      batchId,
-      sourceNodeId: this.nodeId,
-      targetNodeId: CLOUD,
-      cursor: this.#pullFrom,
-      since: this.#pullSince,
-      ...(this.#pullSince === 0 && this.#snapshotHead !== undefined ? { snapshotHead: this.#snapshotHead } : {}),
-      lastSyncTimestamp: Math.max(0, Math.floor(this.#meta.lastSyncMs)),
-      changes: [...changes, ...waited],
-      ...(voids.length === 0 ? {} : { void: voids }),
-      pending: this.pending,
-      newest: this.#counter,
-    };
-    const deltas = new Set(changes.filter((change) => !isWithdrawal(change) && isDelta(change)).map(({ id }) => id));
-    const made = selected.filter(({ change }) => deltas.has(change.id)).map(({ change }) => versionMadeBy(change));
-    const isTellable = made.length > 0 && !selected.some(({ isLoose }) => isLoose);
-    const digest = isTellable ? { digest: digestTotal(digestOf(made)) } : {};
-    return { ...batch, ...digest, checksum: batchChecksum(batch) };
-  }
-
-  /** What never left may yet change, as before; what is made from now on begins behind what counts as sent. */
-  #restored(stored: readonly QueuedChange[]): OfflineQueue {
-    const { sentTo = Number.POSITIVE_INFINITY } = this.#meta;
-    const isSent = ({ order, error }: QueuedChange) => order <= sentTo && error === null;
-    const behind = stored.some(isSent) && Number.isFinite(sentTo) ? sentTo : 0;
-    return new OfflineQueue(stored, behind, (queued) => queued.order > sentTo && this.#isOnTop(queued));
-  }
-
-  /** What has left may be in the cloud, and stays as it is. That is known before it leaves, also after a crash. */
-  #noteSent(selected: readonly QueuedChange[]): void {
-    const last = selected.reduce((max, { order }) => Math.max(max, order), 0);
-    const { sentTo = 0 } = this.#meta;
-    if (last > sentTo || this.#meta.sentTo === undefined)
-      this.#saveMeta({ sentTo: Math.max(last, sentTo) + SENT_AHEAD });
-  }
-
-  #isRoomFor(
-    strong: readonly Change[],
-    beside: readonly QueuedChange[],
-    { maxChanges, maxBytes }: BatchBounds,
-  ): boolean {
-    const [unit = []] = unitsOf(strong);
-    const hasToWait = unit.some((change) => this.#placesOf(change).some((key) => this.#queue.hasUnsettledOf(key)));
-    if (unit.length === 0 || hasToWait) return true;
-    const bytes = beside.reduce((sum, queued) => sum + queued.bytes, 0);
-    const own = unit.reduce((sum, change) => sum + changeBytes(change), 0);
-    return beside.length + unit.length <= maxChanges && bytes + own <= maxBytes;
-  }
-
-  /** Where changes wait that a strong one goes behind. */
-  #placesOf(change: Change): EntityKey[] {
-    const key = entityKey(change);
-    const moved = this.#movedTo.get(key);
-    return moved === undefined ? [key] : [key, moved];
+    return this.#next.take(batchId, bounds, strong);
   }
 
   /** How many changes wait here. */
   get pending(): number {
-    const { pending, failed } = this.queueStats();
-    return pending + failed;
+    return this.#state.pending;
   }
 
   /**
@@ -803,522 +296,36 @@ export class Replica {
    * @param isRefused whether the cloud said that nothing of it has happened.
    */
   releaseBatch(isRefused = false): void {
-    this.#queue.markInFlight([], isRefused);
+    this.#state.queue.markInFlight([], isRefused);
   }
 
   /** Counts a try of a change that the cloud could not take a batch for, and takes others. */
   noteFailure(id: string, failure: { readonly code: ErrorCode; readonly detail: string }): void {
-    const queued = this.#queue.get(id);
+    const queued = this.#state.queue.get(id);
     if (queued === undefined || queued.error !== null) return;
-    const nextOnes = this.#queue.together(queued).map((each) => {
+    const nextOnes = this.#state.queue.together(queued).map((each) => {
       return { ...afterFailure(each, failure, this.nowMs()), isBlamed: true };
     });
-    this.#store.transaction(() => {
-      for (const next of nextOnes) this.#store.writeQueued(next);
-    });
-    for (const next of nextOnes) this.#queue.put(next);
+    this.#state.rewrite(nextOnes);
   }
 
-  /**
-   * Takes an answer. A page that isn't the last is only kept; with the last one all of them become visible, and what
-   * was acknowledged leaves the queue, in one transaction.
-   *
-   * @param askedAtMs when the batch left, by {@link nowMs}: everything until then is here once the head is reached.
-   */
+  /** As {@link Pull.confirm}. */
   confirm(batch: Batch, answer: BatchAnswer, askedAtMs: number): Confirmation | undefined {
-    if (!answer.more) return this.#reachHead({ batch, answer }, askedAtMs);
-    assert(answer.cursor > batch.cursor, 'a page that is not the last goes forward');
-    this.#store.transaction(() => this.#store.writeStaged(this.#stagedPages, { batch, answer }));
-    this.#noteStaged(batch, answer);
-    this.#queue.markInFlight([]);
-    return undefined;
-  }
-
-  #noteStaged(batch: Batch, answer: BatchAnswer): void {
-    this.#stagedPages += 1;
-    this.#pullFrom = answer.cursor;
-    if (batch.cursor === 0) this.#snapshotHead = entry(answer.vectorClock, CLOUD);
-    this.#queue.markAnswered(answer.results);
-    this.#noteUnshown(batch, answer);
-  }
-
-  /** A strong write that the cloud has is seen here at the head, and not before. */
-  #noteUnshown({ changes }: Batch, { results }: BatchAnswer): void {
-    const strong = new Set(changes.filter(({ consistency }) => consistency === 'strong').map(({ id }) => id));
-    for (const { id, seq, firstId } of results)
-      if ((seq ?? firstId) !== undefined && strong.has(id)) this.#unshown.add(dotOf({ id }).counter);
+    return this.#pull.confirm(batch, answer, askedAtMs);
   }
 
   /** Gives a change that met another one what its node's resolver made of the two; it goes out again. */
   resolveConflict(id: string, resolved: Resolved): void {
-    const queued = this.#queue.get(id);
+    const queued = this.#state.queue.get(id);
     if (queued === undefined) return;
-    const next = resolvedBy(queued, resolved, this.#meta.cursor);
-    this.#visible.note(entityKey(next.change));
-    this.#store.transaction(() => this.#store.writeQueued(next));
-    this.#queue.put(next);
-    this.#visible.tell();
+    const next = resolvedBy(queued, resolved, this.#state.meta.cursor);
+    this.#view.note(entityKey(next.change));
+    this.#state.rewrite([next]);
+    this.#view.tell();
   }
 
-  // --- the head ---
-
-  #reachHead(last: StagedPage, askedAtMs: number): Confirmation {
-    const head = this.#store.transaction(() => {
-      const merged = mergePages(this.#pages(last), {
-        store: this.#store,
-        nodeId: this.nodeId,
-        meta: this.#meta,
-        hlc: this.#hlc,
-        reported: this.#reported,
-        nowMs: this.nowMs(),
-        policyFor: (entityType) => policyFor(this.#policies, entityType),
-        note: (key, deletedBy) => this.#visible.note(key, deletedBy),
-      });
-      const answers = settle(this.#queue, merged.answered, this.nowMs());
-      const forked = this.#forked(answers.changed);
-      this.#renumber(forked, this.#counter);
-      const settled = { ...answers, changed: answers.changed.filter((queued) => !forked.includes(queued)) };
-      for (const queued of [...settled.changed, ...settled.restamped]) this.#store.writeQueued(queued);
-      const { digest, types } = last.answer;
-      // The cloud gives more types than it gave for the first pages, or before: their past is missing.
-      const isPartial = !admitsAll(merged.types, types);
-      const isOther = digest !== undefined && !isPartial && digest !== digestTotal(merged.digest);
-      const digestMismatch = merged.isBroken || isOther;
-      const meta: ReplicaMeta = {
-        ...this.#meta,
-        cursor: last.answer.cursor,
-        counter: this.#counter,
-        ownFrom: undefined,
-        received: merged.received,
-        settled: merged.settled,
-        settledAt: withSettled(this.#meta, merged.settled.upTo, this.nowMs()),
-        digest: merged.digest,
-        types: merged.types,
-        hlc: merged.hlc,
-        asOfMs: isPartial ? 0 : askedAtMs,
-        lastSyncMs: this.nowMs(),
-        digestMismatches: this.#meta.digestMismatches + (digestMismatch ? 1 : 0),
-        deadTold: last.batch.report?.dead,
-      };
-      const isNews = merged.downloaded + merged.answered.length > 0 || meta.cursor !== this.#meta.cursor;
-      const isWhole = this.#meta.asOfMs > 0 && !isPartial && !merged.isNarrowed;
-      const isTold = meta.deadTold !== this.#meta.deadTold;
-      if (isNews || isTold || digestMismatch || !isWhole || this.#stagedPages > 0) this.#store.writeMeta(meta);
-      if (this.#stagedPages > 0) this.#store.clearStaged();
-      return { ...merged, ...settled, readsAgain: digestMismatch || isPartial, meta };
-    });
-
-    for (const { change } of head.changed) this.#visible.note(entityKey(change));
-    // What the cloud has is not folded in any more; that it has it may be known without an answer, where that was lost.
-    for (const { change } of this.#queue.all()) {
-      if (has(head.received, dotOf(change).counter)) this.#visible.note(entityKey(change));
-    }
-    this.#meta = head.meta;
-    this.#folded.clear();
-    this.#hlc = head.meta.hlc;
-    this.#stagedPages = 0;
-    for (const id of head.gone) this.#queue.remove(id);
-    if (this.#awaited.size > 0) for (const [from, to] of head.moves) this.#movedTo.set(from, to);
-    for (const queued of head.changed) this.#queue.put(queued);
-    this.#noteBarred(head.answered);
-    this.#queue.markInFlight([]);
-    this.#queue.forgetAnswered();
-    this.#queue.markOvertaken(head.overtaken);
-    this.#unshown.clear();
-    this.#reported = EMPTY_DOT_SET;
-    this.#snapshotHead = undefined;
-    // A state that isn't the cloud's, or not all of it, is mended by reading all of it again.
-    this.#pullFrom = head.readsAgain ? 0 : head.meta.cursor;
-    this.#pullSince = this.#pullFrom;
-    this.#visible.tell();
-    const conflicts = head.answered
-      .filter(({ result }) => result.status === 'conflict')
-      .flatMap(({ change }) => this.#queue.get(change.id)?.change ?? []);
-    return {
-      downloaded: head.downloaded,
-      readsAgain: head.readsAgain,
-      changed: head.changed.length,
-      conflicts,
-    };
-  }
-
-  /** What the token of this node allows is known by what the cloud took, and what it didn't. */
-  #noteBarred(answered: readonly Answered[]): void {
-    for (const { change, result } of answered) {
-      if (change.entityType === undefined) continue;
-      if (isBarred(result)) this.#queue.markBarred(change.entityType, this.nowMs());
-      else if (result.status !== 'deferred' && result.status !== 'duplicate') this.#queue.unbar(change.entityType);
-    }
-  }
-
-  /**
-   * What isn't wanted any more goes; what is wanted now, and wasn't, is read from the beginning, with all the rest. Not
-   * while a batch is under way.
-   */
+  /** As {@link Pull.refilter}. */
   refilter(filter: TypeFilter<EntityType>): void {
-    const before = this.#meta;
-    const isWider = !admitsAll(before.filter, filter);
-    if (!isWider && admitsAll(filter, before.filter)) return;
-    const unwanted = [...keysOutside(this.#store, filter)];
-    for (const key of unwanted) this.#visible.note(key);
-    this.#store.transaction(() => {
-      this.#beginAnew();
-      for (const key of unwanted) this.#store.removeRecord(key);
-      const types = narrowed<string>(before.types, filter);
-      const digest = digestWithin(before.digest, filter);
-      this.#saveMeta({ filter, types, digest, session: null, asOfMs: isWider ? 0 : before.asOfMs });
-    });
-    // What has everything of fewer types goes on where it was.
-    if (this.#meta.asOfMs > 0) this.#pullFrom = this.#meta.cursor;
-    this.#pullSince = this.#pullFrom;
-    this.#queue.markOvertaken(unwanted);
-    this.#visible.tell();
+    this.#pull.refilter(filter);
   }
-
-  *#pages(last: StagedPage): Iterable<StagedPage> {
-    if (this.#stagedPages > 0) yield* this.#store.readStaged();
-    yield last;
-  }
-
-  /**
-   * Another history may lack what the former one had of this node: all that is still here waits again, whole, for there
-   * may be no record to apply operations to. Places of what the cloud had may have been given out again, so all get new
-   * ones; and none of the rows is free any more.
-   */
-  #giveBack(): void {
-    const waiting = [...this.#queue.all()].sort((a, b) => a.order - b.order);
-    const had = this.#store.readQueue(0).filter(({ change }) => this.#queue.get(change.id) === undefined);
-    had.sort((a, b) => dotOf(a.change).counter - dotOf(b.change).counter);
-    const all = [...had, ...waiting];
-    // Of a transaction some rows may have been used again: what is left of it can't be taken for all.
-    const isPart = (unit: readonly Change[]) =>
-      unit.some(({ transaction }) => transaction !== undefined && !isWhole(transaction, unit.map(dotOf)));
-    const parts = new Set(
-      unitsOf(all.map(({ change }) => change))
-        .filter(isPart)
-        .flat(),
-    );
-    const kept = all.map((queued, index) => {
-      const { change } = queued;
-      const left = parts.has(change) ? { ...queued, change: { ...change, transaction: undefined } } : queued;
-      return givenBack(left, index + 1);
-    });
-    for (const queued of kept) this.#store.writeQueued(queued);
-    this.#queue = new OfflineQueue(kept);
-    this.#saveMeta({ sentTo: Math.max(kept.length, this.#meta.sentTo ?? 0) });
-    this.#slots = new QueueSlots(this.#store);
-  }
-
-  /** The next pull reads everything; what is confirmed stays visible until it has. */
-  #beginAnew(): void {
-    this.#store.clearStaged();
-    this.#stagedPages = 0;
-    this.#snapshotHead = undefined;
-    this.#pullFrom = 0;
-    this.#pullSince = 0;
-    this.#queue.forgetAnswered();
-  }
-
-  /**
-   * The cloud has counters of this node that it knows nothing of: a node that lost its storage, or whose storage went back.
-   * What it wrote before it could ask may have counters that stand for others there. What was surely never sent gets new
-   * ones; of the rest the cloud has to tell, and where it can't, people.
-   *
-   * @param isEmpty whether nothing in the queue was ever sent.
-   * @returns the last counter of the former life.
-   */
-  #goBehind(received: DotSet, isEmpty: boolean): number {
-    const last = lastOf(received);
-    if (last === 0) return 0;
-    this.#counter = Math.max(this.#counter, last);
-    const waiting = [...this.#queue.all()].filter(({ error }) => isEmpty || error === null);
-    const isNew = (queued: QueuedChange) => isEmpty || (this.#isOfThisStart(queued) && !this.#queue.wasSent(queued));
-    const own = waiting.filter(isNew);
-    this.#renumber(own, last);
-    for (const queued of waiting.filter((one) => !own.includes(one))) {
-      const next = doubted(queued, received, last);
-      this.#store.writeQueued(next);
-      this.#queue.put(next);
-    }
-    return last;
-  }
-
-  /** Changes that the cloud has others for under their counters: nothing of them is there, so they go under new ones. */
-  #forked(changed: readonly QueuedChange[]): QueuedChange[] {
-    const isAlone = (queued: QueuedChange) => queued.since === undefined || this.#isOfThisStart(queued);
-    const forked = changed.filter((queued) => queued.error?.code === 'node_forked' && isAlone(queued));
-    const units = Map.groupBy(forked, ({ change }) => change.transaction ?? change.id);
-    return [...units].flatMap(([name, unit]) =>
-      isWhole(
-        name,
-        unit.map(({ change }) => dotOf(change)),
-      )
-        ? unit
-        : [],
-    );
-  }
-
-  /** Whether the cloud has counters of this node that this storage has not made, or has never sent. */
-  #isAhead(received: DotSet): boolean {
-    if (lastOf(received) > this.#counter) return true;
-    return [...this.#queue.all()].some((queued) => {
-      const isUnsent = this.#isOfThisStart(queued) || queued.order > this.#sentBefore;
-      return isUnsent && queued.error === null && !this.#queue.wasSent(queued) && has(received, sinceOf(queued));
-    });
-  }
-
-  /** Whether all that went into a change was written since the start. */
-  #isOfThisStart(queued: QueuedChange): boolean {
-    return sinceOf(queued) > this.#startedAt;
-  }
-
-  /** Gives changes that the cloud has not, and the transactions that they are all of, new counters, in their order. */
-  #renumber(waiting: readonly QueuedChange[], last: number): void {
-    const inOrder = [...waiting].sort((a, b) => a.order - b.order);
-    const changes = inOrder.map(({ change }): Change => {
-      this.#counter += 1;
-      const id = formatDot({ node: this.nodeId, counter: this.#counter });
-      return { ...change, id, base: { ...change.base, [this.nodeId]: this.#counter - 1 }, ownFrom: last + 1 };
-    });
-    const renumbered = unitsOf(changes).flatMap(asTransaction);
-    for (const { change } of inOrder) this.#queue.remove(change.id);
-    for (const [index, queued] of inOrder.entries()) {
-      const change = renumbered[index] ?? queued.change;
-      const next = {
-        ...queued,
-        since: undefined,
-        isDoubtful: undefined,
-        error: null,
-        change,
-        bytes: utf8Bytes(JSON.stringify(change)),
-      };
-      this.#store.writeQueued(next);
-      this.#queue.put(next);
-    }
-  }
-
-  // --- the fold ---
-
-  #view(key: EntityKey, confirmed: EntityVersion | undefined): View | undefined {
-    const { current, synced } = this.#fold(key, confirmed);
-    if (current === undefined || current.data === null) return undefined;
-    return { data: current.data, version: current.version, stamp: current.stamp, synced };
-  }
-
-  #fold(key: EntityKey, confirmed: EntityVersion | undefined): Folded {
-    const changes = this.#queue.of(key);
-    const before = this.#folded.get(key);
-    // What is there is another list only by what has come behind it, or it counts for nothing.
-    const known = before?.changes.every((queued, index) => queued === changes[index]) ? before : undefined;
-    let { current, synced } = known ?? { current: confirmed, synced: true };
-    for (const { change, isDoubtful } of changes.slice(known?.changes.length)) {
-      // In the confirmed state already, though the answer that said so was lost; unless that was another one.
-      if (!isDoubtful && has(this.#meta.received, dotOf(change).counter)) continue;
-      synced = false;
-      current = predictedVersion(current, change, this.#policy(change));
-    }
-    const folded = { changes, current, synced };
-    // One change is folded as fast as it is found here.
-    if (changes.length > 1) this.#folded.set(key, folded);
-    return folded;
-  }
-
-  *#viewsOf(type: EntityType, after: string, limit: number): Generator<{ entityId: EntityId; view: View }> {
-    const pending = this.#queue.idsOf(type);
-    let from = after;
-    for (;;) {
-      const records = this.#store.listRecords(type, from, limit + 1);
-      const end = records.length > limit ? records.at(-1)?.entityId : undefined;
-      const confirmed = new Map(records.map((record) => [record.entityId as string, record]));
-      const created = pending.filter((id) => id > from && (end === undefined || id <= end) && !confirmed.has(id));
-      for (const id of [...confirmed.keys(), ...created].sort()) {
-        const entityId = id as EntityId;
-        const view = this.#view(entityKey({ entityType: type, entityId }), confirmed.get(id));
-        if (view !== undefined) yield { entityId, view };
-      }
-      if (end === undefined) return;
-      from = end;
-    }
-  }
-
-  // --- changes ---
-
-  #make(write: Write, content: ChangeContent, after: CausalContext, counter: number, now = this.nowMs()): Change {
-    const seen = { [CLOUD]: this.#meta.cursor, ...(counter > 1 ? { [this.nodeId]: counter - 1 } : {}) };
-    // The writer has seen what was written by another clock. One that is far ahead is put right by the cloud.
-    const seenAtMs = Math.min(after.atMs ?? 0, now + LIMITS.maxClockDriftMs - 1);
-    return {
-      id: formatDot({ node: this.nodeId, counter }),
-      entityType: write.entityType,
-      entityId: write.entityId,
-      ...content,
-      base: merge(this.#missing(clockIn(after, this.#epoch())), seen),
-      ...(this.#meta.ownFrom === undefined ? {} : { ownFrom: this.#meta.ownFrom }),
-      stamp: stampOf(tick(this.#hlc, Math.max(now, seenAtMs + 1)), this.nodeId),
-      timestamp: now,
-      nodeId: this.nodeId,
-      priority: write.priority ?? this.#policy(write).priority,
-    };
-  }
-
-  #took(change: Change): void {
-    this.#counter = dotOf(change).counter;
-    this.#hlc = observe(this.#hlc, change.stamp, 0);
-  }
-
-  #policy(entity: { readonly entityType: EntityType }) {
-    return policyFor(this.#policies, entity.entityType);
-  }
-
-  /**
-   * Counters that were spent and stand for nothing that will be sent. What went into a change that waits is void when that
-   * is sent and no sooner, for who asks for it by its counter must not be told that it is there.
-   */
-  #voids(sent: ReadonlySet<QueuedChange> = new Set()): (readonly [number, number])[] {
-    const spent = [...this.#awaited].map((counter): Interval => [counter, counter]);
-    for (const queued of this.#queue.all()) {
-      const { counter } = dotOf(queued.change);
-      spent.push([queued.error !== null || sent.has(queued) ? counter : sinceOf(queued), counter]);
-    }
-    return gaps(addAll(this.#meta.received, spent), this.#counter);
-  }
-
-  /** Whether a change was made on the confirmed version of its record that is there now, as far as the two tell. */
-  #isOnTop({ change }: QueuedChange): boolean {
-    const record = this.#store.readRecord(entityKey(change));
-    const seen = entry(change.base, CLOUD);
-    return record === undefined ? seen === this.#meta.cursor : record.seq <= seen;
-  }
-
-  #isSettled({ change, error }: QueuedChange): boolean {
-    return error === null && has(this.#meta.settled, dotOf(change).counter);
-  }
-
-  // --- the queue's rows ---
-
-  /**
-   * Makes a change durable: in a row of its own, or in that of one which it goes into.
-   *
-   * @param also is part of the same transaction.
-   */
-  #enqueue(change: Change, { coalesce: isWanted = true }: WriteOptions, also: () => void): void {
-    const policy = this.#policy(change);
-    const last = isWanted && policy.coalesce ? this.#queue.lastFresh(entityKey(change)) : undefined;
-    const earlier = last !== undefined && this.#hasSeenMore(change, last.change) ? undefined : last;
-    const both = earlier && coalesce(earlier.change, change, policy.conflict === 'merge');
-    if (earlier !== undefined && both === 'nothing') {
-      this.#cancel(earlier, change, also);
-      return;
-    }
-
-    // What the two are together must not be more than one batch takes.
-    const isOne = both !== undefined && both !== 'nothing' && utf8Bytes(JSON.stringify(both)) <= LIMITS.changeBytes;
-    const next = isOne ? both : change;
-    const replaced = next === change ? undefined : earlier;
-    const bytes = changeBytes(next);
-    this.#checkRoom(bytes - (replaced?.bytes ?? 0));
-    const since = replaced && sinceOf(replaced);
-    const queued: QueuedChange = replaced ? { ...replaced, change: next, since, bytes } : this.#newRow(next, bytes);
-    this.#store.transaction(() => {
-      this.#store.writeQueued(queued);
-      also();
-    });
-    this.#took(change);
-    this.#queue.add(queued, replaced);
-  }
-
-  /** Whether the writer of the later change had seen what this replica hasn't got, and that of the earlier one had not. */
-  #hasSeenMore(later: Change, earlier: Change): boolean {
-    return Object.entries(later.base).some(([node, counter]) => {
-      if (node === CLOUD) return counter > Math.max(this.#meta.cursor, entry(earlier.base, CLOUD));
-      return node !== this.nodeId && counter > entry(earlier.base, node);
-    });
-  }
-
-  /** Made and deleted again: neither will be sent. */
-  #cancel(made: QueuedChange, deletion: Change, also: () => void): void {
-    this.#store.transaction(() => {
-      this.#store.removeQueued(made.slot);
-      // Their counters are in no row any more, and must not be used again.
-      this.#saveMeta({ counter: dotOf(deletion).counter });
-      also();
-    });
-    this.#took(deletion);
-    this.#queue.remove(made.change.id);
-    this.#slots.giveBack(made.slot);
-  }
-
-  #newRow(change: Change, bytes: number, slot = this.#freeSlot()): QueuedChange {
-    const { nextOrder: order } = this.#queue;
-    return { slot, order, change, queuedAtMs: this.nowMs(), bytes, ...UNTRIED, error: null };
-  }
-
-  #freeSlot(): number {
-    return this.#slots.take(settledBefore(this.#meta, this.nowMs() - LIMITS.retainSyncedMs));
-  }
-
-  #saveMeta(changed: Partial<ReplicaMeta>): void {
-    const meta = { ...this.#meta, ...changed };
-    this.#store.transaction(() => this.#store.writeMeta(meta));
-    this.#meta = meta;
-  }
-}
-
-/** Places that are taken for used in advance, so that not each batch costs a row: those behind them begin with the next start. */
-const SENT_AHEAD = 100;
-
-function keyReused(): SyncError {
-  return new SyncError(KEY_REUSED.code, KEY_REUSED.detail);
-}
-
-/** What a delta makes of the record that its writer has. */
-function versionMadeBy({ entityType, entityId, id, data }: Change) {
-  return { entityType, entityId, version: id, data: data ?? null };
-}
-
-/** What changes make of the confirmed version of their record. */
-interface Folded {
-  readonly changes: readonly QueuedChange[];
-  readonly current: EntityVersion | undefined;
-  readonly synced: boolean;
-}
-
-/** Of a record that a transaction has changed, and of one that it has not. */
-type Shown = Pick<View, 'data' | 'version'>;
-
-/** The changes as one transaction: the most pressing of them tells when it goes. */
-function asTransaction(changes: readonly Change[]): Change[] {
-  const [first, last] = [changes[0], changes.at(-1)];
-  if (first === undefined || last === undefined || first === last) return [...changes];
-  const transaction = transactionName(dotOf(first), dotOf(last));
-  const priority = PRIORITIES.find((each) => changes.some((change) => change.priority === each));
-  return changes.map((change) => ({ ...change, transaction, priority }));
-}
-
-/** Changes that go together, in their order. */
-function unitsOf(changes: readonly Change[]): (readonly Change[])[] {
-  return [...Map.groupBy(changes, ({ transaction, id }) => transaction ?? id).values()];
-}
-
-/** @returns the bytes of changes that go in one batch. @throws SyncError `too_large` */
-function checkSize(changes: readonly Change[]): number {
-  const bytes = changes.reduce((sum, change) => sum + changeBytes(change), 0);
-  if (changes.length === 1 || bytes <= LIMITS.transactionBytes) return bytes;
-  throw new SyncError('too_large', `the transaction has ${bytes} bytes, and may have ${LIMITS.transactionBytes}`);
-}
-
-/** Says of a refusal which write it was. */
-function atWrite<T>(index: number, body: () => T): T {
-  try {
-    return body();
-  } catch (error) {
-    if (!(error instanceof SyncError)) throw error;
-    throw new SyncError(error.code, `change ${index}: ${error.message}`, { ...error.details, index });
-  }
-}
-
-function checkPrecondition(before: Shown | undefined, precondition: Precondition): void {
-  if (isMet(precondition, before?.version)) return;
-  const current = before?.version;
-  throw new SyncError('precondition_failed', `the current version is ${current ?? 'none'}`, { current });
 }

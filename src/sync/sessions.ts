@@ -35,6 +35,8 @@ export class Sessions {
   /** Those that were used here while they could not come: they are called when the cloud can be asked. */
   readonly #untold: Set<string>;
   #isTelling = false;
+  /** Of those some could not come when they were last called: no sooner are they called again. */
+  #callsAgainAtMs = 0;
 
   constructor(options: SessionsOptions) {
     this.#options = options;
@@ -77,12 +79,15 @@ export class Sessions {
 
   /** Calls those that could not come. To be called when the cloud could be reached. */
   async callBack(): Promise<void> {
-    const { adopt, isOnline } = this.#options;
-    if (adopt === undefined || this.#isTelling) return;
+    const { adopt, isOnline, clock } = this.#options;
+    const waitsMs = this.#callsAgainAtMs - clock.nowMs();
+    // By a clock that was put back the pause would not end.
+    if (adopt === undefined || this.#isTelling || (waitsMs > 0 && waitsMs <= CALL_AGAIN_MS)) return;
     this.#isTelling = true;
     for (const name of [...this.#untold]) {
       if (isOnline()) await this.#adopt(name, adopt).catch(() => undefined);
     }
+    if (this.#untold.size > 0) this.#callsAgainAtMs = clock.nowMs() + CALL_AGAIN_MS;
     this.#isTelling = false;
   }
 
@@ -159,6 +164,9 @@ export class Sessions {
     return {};
   }
 }
+
+/** Each that can't come costs the cloud a call to the node that it is at. */
+const CALL_AGAIN_MS = 30_000;
 
 function notHere(detail: string): SyncError {
   return new SyncError('causality_timeout', detail, { retryAfterMs: 1_000 });

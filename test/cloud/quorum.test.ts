@@ -40,3 +40,21 @@ test('[S39] for a node that is slow another one is asked', async () => {
   const { of } = asking('', '', 'a', true);
   expect(await of(1)).toEqual(NODES.slice(1, 2));
 });
+
+test('[S39] no more answers are given than were asked for, though one comes that was given up as slow', async () => {
+  const { of } = asking('', '', '', true);
+  const slow = Promise.withResolvers<NodeId>();
+  const all = askNodes(
+    NODES,
+    async (node) => {
+      if (node === NODES[0]) return await slow.promise;
+      slow.resolve(nodeId('a'));
+      return node;
+    },
+    1,
+    1_000,
+    { nowMs: () => 0, sleep: (ms) => (ms < 1_000 ? Promise.resolve() : new Promise(() => undefined)) },
+  );
+  expect(await all).toHaveLength(1);
+  expect(await of(1)).toHaveLength(1);
+});

@@ -15,10 +15,18 @@ async function kilobytes(external: string[]): Promise<number> {
   return gzipSync(outputFiles[0]?.contents ?? '', { level: 9 }).byteLength / 1_000;
 }
 
+/** Not each line of the client changes the docs. */
+const SLACK_KB = 3;
+
 test('[S54] the client is no larger than the docs say, and these say no more than it is', async () => {
   const docs = readFileSync(path.join(ROOT, 'docs/client.md'), 'utf8');
   const [, without, withZod] = /(\d+) kB without zod, (\d+) kB with it/.exec(docs) ?? [];
-  const stated = [Number(without), Number(withZod)];
-  const measured = [await kilobytes(['zod']), await kilobytes([])];
-  expect(measured.map(Math.ceil)).toEqual(stated);
+  const sizes = [
+    { measured: await kilobytes(['zod']), stated: Number(without) },
+    { measured: await kilobytes([]), stated: Number(withZod) },
+  ];
+  for (const { measured, stated } of sizes) {
+    expect(measured).toBeLessThanOrEqual(stated);
+    expect(measured).toBeGreaterThan(stated - SLACK_KB);
+  }
 });

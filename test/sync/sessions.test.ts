@@ -245,7 +245,7 @@ test('[S38] [I6] what is done in the name of a session that was called away mean
 });
 
 test('[S38] an eventual request is served though its session can’t come; it comes when it can', async () => {
-  const { a, b, gates } = began();
+  const { world, a, b, gates, moves } = began();
   await a.sessions.enter('s', 1_000);
   gates.leave = async () => {
     throw new Error('it is cut off');
@@ -256,6 +256,11 @@ test('[S38] an eventual request is served though its session can’t come; it co
   await b.sessions.callBack();
   await a.sessions.enter('s', 1_000);
   gates.leave = async () => undefined;
+  // It was just called; that it can't come costs the cloud no call with each sync.
+  const before = moves();
+  await b.sessions.callBack();
+  expect(moves()).toBe(before);
+  world.nowMs += 30_000;
   await b.sessions.callBack();
   expect(await a.sessions.enter('s', 1_000)).toMatchObject({ clock: { b: 1 } });
 });
@@ -283,4 +288,15 @@ test('[S38] [I6] what a session was shown that its node has not got it has seen:
   world.nowMs += LIMITS.memoMs * 0.6;
   expect(await a.sessions.enter('s', 1_000)).toMatchObject({ clock: { c: 7 } });
   expect(await b.sessions.enter('s', 1_000)).toMatchObject({ clock: { c: 7 } });
+});
+
+test('[S38] [I6] a session that was used here while it could not come is asked for by the next request that can', async () => {
+  const { a, b } = began();
+  b.node.link.setOnline(false);
+  await b.sessions.enter('s', 1_000);
+  await a.sessions.enter('s', 1_000);
+  a.node.put('x', { n: 1 });
+  b.node.link.setOnline(true);
+  // It is at home here, as far as is known here; and was not told of.
+  expect(await b.sessions.enter('s', 1_000)).toMatchObject({ clock: { a: 1 } });
 });

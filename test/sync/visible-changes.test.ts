@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { definePolicies } from '../../src/core/define-policies.ts';
 import type { EntityId } from '../../src/core/ids.ts';
 import type { JsonObject } from '../../src/core/json.ts';
-import type { View } from '../../src/sync/replica.ts';
+import type { View } from '../../src/sync/replica-view.ts';
 import type { VisibleChange } from '../../src/sync/visible-changes.ts';
 import { entityId, Node, TYPE, World } from './world.ts';
 

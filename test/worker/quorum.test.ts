@@ -1,4 +1,6 @@
 import { afterEach, expect, test, vi } from 'vitest';
+import { definePolicies } from '../../src/core/define-policies.ts';
+import { policies } from '../../src/policies.ts';
 import { CloudSpace, EdgeNode } from '../../src/worker.ts';
 import { freshSpace, seen } from './space.ts';
 
@@ -160,4 +162,31 @@ test('[S39] a node holds a place of its own history only, however far it is in t
   expect(await edge('b').reach({ epoch, cursor })).toBe(true);
   expect(await edge('b').reach({ epoch: 'another', cursor })).toBe(false);
   expect(await edge('b').reach({ epoch, cursor: cursor + 1 })).toBe(false);
+});
+
+test('[S39] a policy asks for quorums, of writes, of reads and of transactions; a header takes its place', async () => {
+  const types: Record<string, unknown> = policies.types;
+  Object.assign(types, definePolicies({ types: { held: { writeQuorum: 3, readQuorum: 4 } } }).types);
+  try {
+    const { call, cut } = await began();
+    await cut('b');
+    await cut('c');
+    const headers = { 'X-Wait-Ms': '1000' };
+    const changes = [{ operation: 'update', entityType: 'held', entityId: 'y', data: { n: 1 } }];
+    const calls = [
+      ['PUT', 'edge/a/data/held/x', { n: 1 }, 2],
+      ['PUT', 'data/held/x', { n: 1 }, 2],
+      ['POST', 'edge/a/transactions', { changes }, 2],
+      ['GET', 'edge/a/data/held/x', undefined, 2],
+      ['GET', 'data/held/x', undefined, 2],
+    ] as const;
+    for (const [method, path, body, have] of calls) {
+      const answer = await call(method, path, { body, headers });
+      expect(answer, `${method} ${path}`).toMatchObject({ status: 504, code: 'quorum_timeout', json: { have } });
+      const one = { ...headers, 'X-Write-Quorum': '1', 'X-Read-Quorum': '1' };
+      expect((await call(method, path, { body, headers: one })).status, `${method} ${path}`).toBeLessThan(300);
+    }
+  } finally {
+    delete types['held'];
+  }
 });

@@ -108,3 +108,17 @@ test('[I9] [I10] what is no transaction is refused before anything happens', asy
   await call('POST', 'edge/a/sync');
   expect((await call('GET', 'data/note/x')).json['data']).toEqual({ n: 510 });
 });
+
+test('[I7] [I8] where the policy of one record wants it in the cloud, the whole transaction is written there', async () => {
+  const { call, transact } = await began();
+  const changes = [
+    { operation: 'create', entityType: 'transactions', entityId: 't', data: { status: 'open' } },
+    at('x', 'update', money(1)),
+  ];
+  const answer = await transact(changes);
+  expect(answer).toMatchObject({ status: 200, json: { synced: true } });
+  expect(answer.json['changes']).toMatchObject([{ synced: true }, { synced: true, entityType: 'note' }]);
+  expect((await call('GET', 'data/note/x')).json['data']).toEqual({ n: 11 });
+  await call('PUT', 'edge/a/network', { body: { online: false } });
+  expect(await transact([{ ...changes[0], entityId: 'u' }, changes[1]])).toMatchObject({ status: 503 });
+});
