@@ -1,5 +1,7 @@
 import { type Context, Hono } from 'hono';
+import type * as z from 'zod';
 import { CLOUD, type EntityType, entityKey } from '../core/ids.ts';
+import type { JsonObject } from '../core/json.ts';
 import { policyFor } from '../core/policy.ts';
 import { entry } from '../core/vector-clock.ts';
 import { policies } from '../policies.ts';
@@ -7,7 +9,7 @@ import { fromResult, SyncError, tooFew } from '../protocol/errors.ts';
 import type { WriteContent } from '../sync/write.ts';
 import { readObject } from './body.ts';
 import { cloudHere } from './cloud-here.ts';
-import { patchOf, writtenBody } from './edge-routes.ts';
+import { type patchBody, patchOf, writtenBody } from './edge-routes.ts';
 import type { ApiEnv } from './env.ts';
 import { adminOnly, requireRead, requireWrite } from './grant.ts';
 import type { Query } from './query.ts';
@@ -24,6 +26,7 @@ import {
   quorumOf,
   waitMsOf,
 } from './request-headers.ts';
+import { takes } from './takes.ts';
 import { recordOf } from './transfer-routes.ts';
 import { withToken } from './with-token.ts';
 
@@ -57,8 +60,8 @@ export const cloudRoutes = new Hono<ApiEnv>()
     });
   })
 
-  .put('/data/:type/:id', async (c) => write(c, { kind: 'put', data: await readObject(c) }))
-  .patch('/data/:type/:id', async (c) => write(c, await patchOf(c)))
+  .put('/data/:type/:id', takes<JsonObject>(), async (c) => write(c, { kind: 'put', data: await readObject(c) }))
+  .patch('/data/:type/:id', takes<z.infer<typeof patchBody>>(), async (c) => write(c, await patchOf(c)))
   .delete('/data/:type/:id', async (c) => write(c, { kind: 'delete' }))
 
   .get('/data/:type', async (c) => {
@@ -83,7 +86,7 @@ function checkLevel(c: C, entityType: EntityType): void {
   levelOf(c, policyFor(policies, entityType));
 }
 
-async function write(c: C, content: WriteContent): Promise<Response> {
+async function write(c: C, content: WriteContent) {
   const entity = entityOf(c.req.param('type') ?? '', c.req.param('id') ?? '');
   requireWrite(c.var.grant, entity.entityType);
   checkLevel(c, entity.entityType);

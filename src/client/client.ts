@@ -4,7 +4,7 @@ import { type ConsistencyLevel, toConsistencyLevel } from '../core/consistency.t
 import type { Operation } from '../core/delta.ts';
 import { type EntityId, type EntityType, entityKey, toEntityId, toEntityType, toNodeId } from '../core/ids.ts';
 import { isJsonObject, type JsonObject } from '../core/json.ts';
-import { type ConflictRule, policyFor } from '../core/policy.ts';
+import { type ConflictRule, type Policies, policyFor, type RecordOf } from '../core/policy.ts';
 import type { Resolver } from '../core/resolver.ts';
 import { clock } from '../platform/clock.ts';
 import { entropy } from '../platform/entropy.ts';
@@ -19,6 +19,7 @@ import { MeasuredUpstream } from '../sync/measured-upstream.ts';
 import { NodeResolver } from '../sync/node-resolver.ts';
 import { leastAtOnce, type NetworkReport, planFor } from '../sync/plan.ts';
 import type { Upstream } from '../sync/ports.ts';
+import { type QueueItem, queueItemOf } from '../sync/queue-item.ts';
 import { Replica } from '../sync/replica.ts';
 import type { VisibleChange } from '../sync/visible-changes.ts';
 import { wakeAtMs } from '../sync/waking.ts';
@@ -26,12 +27,22 @@ import type { Write, WriteContent, Written } from '../sync/write.ts';
 import { httpUpstream } from '../transport/http.ts';
 import { LiveSocket } from '../transport/live-socket.ts';
 import { asTold, type ConsistencyRule, clientPolicies, differences } from './client-policies.ts';
-import { type ClientRecord, Receipts, type Settlement } from './receipts.ts';
+import { givenJson } from './given-json.ts';
+import { Receipts, type Settlement } from './receipts.ts';
 import { type ClientStorage, memoryStorage, type OpenStorage } from './storage.ts';
 import { ownerOf, type TokenGiven, TokenSource } from './token-source.ts';
+import {
+  type AnyRecords,
+  asTyped,
+  type ClientRecord,
+  type RecordChange,
+  type ResolverOf,
+  type TransactionWrite,
+  type TypeName,
+} from './typed.ts';
 import { socketOpener } from './web-socket.ts';
 
-export interface ClientOptions {
+export interface ClientOptions<P extends Policies = AnyRecords> {
   /** Unique among all that write to the space; the token may have to name it. */
   readonly nodeId: string;
   /** The cloud, `https://host/v1`, or an edge node, `https://host/v1/edge/<node>`. */
@@ -39,13 +50,13 @@ export interface ClientOptions {
   /** A bearer token of the role `node`, or where to get one: asked at the start, and when the last was refused. */
   readonly token: TokenGiven;
   /** By entity type; `eventual`, where none is said. */
-  readonly consistencyRules?: Readonly<Record<string, ConsistencyRule>> | undefined;
+  readonly consistencyRules?: { readonly [T in TypeName<P>]?: ConsistencyRule } | undefined;
   /** By entity type: what the client expects of the cloud, whose policies decide. */
-  readonly conflictStrategies?: Readonly<Record<string, ConflictRule>> | undefined;
+  readonly conflictStrategies?: { readonly [T in TypeName<P>]?: ConflictRule } | undefined;
   /** Where records and queue are kept; in memory, where none is given. */
   readonly storage?: ClientStorage | undefined;
   /** The only entity types that this client holds. */
-  readonly entityTypes?: readonly string[] | undefined;
+  readonly entityTypes?: readonly TypeName<P>[] | undefined;
   readonly fetch?: typeof fetch | undefined;
   /** False: no socket tells of news; it is asked for every half minute. */
   readonly live?: boolean | undefined;
@@ -66,21 +77,18 @@ export interface WriteOptions extends ReadOptions {
 }
 
 /** What a write did here; `settled` is what the cloud made of it, which may take until there is a link again. */
-export interface Receipt {
+export interface Receipt<Data = JsonObject> {
   readonly changeId: string;
   readonly version: string;
   readonly created: boolean;
-  readonly data: JsonObject | null;
+  readonly data: Data | null;
   readonly settled: Promise<Settlement>;
 }
 
-/** One write of a transaction. */
-export type TransactionWrite = { readonly entityType: string; readonly entityId: string } & WriteContent;
-
-export interface ClientEvents {
-  /** The link went into another state. */
+export interface ClientEvents<P extends Policies = AnyRecords> {
+  /** The link went into another state, or was cut or let in. */
   state: string;
-  change: VisibleChange;
+  change: RecordChange<P>;
   settled: Settlement;
   /** The cloud refused a change. */
   deadLetter: Settlement;
@@ -104,9 +112,11 @@ interface Running {
 /**
  * A client: a replica as any other, with the same engine and protocol as an edge node. It reads and writes at once, online
  * or not, and syncs by itself. `design.md`, section 1.
+ *
+ * `P`: the type of the policies, `typeof policies`, by which records are typed. Of the policies themselves nothing is here.
  */
-export class EdgeCloudClient {
-  readonly #options: ClientOptions;
+export class EdgeCloudClient<P extends Policies = AnyRecords> {
+  readonly #options: ClientOptions<P>;
   readonly #own: ReturnType<typeof clientPolicies>;
   #policies: ReturnType<typeof clientPolicies>;
   #warnings: readonly string[] = [];
@@ -122,7 +132,7 @@ export class EdgeCloudClient {
   #timer: ReturnType<typeof setTimeout> | null = null;
 
   /** @throws PolicyError, SyncError `bad_name` for what can't be. */
-  constructor(options: ClientOptions) {
+  constructor(options: ClientOptions<P>) {
     this.#options = options;
     this.#own = clientPolicies(options.consistencyRules ?? {}, options.conflictStrategies ?? {});
     this.#policies = this.#own;
@@ -170,29 +180,37 @@ export class EdgeCloudClient {
     void link.sync();
   }
 
-  async write(entityType: string, entityId: string, data: JsonObject, options: WriteOptions = {}): Promise<Receipt> {
-    return await this.#write({ ...addressOf(entityType, entityId), kind: 'put', data }, options);
+  /** @throws SyncError `invalid_data` for what JSON can't hold, and as the API's errors say. */
+  async write<T extends TypeName<P>>(
+    entityType: T,
+    entityId: string,
+    data: RecordOf<P, T>,
+    options: WriteOptions = {},
+  ): Promise<Receipt<RecordOf<P, T>>> {
+    return asTyped(await this.#write(entityType, entityId, { kind: 'put', data }, options));
   }
 
-  async patch(
-    entityType: string,
+  async patch<T extends TypeName<P>>(
+    entityType: T,
     entityId: string,
     operations: readonly Operation[],
     options: WriteOptions = {},
-  ): Promise<Receipt> {
-    return await this.#write({ ...addressOf(entityType, entityId), kind: 'patch', operations }, options);
+  ): Promise<Receipt<RecordOf<P, T>>> {
+    return asTyped(await this.#write(entityType, entityId, { kind: 'patch', operations }, options));
   }
 
-  async delete(entityType: string, entityId: string, options: WriteOptions = {}): Promise<Receipt> {
-    return await this.#write({ ...addressOf(entityType, entityId), kind: 'delete' }, options);
+  async delete(entityType: TypeName<P>, entityId: string, options: WriteOptions = {}): Promise<Receipt> {
+    return await this.#write(entityType, entityId, { kind: 'delete' }, options);
   }
 
   /** Writes several records, all or none. */
-  async transact(writes: readonly TransactionWrite[], options: WriteOptions = {}): Promise<readonly Receipt[]> {
+  async transact(writes: readonly TransactionWrite<P>[], options: WriteOptions = {}): Promise<readonly Receipt[]> {
     const { replica, access, storage } = this.#open();
     const { priority, waitMs = LIMITS.waitMs } = options;
-    const all = writes.map((write): Write => ({ ...write, ...addressOf(write.entityType, write.entityId), priority }));
-    for (const write of all) checkWrite(write, options);
+    checkOptions(options);
+    const all = writes.map((write): Write => {
+      return { ...addressOf(write.entityType, write.entityId), ...contentOf(write), priority };
+    });
     const levels = all.map(({ entityType }) => options.level ?? policyFor(this.#policies, entityType).consistency);
     const after = this.#after(options);
     if (levels.includes('strong')) {
@@ -204,7 +222,11 @@ export class EdgeCloudClient {
     return await this.#receiptsOf(all, written, options, storage, replica);
   }
 
-  async read(entityType: string, entityId: string, options: ReadOptions = {}): Promise<ClientRecord | null> {
+  async read<T extends TypeName<P>>(
+    entityType: T,
+    entityId: string,
+    options: ReadOptions = {},
+  ): Promise<ClientRecord<RecordOf<P, T>> | null> {
     const { replica, access } = this.#open();
     const address = addressOf(entityType, entityId);
     await access.satisfy(this.#demand(address.entityType, options));
@@ -212,14 +234,14 @@ export class EdgeCloudClient {
     this.#note(options, replica);
     if (view === undefined) return null;
     const { data, version, synced } = view;
-    return { ...address, data, version, synced };
+    return { ...address, data: asTyped(data), version, synced };
   }
 
   /** Of one type, in the order of their ids. */
-  async list(
-    entityType: string,
+  async list<T extends TypeName<P>>(
+    entityType: T,
     { after = '', limit = LIMITS.listItemsDefault, ...options }: ReadOptions & { after?: string; limit?: number } = {},
-  ): Promise<{ items: readonly ClientRecord[]; next: string | null }> {
+  ): Promise<{ items: readonly ClientRecord<RecordOf<P, T>>[]; next: string | null }> {
     const { replica, access } = this.#open();
     const type = typeOf(entityType);
     await access.satisfy(this.#demand(type, options));
@@ -228,16 +250,58 @@ export class EdgeCloudClient {
     const records = items.map(({ entityId, data, version, synced }) => ({
       entityType,
       entityId,
-      data,
+      data: asTyped<RecordOf<P, T>>(data),
       version,
       synced,
     }));
     return { items: records, next: next ?? null };
   }
 
+  /** What the cloud has refused, oldest first: it is shown no more, and waits for somebody to send or to discard it. */
+  deadLetters(): readonly QueueItem[] {
+    const { replica } = this.#open();
+    const dead: QueueItem[] = [];
+    for (let after: number | null = 0; after !== null; ) {
+      const { items, next }: ReturnType<Replica['listQueue']> = replica.listQueue('dead', after, LIMITS.listItems);
+      dead.push(...items.map(queueItemOf));
+      after = next;
+    }
+    return dead;
+  }
+
+  /**
+   * Sends a dead letter again, as a new change, with all of its transaction.
+   *
+   * @param data the record that it shall make instead.
+   * @throws SyncError `not_found`, `not_dead`, and for `data` as {@link write}
+   */
+  async retryDead(changeId: string, data?: JsonObject): Promise<Pick<Receipt, 'changeId' | 'settled'>> {
+    const { replica, storage } = this.#open();
+    const dead = this.deadLetters().find((letter) => letter.changeId === changeId);
+    const again = replica.retryDead(changeId, data === undefined ? undefined : givenObject(data, 'a record'));
+    if (dead === undefined) throw new Error('invariant broken: what is sent again was dead');
+    const settled = this.#receipts.expect(entityKey(dead), again);
+    await storage.durable();
+    this.#sendOrSchedule();
+    return { changeId: again, settled };
+  }
+
+  /** Gives a dead letter up, with all of its transaction. @throws SyncError `not_found`, `not_dead` */
+  async discardDead(changeId: string): Promise<void> {
+    const { replica, storage } = this.#open();
+    replica.discardDead(changeId);
+    await storage.durable();
+    this.#sendOrSchedule();
+  }
+
   /** Syncs now; never throws. */
   async sync() {
     return (await this.#open().link.sync({ all: true })).summary;
+  }
+
+  /** Whether it is initialized, and not closed. */
+  get isOpen(): boolean {
+    return this.#running !== undefined;
   }
 
   status() {
@@ -267,17 +331,19 @@ export class EdgeCloudClient {
     this.#network = { ...this.#network, ...report };
     const wasOnline = link.online;
     link.setOnline(online ?? wasOnline);
+    // The link may be in no other state for it.
+    if (link.online !== wasOnline) this.#emit('state', link.state);
     if (link.online) void link.sync();
   }
 
   /** Tells of visible changes of some types; answers how to end that. */
-  subscribe(entityTypes: readonly string[], listener: Listener<VisibleChange>): () => void {
+  subscribe<T extends TypeName<P>>(entityTypes: readonly T[], listener: Listener<RecordChange<P, T>>): () => void {
     return this.on('change', (change) => {
-      if (entityTypes.includes(change.entityType)) listener(change);
+      if (entityTypes.some((type) => type === change.entityType)) listener(asTyped(change));
     });
   }
 
-  on<Name extends keyof ClientEvents>(name: Name, listener: Listener<ClientEvents[Name]>): () => void {
+  on<Name extends keyof ClientEvents<P>>(name: Name, listener: Listener<ClientEvents<P>[Name]>): () => void {
     const listeners = this.#listeners.get(name) ?? new Set();
     this.#listeners.set(name, listeners);
     listeners.add(listener as Listener<never>);
@@ -285,8 +351,8 @@ export class EdgeCloudClient {
   }
 
   /** Decides conflicts of a type that the cloud leaves to this node. */
-  registerCustomResolver(entityType: string, resolver: Resolver): void {
-    this.#resolvers.set(typeOf(entityType), resolver);
+  registerCustomResolver<T extends TypeName<P>>(entityType: T, resolver: ResolverOf<P, T>): void {
+    this.#resolvers.set(typeOf(entityType), asTyped(resolver));
   }
 
   /** Ends the syncing, and closes the storage; what waits stays there. */
@@ -303,12 +369,13 @@ export class EdgeCloudClient {
     await running.storage.close();
   }
 
-  async #write(write: Write, options: WriteOptions): Promise<Receipt> {
+  async #write(entityType: string, entityId: string, content: object, options: WriteOptions): Promise<Receipt> {
     const { replica, access, storage } = this.#open();
-    checkWrite(write, options);
+    checkOptions(options);
     const { priority, ifMatch, ifNoneMatch, waitMs = LIMITS.waitMs } = options;
-    const level = options.level ?? policyFor(this.#policies, write.entityType).consistency;
-    const asked: Write = { ...write, priority, ifMatch, ifNoneMatch };
+    const level = options.level ?? policyFor(this.#policies, entityType).consistency;
+    const address = addressOf(entityType, entityId);
+    const asked: Write = { ...address, ...contentOf(content), priority, ifMatch, ifNoneMatch };
     if (level === 'strong') {
       const written = await access.writeStrong(asked, this.#after(options), waitMs);
       this.#note(options, replica);
@@ -488,27 +555,34 @@ export class EdgeCloudClient {
 }
 
 /** What tsc doesn't see may be of any shape; it is told before anything is written. @throws SyncError `bad_request`, `bad_consistency` */
-function checkWrite(write: Write, options: WriteOptions): void {
+function checkOptions(options: WriteOptions): void {
   checkLevel(options);
   const { priority } = options;
   if (priority !== undefined && !PRIORITIES.includes(priority)) {
     throw new SyncError('bad_request', `a priority is ${PRIORITIES.join(', ')}`);
   }
-  switch (write.kind) {
+}
+
+/** What is to be written, as JSON. @throws SyncError `bad_request`, and as {@link givenJson} */
+function contentOf(given: { readonly [Field in 'kind' | 'data' | 'operations' | 'patch']?: unknown }): WriteContent {
+  switch (given.kind) {
     case 'put':
-      if (!isJsonObject(write.data)) throw new SyncError('bad_request', 'a record is a JSON object');
-      break;
+      return { kind: 'put', data: givenObject(given.data, 'a record') };
     case 'patch':
-      parseWith(operations, write.operations);
-      break;
+      return { kind: 'patch', operations: parseWith(operations, givenJson(given.operations)) };
     case 'merge-patch':
-      if (!isJsonObject(write.patch)) throw new SyncError('bad_request', 'a merge patch is a JSON object');
-      break;
+      return { kind: 'merge-patch', patch: givenObject(given.patch, 'a merge patch') };
     case 'delete':
-      break;
+      return { kind: 'delete' };
     default:
       throw new SyncError('bad_request', 'a write is a put, a patch, a merge-patch or a delete');
   }
+}
+
+function givenObject(value: unknown, what: string): JsonObject {
+  const json = isJsonObject(value) ? givenJson(value) : value;
+  if (!isJsonObject(json)) throw new SyncError('bad_request', `${what} is a JSON object`);
+  return json;
 }
 
 function checkLevel({ level }: ReadOptions): void {

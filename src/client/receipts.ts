@@ -1,6 +1,5 @@
 import { dotOf } from '../core/change.ts';
 import { type EntityKey, entityKey } from '../core/ids.ts';
-import type { JsonObject } from '../core/json.ts';
 import { type Batch, type BatchAnswer, type ChangeResult, isFinal } from '../protocol/messages.ts';
 
 /** What the cloud made of a write. */
@@ -23,7 +22,7 @@ interface Waiting {
   readonly settle: (settlement: Settlement) => void;
 }
 
-/** Tells writers what became of their writes, as answers come in. It knows of the writes of this start alone. */
+/** Tells writers what became of their writes, as answers come in; of those of an earlier start, who asks for all. */
 export class Receipts {
   readonly #waiting = new Map<string, Waiting>();
   readonly #settled: (settlement: Settlement) => void;
@@ -42,14 +41,18 @@ export class Receipts {
 
   /** @param data of the record that each change makes. */
   answered({ changes }: Batch, { results }: BatchAnswer): void {
+    // Who makes a strong write gets its answer by itself.
+    const queued = changes.filter((change) => 'withdrawn' in change || change.consistency !== 'strong');
     const keys = new Map(
-      changes.flatMap((change) => ('withdrawn' in change ? [] : [[change.id, entityKey(change)] as const])),
+      queued.flatMap((change) => ('withdrawn' in change ? [] : [[change.id, entityKey(change)] as const])),
     );
     for (const result of results) {
       if (!isFinal(result)) continue;
       const known = this.#waiting.get(result.id);
       const key = keys.get(result.id) ?? known?.key;
-      if (key !== undefined) this.#settle(key, result);
+      if (key === undefined) continue;
+      this.#settle(key, result);
+      if (known === undefined) this.#settled(settlementOf(result.id, result));
     }
   }
 
@@ -59,20 +62,13 @@ export class Receipts {
     for (const [changeId, waiting] of this.#waiting) {
       if (waiting.key !== key || waiting.counter > counter) continue;
       this.#waiting.delete(changeId);
-      const { status, conflictId, entityId, code, detail } = result;
-      const settlement = { changeId, status, conflictId, entityId, code, detail } as Settlement;
+      const settlement = settlementOf(changeId, result);
       waiting.settle(settlement);
       this.#settled(settlement);
     }
   }
 }
 
-/** What a reader of a client gets. */
-export interface ClientRecord<Data = JsonObject> {
-  readonly entityType: string;
-  readonly entityId: string;
-  readonly data: Data;
-  readonly version: string;
-  /** Whether the cloud has all of it. */
-  readonly synced: boolean;
+function settlementOf(changeId: string, { status, conflictId, entityId, code, detail }: ChangeResult): Settlement {
+  return { changeId, status, conflictId, entityId, code, detail } as Settlement;
 }
