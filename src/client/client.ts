@@ -2,7 +2,15 @@ import { type CausalContext, joined } from '../core/causal-context.ts';
 import { PRIORITIES, type Priority } from '../core/change.ts';
 import { type ConsistencyLevel, toConsistencyLevel } from '../core/consistency.ts';
 import type { Operation } from '../core/delta.ts';
-import { type EntityId, type EntityType, entityKey, toEntityId, toEntityType, toNodeId } from '../core/ids.ts';
+import {
+  type EntityId,
+  type EntityKey,
+  type EntityType,
+  entityKey,
+  toEntityId,
+  toEntityType,
+  toNodeId,
+} from '../core/ids.ts';
 import { isJsonObject, type JsonObject } from '../core/json.ts';
 import { type ConflictRule, policyFor } from '../core/policy.ts';
 import type { Resolver } from '../core/resolver.ts';
@@ -20,14 +28,18 @@ import { NodeResolver } from '../sync/node-resolver.ts';
 import { leastAtOnce, type NetworkReport, planFor } from '../sync/plan.ts';
 import type { Upstream } from '../sync/ports.ts';
 import { Replica } from '../sync/replica.ts';
+import type { SyncSummary } from '../sync/tally.ts';
 import type { VisibleChange } from '../sync/visible-changes.ts';
 import { wakeAtMs } from '../sync/waking.ts';
-import type { Write, WriteContent, Written } from '../sync/write.ts';
+import type { Once, Write, WriteContent, Written } from '../sync/write.ts';
 import { httpUpstream } from '../transport/http.ts';
 import { LiveSocket } from '../transport/live-socket.ts';
 import { asTold, type ConsistencyRule, clientPolicies, differences } from './client-policies.ts';
+import { watchNetwork } from './network-watch.ts';
+import type { OpenStorage } from './open-storage.ts';
 import { type ClientRecord, Receipts, type Settlement } from './receipts.ts';
-import { type ClientStorage, memoryStorage, type OpenStorage } from './storage.ts';
+import type { Share } from './sharing.ts';
+import { type ClientStorage, memoryStorage } from './storage.ts';
 import { ownerOf, type TokenGiven, TokenSource } from './token-source.ts';
 import { socketOpener } from './web-socket.ts';
 
@@ -90,6 +102,20 @@ export interface ClientEvents {
 
 type Listener<Event> = (event: Event) => void;
 
+/** What clients that share a storage are told by the one that has it open. */
+type SharedEvent =
+  | { readonly kind: 'told'; readonly name: keyof ClientEvents; readonly event: ClientEvents[keyof ClientEvents] }
+  /** What a session has seen. */
+  | { readonly kind: 'session'; readonly id: string; readonly seen: CausalContext };
+
+/** A receipt as data; what becomes of it is asked for by itself. */
+type Acknowledged = Omit<Receipt, 'settled'>;
+
+/** How a write is known that is asked for again, and when it was asked for first. */
+interface Asked extends Once {
+  readonly atMs: number;
+}
+
 /** What is there from `initialize` to `close`. */
 interface Running {
   readonly storage: OpenStorage;
@@ -99,6 +125,7 @@ interface Running {
   readonly upstream: MeasuredUpstream;
   /** By which it is told of news; undefined: there are no sockets here, and it asks now and then. */
   readonly live: LiveSocket | undefined;
+  readonly endWatch: () => void;
 }
 
 /**
@@ -119,6 +146,8 @@ export class EdgeCloudClient {
   #answers: Parameters<Receipts['answered']>[] = [];
   #network: NetworkReport = {};
   #running: Running | undefined;
+  /** With other clients, one of which has the storage open. */
+  #share: Share<Calls, SharedEvent, ClientStatus> | undefined;
   #timer: ReturnType<typeof setTimeout> | null = null;
 
   /** @throws PolicyError, SyncError `bad_name` for what can't be. */
@@ -133,11 +162,36 @@ export class EdgeCloudClient {
 
   /** Opens the storage, and begins to sync. */
   async initialize(): Promise<void> {
-    if (this.#running !== undefined) return;
-    const { nodeId: name, storage: given = memoryStorage(), entityTypes } = this.#options;
+    if (this.#running !== undefined || this.#share !== undefined) return;
+    const { nodeId, storage = memoryStorage() } = this.#options;
+    if ('open' in storage) return this.#start(await storage.open(nodeId), false);
+    const owner = this.#tokens.get().then(ownerOf, () => undefined);
+    const share = storage.share<Calls, SharedEvent, ClientStatus>(nodeId, {
+      calls: this.#calls,
+      owner: () => owner,
+      lead: (opened, isPaused) => this.#start(opened, isPaused),
+      resume: () => this.setNetwork({ online: true }),
+      leave: (isBroken) => this.#stop(isBroken),
+      status: () => this.status(),
+      told: (event) => {
+        if (event.kind === 'told') this.#deliver(event.name, event.event);
+        else this.#sessions.set(event.id, event.seen);
+      },
+    });
+    this.#share = share;
+    try {
+      await share.joined;
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+  }
+
+  /** @param isPaused nothing is synced before somebody says that the network is there. */
+  #start(storage: OpenStorage, isPaused: boolean): void {
+    const { nodeId: name, entityTypes } = this.#options;
     const nodeId = toNodeId(name);
     if (nodeId === undefined) throw new SyncError('bad_name', 'nodeId is no node id');
-    const storage = await given.open(name);
     const client = this;
     const policies = {
       get types() {
@@ -166,8 +220,11 @@ export class EdgeCloudClient {
       onEnd: () => this.#schedule(),
     });
     const live = this.#liveSocket(replica, link);
-    this.#running = { storage, replica, link, access: new Access(replica, link, clock), upstream, live };
-    void link.sync();
+    const access = new Access(replica, link, clock);
+    this.#running = { storage, replica, link, access, upstream, live, endWatch: () => endWatch() };
+    const endWatch = watchNetwork((report) => this.setNetwork(report));
+    if (isPaused) link.setOnline(false);
+    else void link.sync();
   }
 
   async write(entityType: string, entityId: string, data: JsonObject, options: WriteOptions = {}): Promise<Receipt> {
@@ -189,27 +246,36 @@ export class EdgeCloudClient {
 
   /** Writes several records, all or none. */
   async transact(writes: readonly TransactionWrite[], options: WriteOptions = {}): Promise<readonly Receipt[]> {
-    const { replica, access, storage } = this.#open();
-    const { priority, waitMs = LIMITS.waitMs } = options;
+    const { priority } = options;
     const all = writes.map((write): Write => ({ ...write, ...addressOf(write.entityType, write.entityId), priority }));
     for (const write of all) checkWrite(write, options);
+    const leader = this.#leader;
+    if (leader !== undefined) return receiptsOf(leader, all, await leader.ask('transact', all, options, asked()));
+    return await this.#transact(all, options);
+  }
+
+  async #transact(all: readonly Write[], options: WriteOptions, once?: Once): Promise<readonly Receipt[]> {
+    const { replica, access, storage } = this.#open();
+    const { waitMs = LIMITS.waitMs } = options;
     const levels = all.map(({ entityType }) => options.level ?? policyFor(this.#policies, entityType).consistency);
     const after = this.#after(options);
     if (levels.includes('strong')) {
-      const written = await access.transactStrong(all, after, waitMs);
+      const written = await access.transactStrong(all, after, waitMs, once);
       this.#note(options, replica);
-      return written.map((each) => ({ ...each, settled: Promise.resolve(settledAs(each)) }));
+      return written.map((each) => ({ ...each, settled: this.#receipts.settle(settledAs(each)) }));
     }
-    const written = await access.transact(all, after, waitMs);
+    const written = await access.transact(all, after, waitMs, once);
     return await this.#receiptsOf(all, written, options, storage, replica);
   }
 
   async read(entityType: string, entityId: string, options: ReadOptions = {}): Promise<ClientRecord | null> {
-    const { replica, access } = this.#open();
+    if (this.#leader !== undefined) return await this.#leader.ask('read', entityType, entityId, options);
+    const { replica, access, storage } = this.#open();
     const address = addressOf(entityType, entityId);
     await access.satisfy(this.#demand(address.entityType, options));
     const view = replica.read(entityKey(address));
     this.#note(options, replica);
+    await storage.durable();
     if (view === undefined) return null;
     const { data, version, synced } = view;
     return { ...address, data, version, synced };
@@ -220,11 +286,13 @@ export class EdgeCloudClient {
     entityType: string,
     { after = '', limit = LIMITS.listItemsDefault, ...options }: ReadOptions & { after?: string; limit?: number } = {},
   ): Promise<{ items: readonly ClientRecord[]; next: string | null }> {
-    const { replica, access } = this.#open();
+    if (this.#leader !== undefined) return await this.#leader.ask('list', entityType, { after, limit, ...options });
+    const { replica, access, storage } = this.#open();
     const type = typeOf(entityType);
     await access.satisfy(this.#demand(type, options));
     const { items, next } = replica.list(type, after, limit);
     this.#note(options, replica);
+    await storage.durable();
     const records = items.map(({ entityId, data, version, synced }) => ({
       entityType,
       entityId,
@@ -236,33 +304,20 @@ export class EdgeCloudClient {
   }
 
   /** Syncs now; never throws. */
-  async sync() {
+  async sync(): Promise<SyncSummary> {
+    if (this.#leader !== undefined) return await this.#leader.ask('sync');
     return (await this.#open().link.sync({ all: true })).summary;
   }
 
-  status() {
-    const { replica, link, upstream } = this.#open();
-    const { cursor, epoch, asOfMs, digestMismatches } = replica.meta;
-    return {
-      nodeId: replica.nodeId,
-      state: link.state,
-      online: link.online,
-      paused: link.paused,
-      cursor,
-      epoch,
-      queue: replica.queueStats(),
-      asOf: asOfMs === 0 ? null : asOfMs,
-      stalenessMs: replica.stalenessMs(),
-      plan: planFor(this.#network, upstream.quality),
-      lastSyncResult: link.lastSummary,
-      nextAttemptAt: link.nextAttemptAtMs,
-      digestMismatches,
-      warnings: this.#warnings,
-    };
+  status(): ClientStatus {
+    return this.#leader?.status ?? statusOf(this.#open(), this.#network, this.#warnings);
   }
 
   /** What the platform says of the link. */
-  setNetwork({ online, ...report }: NetworkReport & { readonly online?: boolean }): void {
+  setNetwork(given: NetworkReport & { readonly online?: boolean }): void {
+    // Whoever leads by then hears of it; where nobody does, there is nothing to tell.
+    if (this.#leader !== undefined) return void this.#leader.ask('setNetwork', given).catch(() => null);
+    const { online, ...report } = given;
     const { link } = this.#open();
     this.#network = { ...this.#network, ...report };
     const wasOnline = link.online;
@@ -291,30 +346,71 @@ export class EdgeCloudClient {
 
   /** Ends the syncing, and closes the storage; what waits stays there. */
   async close(): Promise<void> {
+    const share = this.#share;
+    this.#share = undefined;
+    await (share === undefined ? this.#stop(false) : share.close());
+  }
+
+  /** @param isBroken the storage has failed: what is under way comes to nothing. */
+  async #stop(isBroken: boolean): Promise<void> {
     const running = this.#running;
     this.#running = undefined;
     this.#sleep();
     if (running === undefined) return;
-    void running.live?.keep(false);
-    running.link.setOnline(false);
-    // One that begins now ends at once, and not before the one that is under way.
-    await running.link.sync();
-    await running.storage.durable();
-    await running.storage.close();
+    const { endWatch, live, link, storage } = running;
+    endWatch();
+    void live?.keep(false);
+    link.setOnline(false);
+    try {
+      if (isBroken) return;
+      // One that begins now ends at once, and not before the one that is under way.
+      await link.sync();
+      await storage.durable();
+    } finally {
+      await storage.close();
+    }
+  }
+
+  /** Who has the storage open, or will have it, where this client shares it and has not. */
+  get #leader(): Share<Calls, SharedEvent, ClientStatus> | undefined {
+    return this.#running === undefined ? this.#share : undefined;
+  }
+
+  /** What the others ask for while this client has the storage open. */
+  get #calls(): Calls {
+    return {
+      write: async (write, options, asked) => acknowledged(await this.#writeHere(write, options, fresh(asked))),
+      transact: async (writes, options, asked) => {
+        return (await this.#transact(writes, options, fresh(asked))).map(acknowledged);
+      },
+      settlement: (key, changeId) => this.#settlement(key, changeId),
+      read: (...args) => this.read(...args),
+      list: (...args) => this.list(...args),
+      sync: () => this.sync(),
+      setNetwork: async (report) => this.setNetwork(report),
+    };
   }
 
   async #write(write: Write, options: WriteOptions): Promise<Receipt> {
-    const { replica, access, storage } = this.#open();
     checkWrite(write, options);
+    const leader = this.#leader;
+    if (leader === undefined) return await this.#writeHere(write, options);
+    const [receipt] = receiptsOf(leader, [write], [await leader.ask('write', write, options, asked())]);
+    if (receipt === undefined) throw new Error('invariant broken: a write has a receipt');
+    return receipt;
+  }
+
+  async #writeHere(write: Write, options: WriteOptions, once?: Once): Promise<Receipt> {
+    const { replica, access, storage } = this.#open();
     const { priority, ifMatch, ifNoneMatch, waitMs = LIMITS.waitMs } = options;
     const level = options.level ?? policyFor(this.#policies, write.entityType).consistency;
     const asked: Write = { ...write, priority, ifMatch, ifNoneMatch };
     if (level === 'strong') {
-      const written = await access.writeStrong(asked, this.#after(options), waitMs);
+      const written = await access.writeStrong(asked, this.#after(options), waitMs, once);
       this.#note(options, replica);
-      return { ...written, settled: Promise.resolve(settledAs(written)) };
+      return { ...written, settled: this.#receipts.settle(settledAs(written)) };
     }
-    const written = await access.write(asked, this.#after(options), waitMs);
+    const written = await access.write(asked, this.#after(options), waitMs, once);
     const [receipt] = await this.#receiptsOf([asked], [written], options, storage, replica);
     if (receipt === undefined) throw new Error('invariant broken: a write has a receipt');
     return receipt;
@@ -354,7 +450,18 @@ export class EdgeCloudClient {
   #note({ sessionId }: ReadOptions, replica: Replica): void {
     if (sessionId === undefined) return;
     const before = this.#sessions.get(sessionId) ?? {};
-    this.#sessions.set(sessionId, joined(before, replica.causalContext(before), replica.meta.epoch));
+    const seen = joined(before, replica.causalContext(before), replica.meta.epoch);
+    this.#sessions.set(sessionId, seen);
+    this.#share?.tell({ kind: 'session', id: sessionId, seen });
+  }
+
+  /** What has become of a change of this node, or will. */
+  async #settlement(key: EntityKey, changeId: string): Promise<Settlement> {
+    const known = this.#receipts.known(changeId);
+    if (known !== undefined) return await known;
+    const fate = this.#open().replica.fateOf(changeId);
+    if (fate === 'waiting') return await this.#receipts.expect(key, changeId);
+    return fate === 'there' ? { changeId, status: 'duplicate' } : { changeId, status: 'rejected', ...fate };
   }
 
   #open(): Running {
@@ -362,7 +469,7 @@ export class EdgeCloudClient {
     return this.#running;
   }
 
-  #upstream({ durable }: OpenStorage, replica: Replica): Upstream {
+  #upstream(storage: OpenStorage, replica: Replica): Upstream {
     const { fetch: send } = this.#options;
     const http = httpUpstream({
       url: this.#endpoint,
@@ -372,7 +479,7 @@ export class EdgeCloudClient {
     });
     /** What is sent may have an effect: so what it was made of must not be lost before. */
     const once = async <T>(call: () => Promise<T>): Promise<T> => {
-      await durable();
+      await storage.durable();
       try {
         return await call();
       } catch (error) {
@@ -439,10 +546,16 @@ export class EdgeCloudClient {
     if (settlement.conflictId !== undefined) this.#emit('conflict', settlement);
   }
 
+  /** Told to all that share the storage, when it is durable. */
   #emit<Name extends keyof ClientEvents>(name: Name, event: ClientEvents[Name]): void {
+    if (this.#share === undefined) this.#deliver(name, event);
+    else this.#share.tell({ kind: 'told', name, event });
+  }
+
+  #deliver(name: keyof ClientEvents, event: ClientEvents[keyof ClientEvents]): void {
     for (const listener of this.#listeners.get(name) ?? []) {
       try {
-        (listener as Listener<ClientEvents[Name]>)(event);
+        (listener as Listener<typeof event>)(event);
       } catch (error) {
         logger.error('listener_failed', { event: name, error: String(error) });
       }
@@ -485,6 +598,63 @@ export class EdgeCloudClient {
     if (link.isDue) void link.sync();
     else this.#schedule();
   }
+}
+
+export type ClientStatus = ReturnType<typeof statusOf>;
+
+function statusOf({ replica, link, upstream }: Running, network: NetworkReport, warnings: readonly string[]) {
+  const { cursor, epoch, asOfMs, digestMismatches } = replica.meta;
+  return {
+    nodeId: replica.nodeId,
+    state: link.state,
+    online: link.online,
+    paused: link.paused,
+    cursor,
+    epoch,
+    queue: replica.queueStats(),
+    asOf: asOfMs === 0 ? null : asOfMs,
+    stalenessMs: replica.stalenessMs(),
+    plan: planFor(network, upstream.quality),
+    lastSyncResult: link.lastSummary,
+    nextAttemptAt: link.nextAttemptAtMs,
+    digestMismatches,
+    warnings,
+  };
+}
+
+/** What one client does for the others that share its storage. */
+type Calls = {
+  write(write: Write, options: WriteOptions, asked: Asked): Promise<Acknowledged>;
+  transact(writes: readonly Write[], options: WriteOptions, asked: Asked): Promise<readonly Acknowledged[]>;
+  settlement(key: EntityKey, changeId: string): Promise<Settlement>;
+  setNetwork(report: Parameters<EdgeCloudClient['setNetwork']>[0]): Promise<void>;
+} & Pick<EdgeCloudClient, 'read' | 'list' | 'sync'>;
+
+function asked(): Asked {
+  const key = entropy.id();
+  return { key, hash: key, atMs: clock.nowMs() };
+}
+
+/** @throws SyncError `outcome_unknown`: it may have been done, and nobody remembers that any more. */
+function fresh({ atMs, ...once }: Asked): Once {
+  if (Math.abs(clock.nowMs() - atMs) < LIMITS.memoMs) return once;
+  throw new SyncError('outcome_unknown', 'the tab that was asked is gone, and has not answered for a day');
+}
+
+function acknowledged({ settled: _, ...receipt }: Receipt): Acknowledged {
+  return receipt;
+}
+
+function receiptsOf(
+  leader: Share<Calls, SharedEvent, ClientStatus>,
+  writes: readonly Write[],
+  all: readonly Acknowledged[],
+): Receipt[] {
+  return all.map((receipt, index) => {
+    const write = writes[index];
+    if (write === undefined) throw new Error('invariant broken: each write has an answer');
+    return { ...receipt, settled: leader.expect('settlement', entityKey(write), receipt.changeId) };
+  });
 }
 
 /** What tsc doesn't see may be of any shape; it is told before anything is written. @throws SyncError `bad_request`, `bad_consistency` */

@@ -10,6 +10,7 @@ export {
   type WriteOptions,
 } from './client.ts';
 export type { ConsistencyRule } from './client-policies.ts';
+export type { OpenStorage } from './open-storage.ts';
 export type { ClientRecord, Settlement } from './receipts.ts';
-export { type ClientStorage, memoryStorage, type OpenStorage } from './storage.ts';
+export { type ClientStorage, memoryStorage } from './storage.ts';
 export type { TokenGiven } from './token-source.ts';

@@ -1,6 +1,7 @@
 import { dotOf } from '../core/change.ts';
 import { type EntityKey, entityKey } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
+import { LIMITS } from '../protocol/limits.ts';
 import { type Batch, type BatchAnswer, type ChangeResult, isFinal } from '../protocol/messages.ts';
 
 /** What the cloud made of a write. */
@@ -20,12 +21,15 @@ export interface Settlement {
 interface Waiting {
   readonly key: EntityKey;
   readonly counter: number;
+  readonly settled: Promise<Settlement>;
   readonly settle: (settlement: Settlement) => void;
 }
 
 /** Tells writers what became of their writes, as answers come in. It knows of the writes of this start alone. */
 export class Receipts {
   readonly #waiting = new Map<string, Waiting>();
+  /** Last words, oldest first: who asks late is told the same. */
+  readonly #last = new Map<string, Settlement>();
   readonly #settled: (settlement: Settlement) => void;
 
   /** @param settled told of all of them. */
@@ -35,9 +39,23 @@ export class Receipts {
 
   /** What the cloud will make of a change; it may take for ever. */
   expect(key: EntityKey, changeId: string): Promise<Settlement> {
-    return new Promise((resolve) => {
-      this.#waiting.set(changeId, { key, counter: dotOf({ id: changeId }).counter, settle: resolve });
-    });
+    const known = this.known(changeId);
+    if (known !== undefined) return known;
+    const { promise: settled, resolve: settle } = Promise.withResolvers<Settlement>();
+    this.#waiting.set(changeId, { key, counter: dotOf({ id: changeId }).counter, settled, settle });
+    return settled;
+  }
+
+  /** What was said of a change that was written since the start, or will be; undefined: nobody waits for that. */
+  known(changeId: string): Promise<Settlement> | undefined {
+    const last = this.#last.get(changeId);
+    return last === undefined ? this.#waiting.get(changeId)?.settled : Promise.resolve(last);
+  }
+
+  /** Of a write that the cloud has answered by itself. */
+  settle(settlement: Settlement): Promise<Settlement> {
+    this.#remember(settlement);
+    return Promise.resolve(settlement);
   }
 
   /** @param data of the record that each change makes. */
@@ -61,9 +79,16 @@ export class Receipts {
       this.#waiting.delete(changeId);
       const { status, conflictId, entityId, code, detail } = result;
       const settlement = { changeId, status, conflictId, entityId, code, detail } as Settlement;
+      this.#remember(settlement);
       waiting.settle(settlement);
       this.#settled(settlement);
     }
+  }
+
+  #remember(settlement: Settlement): void {
+    this.#last.set(settlement.changeId, settlement);
+    const [oldest] = this.#last.keys();
+    if (this.#last.size > LIMITS.settlementsKept && oldest !== undefined) this.#last.delete(oldest);
   }
 }
 
