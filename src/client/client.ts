@@ -125,7 +125,6 @@ interface Running {
   readonly upstream: MeasuredUpstream;
   /** By which it is told of news; undefined: there are no sockets here, and it asks now and then. */
   readonly live: LiveSocket | undefined;
-  readonly endWatch: () => void;
 }
 
 /**
@@ -148,6 +147,8 @@ export class EdgeCloudClient {
   #running: Running | undefined;
   /** With other clients, one of which has the storage open. */
   #share: Share<Calls, SharedEvent, ClientStatus> | undefined;
+  /** Of the network. */
+  #endWatch = (): void => undefined;
   #timer: ReturnType<typeof setTimeout> | null = null;
 
   /** @throws PolicyError, SyncError `bad_name` for what can't be. */
@@ -170,7 +171,7 @@ export class EdgeCloudClient {
       calls: this.#calls,
       owner: () => owner,
       lead: (opened, isPaused) => this.#start(opened, isPaused),
-      resume: () => this.setNetwork({ online: true }),
+      resume: () => this.#goOn(),
       leave: (isBroken) => this.#stop(isBroken),
       status: () => this.status(),
       told: (event) => {
@@ -187,7 +188,7 @@ export class EdgeCloudClient {
     }
   }
 
-  /** @param isPaused nothing is synced before somebody says that the network is there. */
+  /** @param isPaused nothing is synced before {@link #goOn}. */
   #start(storage: OpenStorage, isPaused: boolean): void {
     const { nodeId: name, entityTypes } = this.#options;
     const nodeId = toNodeId(name);
@@ -221,10 +222,18 @@ export class EdgeCloudClient {
     });
     const live = this.#liveSocket(replica, link);
     const access = new Access(replica, link, clock);
-    this.#running = { storage, replica, link, access, upstream, live, endWatch: () => endWatch() };
-    const endWatch = watchNetwork((report) => this.setNetwork(report));
+    this.#running = { storage, replica, link, access, upstream, live };
     if (isPaused) link.setOnline(false);
-    else void link.sync();
+    else this.#goOn();
+  }
+
+  /** Syncs, and goes by the network as the platform says it is. */
+  #goOn(): void {
+    const { link } = this.#open();
+    if (!link.online) link.setOnline(true);
+    this.#endWatch();
+    this.#endWatch = watchNetwork((report) => this.setNetwork(report));
+    void link.sync();
   }
 
   async write(entityType: string, entityId: string, data: JsonObject, options: WriteOptions = {}): Promise<Receipt> {
@@ -274,8 +283,8 @@ export class EdgeCloudClient {
     const address = addressOf(entityType, entityId);
     await access.satisfy(this.#demand(address.entityType, options));
     const view = replica.read(entityKey(address));
-    this.#note(options, replica);
     await storage.durable();
+    this.#note(options, replica);
     if (view === undefined) return null;
     const { data, version, synced } = view;
     return { ...address, data, version, synced };
@@ -291,8 +300,8 @@ export class EdgeCloudClient {
     const type = typeOf(entityType);
     await access.satisfy(this.#demand(type, options));
     const { items, next } = replica.list(type, after, limit);
-    this.#note(options, replica);
     await storage.durable();
+    this.#note(options, replica);
     const records = items.map(({ entityId, data, version, synced }) => ({
       entityType,
       entityId,
@@ -357,8 +366,8 @@ export class EdgeCloudClient {
     this.#running = undefined;
     this.#sleep();
     if (running === undefined) return;
-    const { endWatch, live, link, storage } = running;
-    endWatch();
+    const { live, link, storage } = running;
+    this.#endWatch();
     void live?.keep(false);
     link.setOnline(false);
     try {
@@ -424,13 +433,14 @@ export class EdgeCloudClient {
     storage: OpenStorage,
     replica: Replica,
   ): Promise<Receipt[]> {
+    await storage.durable();
+    this.#note(options, replica);
+    // Not before: what never comes to the disk leaves its id to another write. And before that nothing is sent.
     const receipts = written.map((each, index) => {
       const write = writes[index];
       if (write === undefined) throw new Error('invariant broken: each write has an answer');
       return { ...each, settled: this.#receipts.expect(entityKey(write), each.changeId) };
     });
-    this.#note(options, replica);
-    await storage.durable();
     this.#sendOrSchedule();
     return receipts;
   }

@@ -12,13 +12,19 @@ export interface TabStorage extends OpenStorage {
 
 export interface TabsOptions<Calls, Event, Status> {
   readonly member: Member<Calls, Event, Status>;
-  /** To all tabs but this one; what one sends arrives in order. */
-  readonly channel: BroadcastChannel;
+  readonly channel: Channel;
   /** Calls `lead` when it is this tab's turn, and no other tab's before that has ended. */
   readonly inTurn: (signal: AbortSignal, lead: () => Promise<void>) => Promise<void>;
   readonly open: (told: { onDurable: (commit: number) => void; onFailed: () => void }) => Promise<TabStorage>;
   readonly clock: Clock;
   readonly entropy: Entropy;
+}
+
+/** To all tabs but this one, as a BroadcastChannel is; what one sends arrives in order. */
+export interface Channel {
+  postMessage(message: unknown): void;
+  addEventListener(type: 'message', listener: (event: { readonly data: never }) => void): void;
+  close(): void;
 }
 
 /**
@@ -52,7 +58,7 @@ export class Tabs<Calls, Event, Status> implements Share<Calls, Event, Status> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.joined = promise;
     this.#join = { resolve, reject };
-    options.channel.onmessage = ({ data }) => this.#heard(data);
+    options.channel.addEventListener('message', ({ data }) => this.#heard(data));
     this.#post({ kind: 'hello' });
     this.#turns = this.#takeTurns();
   }
@@ -83,7 +89,7 @@ export class Tabs<Calls, Event, Status> implements Share<Calls, Event, Status> {
     this.#end.abort();
     await this.#turns;
     this.#options.channel.close();
-    this.#endWaiting(new SyncError('outcome_unknown', 'the client was closed before there was an answer'));
+    this.#endWaiting(closedEarly());
   }
 
   async #ask<Name extends keyof Calls>(
@@ -94,6 +100,7 @@ export class Tabs<Calls, Event, Status> implements Share<Calls, Event, Status> {
     const copy = copyOf(args);
     const { entropy, member } = this.#options;
     const call = { id: entropy.id(), name: String(name), args: copy, owner: await member.owner() };
+    if (this.#end.signal.aborted) throw closedEarly();
     const result = await new Promise<Result<unknown>>((end) => {
       const waiting = { call, isPatient, askedOf: undefined, end };
       this.#waiting.set(call.id, waiting);
@@ -213,10 +220,16 @@ export class Tabs<Calls, Event, Status> implements Share<Calls, Event, Status> {
       this.#release(durable);
       if (this.#own !== undefined) this.#post({ kind: 'durable', lead: this.#own.lead, durable });
     };
-    let storage: TabStorage;
+    const lead = entropy.id();
+    const isPaused = this.#failures > 0;
+    let storage: TabStorage | undefined;
     try {
       storage = await open({ onDurable, onFailed: end });
+      this.#own = { lead, storage };
+      member.lead(storage, isPaused);
     } catch (error) {
+      this.#own = undefined;
+      await storage?.close();
       this.#failures += 1;
       const refusal = asUnavailable(error);
       this.#refuse(refusal);
@@ -224,10 +237,6 @@ export class Tabs<Calls, Event, Status> implements Share<Calls, Event, Status> {
       await clock.sleep(waitMs(), signal);
       return;
     }
-    const lead = entropy.id();
-    const isPaused = this.#failures > 0;
-    this.#own = { lead, storage };
-    member.lead(storage, isPaused);
     this.#announce();
     this.#follow(lead, storage.durableCommit);
     const pause = new AbortController();
@@ -304,6 +313,10 @@ interface Waiting {
   /** Under which lead it was asked last. */
   askedOf: string | undefined;
   readonly end: (result: Result<unknown>) => void;
+}
+
+function closedEarly(): SyncError {
+  return new SyncError('outcome_unknown', 'the client was closed before there was an answer');
 }
 
 /** As it is now. @throws SyncError `bad_request` for what is no data. */

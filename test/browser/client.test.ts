@@ -41,8 +41,8 @@ afterAll(async () => {
 async function person() {
   spaces += 1;
   const space = `browser-${spaces}`;
-  const tokenOf = (node: string) =>
-    signAccessToken({ space, role: 'node', node, sub: 'somebody' }, { secret: SECRET, ttlSeconds: 3_600 });
+  const tokenOf = (node: string, sub = 'somebody') =>
+    signAccessToken({ space, role: 'node', node, sub }, { secret: SECRET, ttlSeconds: 3_600 });
   const context = await browser.newContext();
   onTestFinished(() => context.close());
   // The page is of the server's origin, and there also without a network.
@@ -51,14 +51,20 @@ async function person() {
     route.fulfill({ contentType: 'text/html', body: `<script type="module">${script}</script>` }),
   );
   const options = { nodeId: 'phone', cloudEndpoint: `${server.url}/v1`, token: await tokenOf('phone') };
-  const tab = async () => {
+  const open = async () => {
     const opened = await context.newPage();
     opened.on('pageerror', (error) => expect.unreachable(error.message));
     await opened.goto(page);
-    await start(opened);
     return opened;
   };
-  const start = (opened: Page) => opened.evaluate((given) => app.start(given), options);
+  const tab = async (user?: string) => {
+    const opened = await open();
+    await start(opened, user);
+    return opened;
+  };
+  const start = async (opened: Page, user?: string) => {
+    await opened.evaluate((given) => app.start(given), { ...options, token: await tokenOf('phone', user) });
+  };
   /** What the cloud has. */
   const cloud = async () => {
     const client = new EdgeCloudClient({ ...options, nodeId: 'reader', token: await tokenOf('reader') });
@@ -70,11 +76,11 @@ async function person() {
       ids.push(...items.map(({ entityId }) => entityId));
       after = next;
     }
-    const count = await client.read('note', 'count');
+    const { items } = await client.list('count');
     await client.close();
-    return { ids, count: count?.data['n'] };
+    return { ids, count: Object.fromEntries(items.map(({ entityId, data }) => [entityId, data['n']])) };
   };
-  return { context, tab, start, cloud };
+  return { context, open, tab, start, cloud };
 }
 
 async function setOffline(context: BrowserContext, tab: Page, offline: boolean): Promise<void> {
@@ -111,3 +117,140 @@ test('[S47] two tabs are one client: each sees at once what the other writes, an
   }
   expect((await cloud()).ids).toEqual(['of-one', 'of-other']);
 });
+
+test('[S47] a tab that is closed is followed by the next one, which goes on with what the first one wrote', async () => {
+  const { tab, cloud } = await person();
+  const [one, other] = [await tab(), await tab()];
+  await one.evaluate(() => app.write('a'));
+  await one.evaluate(() => app.client.close());
+  const receipt = await other.evaluate(async () => {
+    const { changeId, settled } = await app.client.write('note', 'b', {});
+    return { changeId, status: (await settled).status };
+  });
+  // One node, one row of counters: not another life of it.
+  expect(receipt).toEqual({ changeId: 'phone:2', status: 'applied' });
+  expect(await other.evaluate(() => app.ids())).toEqual(['a', 'b']);
+  expect((await cloud()).ids).toEqual(['a', 'b']);
+});
+
+test('[I1] [I2] [S47] of tabs that are killed in mid-sync nothing is lost that was acknowledged, and nothing is done twice', async () => {
+  const { context, tab, cloud } = await person();
+  const acknowledged: string[] = [];
+  await context.exposeFunction('acknowledge', (id: string) => acknowledged.push(id));
+  const tabs = [await tab(), await tab(), await tab(), await tab()];
+  const [last] = tabs.slice(-1);
+  if (last === undefined) throw new Error('there is no tab');
+  // Each that leads dies within an exchange: now before the cloud has it, now before its answer is here.
+  const doomed = tabs.slice(0, -1);
+  let exchanges = 0;
+  await context.route('**/sync/exchange', async (route) => {
+    exchanges += 1;
+    const leading = exchanges % 3 === 0 ? doomed.shift() : undefined;
+    if (leading === undefined) return await route.continue();
+    if (doomed.length % 2 === 0) await route.fetch();
+    await crash(leading);
+  });
+  const done = tabs.map((each, index) => each.evaluate((prefix) => app.writeMany(prefix, 60), `tab-${index}-`));
+  for (const each of done.slice(0, -1)) each.catch(() => undefined);
+  await done.at(-1);
+  await last.evaluate(() => Promise.all(app.settled));
+  const there = await cloud();
+  expect(doomed).toEqual([]);
+  expect(acknowledged.length).toBeGreaterThan(60);
+  expect(acknowledged.filter((id) => !there.ids.includes(id))).toEqual([]);
+  // Every write that was acknowledged has counted one; those of the dead tabs may have been done without a word.
+  expect(there.count['tab-3-']).toBe(60);
+  expect(await last.evaluate(async () => [...new Set(await app.ids())])).toEqual(there.ids);
+});
+
+test('[I1] [S46] a full disk is told as such; what was acknowledged before is there, is read, and goes out', async () => {
+  const { context, open, start, cloud } = await person();
+  const [page, other] = [await open(), await open()];
+  const setQuota = await quotaOf(context, page);
+  await setQuota(500_000);
+  await start(page);
+  await start(other);
+  await page.evaluate(() => app.count('a'));
+  await page.evaluate(() => Promise.all(app.settled));
+  await setOffline(context, page, true);
+  const kept: string[] = [];
+  for (const each of [page, other, page, other]) {
+    const { error, before } = await each.evaluate(() => app.fill());
+    kept.push(...before);
+    expect(error).toBe('storage_full');
+    expect(await each.evaluate(() => app.ids())).toEqual(kept.toSorted());
+  }
+  expect(kept.length).toBeGreaterThan(2);
+  // What the cloud says of it can't be kept: so it is sent again, until it can. It waits longer each time; who doesn't
+  // want to wait says that the network is there.
+  await context.setOffline(false);
+  await page.evaluate(() => app.client.setNetwork({ online: true }));
+  await expect.poll(async () => (await cloud()).ids.length, { timeout: 30_000 }).toBeGreaterThan(0);
+  await setQuota(undefined);
+  await other.evaluate(() => app.client.setNetwork({ online: true }));
+  for (const each of [page, other]) await each.evaluate(() => Promise.all(app.settled));
+  for (const each of [page, other]) await each.evaluate(() => app.count('a'));
+  for (const each of [page, other]) await each.evaluate(() => Promise.all(app.settled));
+  expect(await cloud()).toEqual({ ids: kept.toSorted(), count: { a: 3 } });
+  // Nobody has seen what was not kept.
+  expect(await other.evaluate(() => app.heard.length)).toBe(kept.length + 3);
+});
+
+test('[S46] ten thousand records are written, are there when the page is loaded again, and go out', async () => {
+  const { context, tab, start, cloud } = await person();
+  const page = await tab();
+  await setOffline(context, page, true);
+  const ids = await page.evaluate(async () => {
+    const all = Array.from({ length: 10_000 }, (_, index) => `n${String(index).padStart(5, '0')}`);
+    await Promise.all(all.map((id) => app.client.write('note', id, { id })));
+    return all;
+  });
+  await page.reload();
+  await start(page);
+  expect(await page.evaluate(() => app.ids())).toEqual(ids);
+  await context.setOffline(false);
+  await page.evaluate(async () => (await app.client.write('note', 'z', {}, { priority: 'normal' })).settled);
+  expect((await cloud()).ids).toEqual([...ids, 'z']);
+});
+
+test("[I9] [S47] a tab of another user is refused, and its writes are nobody else's", async () => {
+  const { tab, cloud } = await person();
+  const mine = await tab();
+  await mine.evaluate(() => app.write('mine'));
+  const theirs = await tab('somebody-else');
+  const refused = () => app.write('theirs').then(String, ({ code }) => code);
+  expect(await theirs.evaluate(refused)).toBe('forbidden');
+  await mine.evaluate(() => Promise.all(app.settled));
+  expect((await cloud()).ids).toEqual(['mine']);
+});
+
+test('[S48] a client follows the network, as the browser says it, until it is closed', async () => {
+  const { context, tab } = await person();
+  const page = await tab();
+  const states = () => page.evaluate(() => app.client.status().online);
+  await setOffline(context, page, true);
+  expect(await states()).toBe(false);
+  const settled = page.evaluate(async () => (await app.client.write('note', 'a', {})).settled);
+  await setOffline(context, page, false);
+  expect((await settled).status).toBe('applied');
+  expect(await page.evaluate(() => app.client.status().plan.reason)).toBe('the link is 4g');
+  await page.evaluate(() => app.client.close());
+  await context.setOffline(true);
+  await page.waitForFunction(() => !navigator.onLine);
+});
+
+async function crash(page: Page): Promise<void> {
+  const session = await page.context().newCDPSession(page);
+  const crashed = page.waitForEvent('crash');
+  session.send('Page.crash').catch(() => undefined);
+  await crashed;
+}
+
+/** Sets how much a site may keep; undefined: what the browser likes. */
+async function quotaOf(context: BrowserContext, page: Page) {
+  const session = await context.newCDPSession(page);
+  const { origin } = new URL(page.url());
+  return async (quotaSize: number | undefined) => {
+    await session.send('Storage.overrideQuotaForOrigin', { origin, ...(quotaSize === undefined ? {} : { quotaSize }) });
+  };
+}

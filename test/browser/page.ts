@@ -7,7 +7,6 @@ class App {
   client = new EdgeCloudClient({ nodeId: 'none', cloudEndpoint: '', token: '' });
   /** Of visible changes, in their order. */
   readonly heard: string[] = [];
-  readonly acknowledged: string[] = [];
   readonly settled: Promise<unknown>[] = [];
 
   async start(options: Omit<ClientOptions, 'storage'>): Promise<void> {
@@ -19,7 +18,40 @@ class App {
   async write(id: string, data: Record<string, string | number> = { id }): Promise<void> {
     const { settled } = await this.client.write('note', id, data);
     this.settled.push(settled);
-    this.acknowledged.push(id);
+  }
+
+  /** One after the other; each is one record of its own, and counts one. */
+  async writeMany(prefix: string, many: number): Promise<void> {
+    for (let n = 0; n < many; n += 1) {
+      await this.write(`${prefix}${n}`);
+      await this.count(prefix);
+      await acknowledge(`${prefix}${n}`);
+    }
+  }
+
+  async count(id: string): Promise<void> {
+    const one = { op: 'increment', path: 'n', value: 1 } as const;
+    const isThere = (await this.client.read('count', id)) !== null;
+    const { settled } = await (isThere
+      ? this.client.patch('count', id, [one])
+      : this.client.write('count', id, { n: 1 }));
+    this.settled.push(settled);
+  }
+
+  /** Writes until that fails. */
+  async fill(): Promise<{ error: string; before: string[] }> {
+    const before: string[] = [];
+    for (;;) {
+      const id = crypto.randomUUID();
+      // Which no disk makes smaller.
+      const text = String.fromCharCode(...crypto.getRandomValues(new Uint8Array(50_000)));
+      try {
+        await this.write(id, { text });
+      } catch (error) {
+        return { error: error instanceof Error && 'code' in error ? String(error.code) : String(error), before };
+      }
+      before.push(id);
+    }
   }
 
   async ids(): Promise<string[]> {
@@ -35,6 +67,8 @@ class App {
 
 declare global {
   var app: App;
+  /** Tells the test. */
+  function acknowledge(id: string): Promise<void>;
 }
 
 globalThis.app = new App();
