@@ -273,8 +273,9 @@ export class EdgeCloudClient {
       this.#note(options, replica);
       return written.map((each) => ({ ...each, settled: this.#receipts.settle(settledAs(each)) }));
     }
+    const isDone = replica.written(once) !== undefined;
     const written = await access.transact(all, after, waitMs, once);
-    return await this.#receiptsOf(all, written, options, storage, replica);
+    return await this.#receiptsOf(all, written, options, storage, replica, isDone);
   }
 
   async read(entityType: string, entityId: string, options: ReadOptions = {}): Promise<ClientRecord | null> {
@@ -419,19 +420,21 @@ export class EdgeCloudClient {
       this.#note(options, replica);
       return { ...written, settled: this.#receipts.settle(settledAs(written)) };
     }
+    const isDone = replica.written(once) !== undefined;
     const written = await access.write(asked, this.#after(options), waitMs, once);
-    const [receipt] = await this.#receiptsOf([asked], [written], options, storage, replica);
+    const [receipt] = await this.#receiptsOf([asked], [written], options, storage, replica, isDone);
     if (receipt === undefined) throw new Error('invariant broken: a write has a receipt');
     return receipt;
   }
 
-  /** Of writes that are acknowledged when they are durable. */
+  /** Of writes that are acknowledged when they are durable. @param isDone they were, before: the cloud may have them. */
   async #receiptsOf(
     writes: readonly Write[],
     written: readonly Written[],
     options: ReadOptions,
     storage: OpenStorage,
     replica: Replica,
+    isDone: boolean,
   ): Promise<Receipt[]> {
     await storage.durable();
     this.#note(options, replica);
@@ -439,7 +442,9 @@ export class EdgeCloudClient {
     const receipts = written.map((each, index) => {
       const write = writes[index];
       if (write === undefined) throw new Error('invariant broken: each write has an answer');
-      return { ...each, settled: this.#receipts.expect(entityKey(write), each.changeId) };
+      const key = entityKey(write);
+      const settled = isDone ? this.#settlement(key, each.changeId) : this.#receipts.expect(key, each.changeId);
+      return { ...each, settled };
     });
     this.#sendOrSchedule();
     return receipts;

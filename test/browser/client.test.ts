@@ -163,6 +163,26 @@ test('[I1] [I2] [S47] of tabs that are killed in mid-sync nothing is lost that w
   expect(await last.evaluate(async () => [...new Set(await app.ids())])).toEqual(there.ids);
 });
 
+test('[I2] [S37] [S47] a write whose answer died with the tab that leads is done once, and is settled', async () => {
+  const { tab, cloud } = await person();
+  const [leading, other] = [await tab(), await tab()];
+  await leading.evaluate(() => app.count('a'));
+  // It does what it is asked for, and is never heard of again.
+  await leading.evaluate(() => {
+    BroadcastChannel.prototype.postMessage = () => undefined;
+  });
+  const written = other.evaluate(async () => {
+    const add = { op: 'increment', path: 'n', value: 1 } as const;
+    const { changeId, settled } = await app.client.patch('count', 'a', [add]);
+    return { changeId, settledAs: (await settled).changeId };
+  });
+  await expect.poll(async () => (await cloud()).count, { timeout: 30_000 }).toEqual({ a: 2 });
+  await crash(leading);
+  expect(await written).toEqual({ changeId: 'phone:2', settledAs: 'phone:2' });
+  expect(await other.evaluate(() => app.client.read('count', 'a'))).toMatchObject({ data: { n: 2 }, synced: true });
+  expect((await cloud()).count).toEqual({ a: 2 });
+});
+
 test('[I1] [S46] a full disk is told as such; what was acknowledged before is there, is read, and goes out', async () => {
   const { context, open, start, cloud } = await person();
   const [page, other] = [await open(), await open()];
