@@ -31,6 +31,7 @@ import { Replica } from '../sync/replica.ts';
 import type { SyncSummary } from '../sync/tally.ts';
 import type { VisibleChange } from '../sync/visible-changes.ts';
 import { wakeAtMs } from '../sync/waking.ts';
+import { within } from '../sync/within.ts';
 import type { Once, Write, WriteContent, Written } from '../sync/write.ts';
 import { httpUpstream } from '../transport/http.ts';
 import { LiveSocket } from '../transport/live-socket.ts';
@@ -166,7 +167,11 @@ export class EdgeCloudClient {
     if (this.#running !== undefined || this.#share !== undefined) return;
     const { nodeId, storage = memoryStorage() } = this.#options;
     if ('open' in storage) return this.#start(await storage.open(nodeId), false);
-    const owner = this.#tokens.get().then(ownerOf, () => undefined);
+    const owner = within(
+      clock,
+      LIMITS.exchangeTimeoutMs,
+      this.#tokens.get().then(ownerOf, () => undefined),
+    );
     const share = storage.share<Calls, SharedEvent, ClientStatus>(nodeId, {
       calls: this.#calls,
       owner: () => owner,
