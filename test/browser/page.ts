@@ -20,12 +20,12 @@ class App {
     this.settled.push(settled);
   }
 
-  /** One after the other; each is one record of its own, and counts one. */
-  async writeMany(prefix: string, many: number): Promise<void> {
-    for (let n = 0; n < many; n += 1) {
+  /** One after the other, until the test has enough; each is one record of its own, and counts one. */
+  async writeMany(prefix: string): Promise<void> {
+    for (let n = 0, isEnough = false; !isEnough; n += 1) {
       await this.write(`${prefix}${n}`);
       await this.count(prefix);
-      await acknowledge(`${prefix}${n}`);
+      isEnough = await acknowledge(`${prefix}${n}`);
     }
   }
 
@@ -67,8 +67,8 @@ class App {
 
 declare global {
   var app: App;
-  /** Tells the test. */
-  function acknowledge(id: string): Promise<void>;
+  /** Tells the test, which answers whether it has enough. */
+  function acknowledge(id: string): Promise<boolean>;
 }
 
 globalThis.app = new App();
