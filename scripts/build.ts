@@ -7,7 +7,7 @@ const DIST = path.join(ROOT, 'dist');
 /** Of `exports`: there is nothing of it to run outside of Workers. */
 const TYPES_ALONE = ['./api'];
 /** What the package's modules import; whatever else the project depends on is the server's. */
-const DEPENDENCIES = ['@noble/hashes', 'canonicalize', 'zod'];
+const DEPENDENCIES = ['@noble/hashes', 'canonicalize', 'idb', 'zod'];
 
 interface Manifest {
   readonly exports: Readonly<Record<string, string>>;

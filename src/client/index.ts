@@ -11,7 +11,8 @@ export {
   type WriteOptions,
 } from './client.ts';
 export type { ConsistencyRule } from './client-policies.ts';
+export type { OpenStorage } from './open-storage.ts';
 export type { Settlement } from './receipts.ts';
-export { type ClientStorage, memoryStorage, type OpenStorage } from './storage.ts';
+export { type ClientStorage, memoryStorage } from './storage.ts';
 export type { TokenGiven } from './token-source.ts';
 export type { ClientRecord, RecordChange, TransactionWrite } from './typed.ts';

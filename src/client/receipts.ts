@@ -1,5 +1,6 @@
 import { dotOf } from '../core/change.ts';
 import { type EntityKey, entityKey } from '../core/ids.ts';
+import { LIMITS } from '../protocol/limits.ts';
 import { type Batch, type BatchAnswer, type ChangeResult, isFinal } from '../protocol/messages.ts';
 
 /** What the cloud made of a write. */
@@ -19,12 +20,15 @@ export interface Settlement {
 interface Waiting {
   readonly key: EntityKey;
   readonly counter: number;
+  readonly settled: Promise<Settlement>;
   readonly settle: (settlement: Settlement) => void;
 }
 
 /** Tells writers what became of their writes, as answers come in; of those of an earlier start, who asks for all. */
 export class Receipts {
   readonly #waiting = new Map<string, Waiting>();
+  /** Last words, oldest first: who asks late is told the same. */
+  readonly #last = new Map<string, Settlement>();
   readonly #settled: (settlement: Settlement) => void;
 
   /** @param settled told of all of them. */
@@ -34,9 +38,23 @@ export class Receipts {
 
   /** What the cloud will make of a change; it may take for ever. */
   expect(key: EntityKey, changeId: string): Promise<Settlement> {
-    return new Promise((resolve) => {
-      this.#waiting.set(changeId, { key, counter: dotOf({ id: changeId }).counter, settle: resolve });
-    });
+    const known = this.known(changeId);
+    if (known !== undefined) return known;
+    const { promise: settled, resolve: settle } = Promise.withResolvers<Settlement>();
+    this.#waiting.set(changeId, { key, counter: dotOf({ id: changeId }).counter, settled, settle });
+    return settled;
+  }
+
+  /** What was said of a change that was written since the start, or will be; undefined: nobody waits for that. */
+  known(changeId: string): Promise<Settlement> | undefined {
+    const last = this.#last.get(changeId);
+    return last === undefined ? this.#waiting.get(changeId)?.settled : Promise.resolve(last);
+  }
+
+  /** Of a write that the cloud has answered by itself. */
+  settle(settlement: Settlement): Promise<Settlement> {
+    this.#remember(settlement);
+    return Promise.resolve(settlement);
   }
 
   /** @param data of the record that each change makes. */
@@ -52,7 +70,7 @@ export class Receipts {
       const key = keys.get(result.id) ?? known?.key;
       if (key === undefined) continue;
       this.#settle(key, result);
-      if (known === undefined) this.#settled(settlementOf(result.id, result));
+      if (known === undefined) this.#tell(settlementOf(result.id, result));
     }
   }
 
@@ -64,8 +82,19 @@ export class Receipts {
       this.#waiting.delete(changeId);
       const settlement = settlementOf(changeId, result);
       waiting.settle(settlement);
-      this.#settled(settlement);
+      this.#tell(settlement);
     }
+  }
+
+  #tell(settlement: Settlement): void {
+    this.#remember(settlement);
+    this.#settled(settlement);
+  }
+
+  #remember(settlement: Settlement): void {
+    this.#last.set(settlement.changeId, settlement);
+    const [oldest] = this.#last.keys();
+    if (this.#last.size > LIMITS.settlementsKept && oldest !== undefined) this.#last.delete(oldest);
   }
 }
 

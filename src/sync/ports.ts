@@ -74,11 +74,12 @@ export type Memo = { readonly atMs: number } & (
       /** At the cloud: how often it has come to a node. */
       readonly turn?: number | undefined;
     }
-  /** Why a change was refused that is no longer in the queue; `again`: as what it was sent again. */
+  /** Why a change was refused that is no longer in the queue; `again`: as what it was sent again; `by`: by which key. */
   | {
       readonly kind: 'dead';
       readonly error: NonNullable<QueuedChange['error']>;
       readonly again?: string | undefined;
+      readonly by?: string | undefined;
     }
   /** Sessions that are to be called to this node. */
   | { readonly kind: 'untold'; readonly names: readonly string[] }

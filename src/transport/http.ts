@@ -77,7 +77,8 @@ async function post(
   };
   const { signal } = timeout;
   const response = await inTime(bytes.byteLength, () =>
-    send(`${url}/sync/${path}`, { method: 'POST', headers, body: bytes, signal }),
+    // A copy: the types of browsers take none that threads might share.
+    send(`${url}/sync/${path}`, { method: 'POST', headers, body: bytes.slice(), signal }),
   );
   const { text, plainBytesDown } = await inTime(bytesOnWire(response) ?? LIMITS.pageBytes, async () => {
     const body = new Uint8Array(await response.arrayBuffer());

@@ -36,7 +36,9 @@ describe('[S54] the package, as it is installed somewhere else', () => {
     for (const name of ['react', '@tanstack/db']) link(name);
     const { exports } = JSON.parse(readFileSync(path.join(folder, 'node_modules/causeway/package.json'), 'utf8'));
     const entries: [string, { types: string; default?: string }][] = Object.entries(exports);
-    expect(entries.map(([name]) => name)).toEqual(expect.arrayContaining(['./client', './tanstack-db', './react']));
+    expect(entries.map(([name]) => name)).toEqual(
+      expect.arrayContaining(['./client', './client/browser', './tanstack-db', './react']),
+    );
     for (const [, { types }] of entries)
       expect(existsSync(path.join(folder, 'node_modules/causeway', types))).toBe(true);
     const runnable = entries.filter(([, entry]) => entry.default !== undefined);

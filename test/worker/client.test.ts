@@ -256,7 +256,7 @@ describe('[S52] dead letters', () => {
     const events: unknown[] = [];
     a.on('settled', ({ changeId, status }) => events.push([changeId, status]));
     a.on('deadLetter', ({ changeId }) => events.push(changeId));
-    expect(a.deadLetters()).toMatchObject([
+    expect(await a.deadLetters()).toMatchObject([
       { changeId: 'a:1', entityType: TYPE, entityId: 'x', data: { n: 'one' }, error: { code: 'invalid_data' } },
     ]);
     expect(await a.read(TYPE, 'x')).toBeNull();
@@ -265,7 +265,7 @@ describe('[S52] dead letters', () => {
     const mended = await a.retryDead('a:2', { n: 1 });
     expect(await mended.settled).toMatchObject({ changeId: 'a:3', status: 'applied' });
     expect(events).toEqual([['a:2', 'rejected'], 'a:2', ['a:3', 'applied']]);
-    expect(a.deadLetters()).toEqual([]);
+    expect(await a.deadLetters()).toEqual([]);
     expect((await call('GET', `data/${TYPE}/x`)).json['data']).toEqual({ n: 1 });
   });
 
@@ -277,7 +277,7 @@ describe('[S52] dead letters', () => {
     await a.write('note', 'y', {});
     await expect(a.discardDead('a:2')).rejects.toMatchObject({ code: 'not_dead' });
     await a.discardDead('a:1');
-    expect(a.deadLetters()).toEqual([]);
+    expect(await a.deadLetters()).toEqual([]);
     expect(a.status().queue.total).toBe(1);
   });
 
@@ -292,6 +292,6 @@ describe('[S52] dead letters', () => {
     const again = await client('b', { storage });
     const dead = new Promise((resolve) => again.on('deadLetter', resolve));
     expect(await dead).toMatchObject({ changeId: 'b:1', status: 'rejected', code: 'invalid_data' });
-    expect(again.deadLetters()).toHaveLength(1);
+    expect(await again.deadLetters()).toHaveLength(1);
   });
 });

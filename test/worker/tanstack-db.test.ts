@@ -121,7 +121,7 @@ describe('[S53] a collection of TanStack DB', () => {
     expect(await dead).toMatchObject({ code: 'invalid_data' });
     await Promise.resolve();
     expect(shown()).toEqual([]);
-    expect(a.deadLetters()).toMatchObject([{ entityId: 'y' }]);
+    expect(await a.deadLetters()).toMatchObject([{ entityId: 'y' }]);
   });
 
   test('[I8] writes several records as one transaction, also of several collections', async () => {
