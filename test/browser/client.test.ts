@@ -174,10 +174,12 @@ test('[S47] [S52] a tab that does not lead refuses what is no JSON, and lists, s
     const codeOf = (refusal: Promise<unknown>) => refusal.then(String, ({ code }) => code);
     return [
       await codeOf(app.client.write('note', 'x', { at: new Date() } as never)),
+      // Which would not even get to the other tab.
+      await codeOf(app.client.write('note', 'x', { f: () => 1 } as never)),
       await codeOf(app.client.transact([{ entityType: 'note', entityId: 'x', kind: 'put', data: { n: Number.NaN } }])),
     ];
   });
-  expect(refused).toEqual(['invalid_data', 'invalid_data']);
+  expect(refused).toEqual(['invalid_data', 'invalid_data', 'invalid_data']);
   await refuse();
   await other.evaluate(() => app.write('x'));
   expect(await other.evaluate(() => Promise.all(app.settled))).toMatchObject([
