@@ -48,6 +48,16 @@ export default defineConfig(async () => ({
           hookTimeout: 120_000,
         },
       },
+      {
+        test: {
+          name: 'browser',
+          // In a Chromium, with a real server.
+          include: ['test/browser/**/*.test.ts'],
+          fileParallelism: false,
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+        },
+      },
     ],
   },
 }));

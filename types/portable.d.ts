@@ -13,6 +13,22 @@ declare class TextDecoder {
   decode(input?: ArrayBuffer | ArrayBufferView, options?: { stream?: boolean }): string;
 }
 
+interface ByteStream {
+  pipeThrough(through: CompressionStream): ByteStream;
+}
+declare class Blob {
+  constructor(parts: readonly Uint8Array<ArrayBuffer>[]);
+  stream(): ByteStream;
+}
+declare class CompressionStream {
+  constructor(format: 'deflate' | 'gzip');
+}
+/** As what reads a stream to its end. */
+declare class Response {
+  constructor(body: ByteStream);
+  arrayBuffer(): Promise<ArrayBuffer>;
+}
+
 declare function structuredClone<T>(value: T): T;
 declare function atob(data: string): string;
 declare function btoa(data: string): string;

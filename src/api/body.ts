@@ -1,8 +1,9 @@
 import type { Context } from 'hono';
 import type * as z from 'zod';
 import { isJsonObject, type JsonObject } from '../core/json.ts';
-import { decodeText, parseJson } from '../protocol/codec.ts';
+import { parseJson } from '../protocol/codec.ts';
 import { SyncError } from '../protocol/errors.ts';
+import { decodeText } from '../protocol/inflate.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { parseWith } from '../protocol/parse.ts';
 import { checkContent } from '../protocol/record.ts';
@@ -31,7 +32,7 @@ export async function readOptional(c: Context): Promise<unknown> {
 }
 
 /** @throws SyncError as {@link readJson}, and `bad_request` with the issues. */
-export async function readMessage<T>(c: Context, schema: z.ZodType<T>): Promise<T> {
+export async function readMessage<T>(c: Context, schema: z.core.$ZodType<T>): Promise<T> {
   return parseWith(schema, await readJson(c));
 }
 

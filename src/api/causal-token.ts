@@ -29,7 +29,7 @@ export async function verifyToken(token: string, space: SpaceId, secret: string)
 
 const causalContext = z.object({
   epoch: z.string().max(64).optional(),
-  clock: vectorClock.optional(),
+  clock: z.optional(vectorClock),
   atMs: z.number().int().nonnegative().optional(),
 });
 

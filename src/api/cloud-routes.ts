@@ -1,7 +1,9 @@
 import { type Context, Hono } from 'hono';
+import type * as z from 'zod';
 import type { CausalContext } from '../core/causal-context.ts';
 import type { ConsistencyLevel } from '../core/consistency.ts';
 import { CLOUD, entityKey } from '../core/ids.ts';
+import type { JsonObject } from '../core/json.ts';
 import { policyFor } from '../core/policy.ts';
 import { entry } from '../core/vector-clock.ts';
 import { policies } from '../policies.ts';
@@ -10,7 +12,7 @@ import { leftOf } from '../sync/within.ts';
 import type { WriteContent } from '../sync/write.ts';
 import { readObject } from './body.ts';
 import { cloudHere } from './cloud-here.ts';
-import { notThere, patchOf, type ServedAt, writtenBody } from './edge-routes.ts';
+import { notThere, type patchBody, patchOf, type ServedAt, writtenBody } from './edge-routes.ts';
 import type { ApiEnv } from './env.ts';
 import { adminOnly, requireRead, requireWrite } from './grant.ts';
 import type { Query } from './query.ts';
@@ -29,6 +31,7 @@ import {
   sessionOf,
   waitMsOf,
 } from './request-headers.ts';
+import { takes } from './takes.ts';
 import { recordOf } from './transfer-routes.ts';
 import { withToken } from './with-token.ts';
 
@@ -62,8 +65,8 @@ export const cloudRoutes = new Hono<ApiEnv>()
     });
   })
 
-  .put('/data/:type/:id', async (c) => write(c, { kind: 'put', data: await readObject(c) }))
-  .patch('/data/:type/:id', async (c) => write(c, await patchOf(c)))
+  .put('/data/:type/:id', takes<JsonObject>(), async (c) => write(c, { kind: 'put', data: await readObject(c) }))
+  .patch('/data/:type/:id', takes<z.infer<typeof patchBody>>(), async (c) => write(c, await patchOf(c)))
   .delete('/data/:type/:id', async (c) => write(c, { kind: 'delete' }))
 
   .get('/data/:type', async (c) => {
@@ -89,7 +92,7 @@ export const cloudRoutes = new Hono<ApiEnv>()
     });
   });
 
-async function write(c: C, content: WriteContent): Promise<Response> {
+async function write(c: C, content: WriteContent) {
   const entity = entityOf(c.req.param('type') ?? '', c.req.param('id') ?? '');
   requireWrite(c.var.grant, entity.entityType);
   // The cloud serves every level as the strong one; what is none is refused.

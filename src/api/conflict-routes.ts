@@ -9,6 +9,7 @@ import { cloudHere } from './cloud-here.ts';
 import type { ApiEnv } from './env.ts';
 import { adminOnly, requireRead, requireWrite } from './grant.ts';
 import { afterOf, entityTypeOf, limitOf, preconditionOf, queryOf } from './request-headers.ts';
+import { takes } from './takes.ts';
 import { withToken } from './with-token.ts';
 
 type C = Context<ApiEnv>;
@@ -29,7 +30,7 @@ export const conflictRoutes = new Hono<ApiEnv>()
 
   .get('/:id', async (c) => c.json(conflictBody(await conflictOf(c, c.req.param('id')))))
 
-  .post('/:id/resolve', async (c) => {
+  .post('/:id/resolve', takes<ManualDecision>(), async (c) => {
     const decision = await readMessage(c, decisionBody);
     const { grant } = c.var;
     const { id, entityType } = await conflictOf(c, c.req.param('id'));

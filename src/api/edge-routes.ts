@@ -2,6 +2,7 @@ import { type Context, Hono } from 'hono';
 import * as z from 'zod';
 import type { ConsistencyLevel } from '../core/consistency.ts';
 import type { EntityId, EntityType, NodeId } from '../core/ids.ts';
+import type { JsonObject } from '../core/json.ts';
 import { policyFor } from '../core/policy.ts';
 import type { EdgeRecord, EdgeWritten } from '../edge/answers.ts';
 import type { EdgeAnswer, NetworkChange } from '../edge/edge-node.ts';
@@ -31,15 +32,16 @@ import {
   sessionOf,
   waitMsOf,
 } from './request-headers.ts';
+import { takes } from './takes.ts';
 import { withToken } from './with-token.ts';
 
 type C = Context<ApiEnv>;
 
 /** `/v1/edge/{node}`: data at an edge node, and the node itself. `http.md`, sections 2 and 3. */
 export const edgeRoutes = new Hono<ApiEnv>()
-  .put('/:node/data/:type/:id', async (c) => write(c, { kind: 'put', data: await readObject(c) }))
+  .put('/:node/data/:type/:id', takes<JsonObject>(), async (c) => write(c, { kind: 'put', data: await readObject(c) }))
 
-  .patch('/:node/data/:type/:id', async (c) => write(c, await patchOf(c)))
+  .patch('/:node/data/:type/:id', takes<z.infer<typeof patchBody>>(), async (c) => write(c, await patchOf(c)))
 
   .delete('/:node/data/:type/:id', async (c) => write(c, { kind: 'delete' }))
 
@@ -81,7 +83,7 @@ export const edgeRoutes = new Hono<ApiEnv>()
 
   .post('/:node/sync', async (c) => c.json(await stub(c, allowedNode(c)).sync(hintsOf(c))))
 
-  .put('/:node/network', async (c) => {
+  .put('/:node/network', takes<z.input<typeof networkChange>>(), async (c) => {
     const change = await readMessage(c, networkChange);
     if (change.online !== undefined && c.var.grant.role === 'client') {
       throw new SyncError('forbidden', 'a client may report what the link is like, and not cut it');
@@ -91,7 +93,7 @@ export const edgeRoutes = new Hono<ApiEnv>()
     return c.json(await node.status(hintsOf(c)));
   })
 
-  .put('/:node/filter', async (c) => {
+  .put('/:node/filter', takes<z.infer<typeof filterBody>>(), async (c) => {
     requireRole(c.var.grant, 'node', 'admin');
     const { entityTypes } = await readMessage(c, filterBody);
     const node = stub(c, allowedNode(c));
@@ -114,7 +116,7 @@ const networkChange = z
     (said): NetworkChange => Object.fromEntries(Object.entries(said).map(([key, value]) => [key, value ?? undefined])),
   );
 
-const patchBody = z.strictObject({ operations });
+export const patchBody = z.strictObject({ operations });
 
 /** @throws SyncError `unsupported_encoding`, and for a body that is none of its content type. */
 export async function patchOf(c: C): Promise<WriteContent> {
@@ -148,7 +150,7 @@ export function writtenBody(
   };
 }
 
-async function write(c: C, content: WriteContent): Promise<Response> {
+async function write(c: C, content: WriteContent) {
   const entity = entityOf(c.req.param('type') ?? '', c.req.param('id') ?? '');
   requireWrite(c.var.grant, entity.entityType);
   const policy = policyFor(policies, entity.entityType);

@@ -9,6 +9,7 @@ import { readOptional } from './body.ts';
 import type { ApiEnv } from './env.ts';
 import { requireNode, requireRole } from './grant.ts';
 import { limitOf, nodeOf } from './request-headers.ts';
+import { takes } from './takes.ts';
 
 type C = Context<ApiEnv>;
 
@@ -19,7 +20,7 @@ export const queueRoutes = new Hono<ApiEnv>()
     return c.json(fromResult(await stub(c).listQueue(filter)));
   })
 
-  .post('/:node/queue/:changeId/retry', async (c) => {
+  .post('/:node/queue/:changeId/retry', takes<z.infer<typeof retryBody>>(), async (c) => {
     const body = parseWith(retryBody, await readOptional(c));
     return c.json(fromResult(await stub(c).retryDead(c.req.param('changeId'), body.data)));
   })

@@ -36,21 +36,21 @@ async function connect(c: C, tier: SyncRpc): Promise<Response> {
   const text = await readText(c);
   const { nodeId } = parseWith(connectRequest, parseJson(text));
   requireNode(c.var.grant, nodeId);
-  return jsonText(c, await tier.syncConnect(text, { ...caller, nodeId }));
+  return await jsonText(c, await tier.syncConnect(text, { ...caller, nodeId }));
 }
 
 async function handshake(c: C, tier: SyncRpc): Promise<Response> {
   const caller = callerOf(c);
-  return jsonText(c, await tier.syncHandshake(sessionOf(c), await readText(c), caller));
+  return await jsonText(c, await tier.syncHandshake(sessionOf(c), await readText(c), caller));
 }
 
 async function exchange(c: C, tier: SyncRpc): Promise<Response> {
   const caller = callerOf(c);
-  return jsonText(c, await tier.syncExchange(sessionOf(c), await readText(c), caller));
+  return await jsonText(c, await tier.syncExchange(sessionOf(c), await readText(c), caller));
 }
 
 async function disconnect(c: C, tier: SyncRpc): Promise<Response> {
-  return jsonText(c, await tier.syncDisconnect(sessionOf(c), callerOf(c)));
+  return await jsonText(c, await tier.syncDisconnect(sessionOf(c), callerOf(c)));
 }
 
 function cloud(c: C): SyncRpc {
@@ -79,11 +79,11 @@ function callerOf(c: C): Caller {
 }
 
 /** Compressed, where that pays and the caller takes it. */
-function jsonText(c: C, result: Result<string>): Response {
+async function jsonText(c: C, result: Result<string>): Promise<Response> {
   const text = fromResult(result);
   const headers = new Headers({ 'Content-Type': 'application/json', 'Cache-Control': 'no-store' });
   if (!/\bgzip\b/.test(c.req.header('Accept-Encoding') ?? '')) return new Response(text, { headers });
-  const { bytes, encoding } = encodeText(text, 'gzip');
+  const { bytes, encoding } = await encodeText(text, 'gzip');
   if (encoding === 'identity') return new Response(text, { headers });
   headers.set('Content-Encoding', encoding);
   return new Response(bytes, { headers, encodeBody: 'manual' });

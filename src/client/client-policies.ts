@@ -16,8 +16,8 @@ export interface ConsistencyRule {
  * @throws PolicyError for what is none.
  */
 export function clientPolicies(
-  rules: Readonly<Record<string, ConsistencyRule>>,
-  strategies: Readonly<Record<string, ConflictRule>>,
+  rules: Readonly<Record<string, ConsistencyRule | undefined>>,
+  strategies: Readonly<Record<string, ConflictRule | undefined>>,
 ): Policies {
   const types = [...new Set([...Object.keys(rules), ...Object.keys(strategies)])].map((type) => {
     const rule = rules[type];

@@ -2,10 +2,10 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { nodeSqlite } from '../store/node-sqlite.ts';
 import { SqlReplicaStore } from '../store/sql-replica-store.ts';
-import type { ClientStorage } from './storage.ts';
+import type { OwnStorage } from './storage.ts';
 
 /** A SQLite file for each node in a folder; what is written is durable when the call returns. For Node alone. */
-export function nodeStorage(folder: string): ClientStorage {
+export function nodeStorage(folder: string): OwnStorage {
   return {
     open: async (name) => {
       mkdirSync(folder, { recursive: true });

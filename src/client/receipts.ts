@@ -1,6 +1,6 @@
 import { dotOf } from '../core/change.ts';
 import { type EntityKey, entityKey } from '../core/ids.ts';
-import type { JsonObject } from '../core/json.ts';
+import { LIMITS } from '../protocol/limits.ts';
 import { type Batch, type BatchAnswer, type ChangeResult, isFinal } from '../protocol/messages.ts';
 
 /** What the cloud made of a write. */
@@ -20,12 +20,15 @@ export interface Settlement {
 interface Waiting {
   readonly key: EntityKey;
   readonly counter: number;
+  readonly settled: Promise<Settlement>;
   readonly settle: (settlement: Settlement) => void;
 }
 
-/** Tells writers what became of their writes, as answers come in. It knows of the writes of this start alone. */
+/** Tells writers what became of their writes, as answers come in; of those of an earlier start, who asks for all. */
 export class Receipts {
   readonly #waiting = new Map<string, Waiting>();
+  /** Last words, oldest first: who asks late is told the same. */
+  readonly #last = new Map<string, Settlement>();
   readonly #settled: (settlement: Settlement) => void;
 
   /** @param settled told of all of them. */
@@ -35,21 +38,39 @@ export class Receipts {
 
   /** What the cloud will make of a change; it may take for ever. */
   expect(key: EntityKey, changeId: string): Promise<Settlement> {
-    return new Promise((resolve) => {
-      this.#waiting.set(changeId, { key, counter: dotOf({ id: changeId }).counter, settle: resolve });
-    });
+    const known = this.known(changeId);
+    if (known !== undefined) return known;
+    const { promise: settled, resolve: settle } = Promise.withResolvers<Settlement>();
+    this.#waiting.set(changeId, { key, counter: dotOf({ id: changeId }).counter, settled, settle });
+    return settled;
+  }
+
+  /** What was said of a change that was written since the start, or will be; undefined: nobody waits for that. */
+  known(changeId: string): Promise<Settlement> | undefined {
+    const last = this.#last.get(changeId);
+    return last === undefined ? this.#waiting.get(changeId)?.settled : Promise.resolve(last);
+  }
+
+  /** Of a write that the cloud has answered by itself. */
+  settle(settlement: Settlement): Promise<Settlement> {
+    this.#remember(settlement);
+    return Promise.resolve(settlement);
   }
 
   /** @param data of the record that each change makes. */
   answered({ changes }: Batch, { results }: BatchAnswer): void {
+    // Who makes a strong write gets its answer by itself.
+    const queued = changes.filter((change) => 'withdrawn' in change || change.consistency !== 'strong');
     const keys = new Map(
-      changes.flatMap((change) => ('withdrawn' in change ? [] : [[change.id, entityKey(change)] as const])),
+      queued.flatMap((change) => ('withdrawn' in change ? [] : [[change.id, entityKey(change)] as const])),
     );
     for (const result of results) {
       if (!isFinal(result)) continue;
       const known = this.#waiting.get(result.id);
       const key = keys.get(result.id) ?? known?.key;
-      if (key !== undefined) this.#settle(key, result);
+      if (key === undefined) continue;
+      this.#settle(key, result);
+      if (known === undefined) this.#tell(settlementOf(result.id, result));
     }
   }
 
@@ -59,20 +80,24 @@ export class Receipts {
     for (const [changeId, waiting] of this.#waiting) {
       if (waiting.key !== key || waiting.counter > counter) continue;
       this.#waiting.delete(changeId);
-      const { status, conflictId, entityId, code, detail } = result;
-      const settlement = { changeId, status, conflictId, entityId, code, detail } as Settlement;
+      const settlement = settlementOf(changeId, result);
       waiting.settle(settlement);
-      this.#settled(settlement);
+      this.#tell(settlement);
     }
+  }
+
+  #tell(settlement: Settlement): void {
+    this.#remember(settlement);
+    this.#settled(settlement);
+  }
+
+  #remember(settlement: Settlement): void {
+    this.#last.set(settlement.changeId, settlement);
+    const [oldest] = this.#last.keys();
+    if (this.#last.size > LIMITS.settlementsKept && oldest !== undefined) this.#last.delete(oldest);
   }
 }
 
-/** What a reader of a client gets. */
-export interface ClientRecord<Data = JsonObject> {
-  readonly entityType: string;
-  readonly entityId: string;
-  readonly data: Data;
-  readonly version: string;
-  /** Whether the cloud has all of it. */
-  readonly synced: boolean;
+function settlementOf(changeId: string, { status, conflictId, entityId, code, detail }: ChangeResult): Settlement {
+  return { changeId, status, conflictId, entityId, code, detail } as Settlement;
 }

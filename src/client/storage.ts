@@ -1,21 +1,22 @@
 import { MemoryReplicaStore } from '../store/memory-replica-store.ts';
-import type { ReplicaStore } from '../sync/ports.ts';
+import type { OpenStorage } from './open-storage.ts';
+import type { Member, Share } from './sharing.ts';
 
 /** Where a client keeps its records and its queue. */
-export interface ClientStorage {
+export type ClientStorage = OwnStorage | SharedStorage;
+
+export interface OwnStorage {
   /** Opens what there is under a name; one client at a time. */
   open(name: string): Promise<OpenStorage>;
 }
 
-export interface OpenStorage {
-  readonly store: ReplicaStore;
-  /** Ends when all that was written before is durable. */
-  durable(): Promise<void>;
-  close(): Promise<void>;
+export interface SharedStorage {
+  /** Of a name there may be several clients: one has the storage open, and does what the others ask it for. */
+  share<Calls, Event, Status>(name: string, member: Member<Calls, Event, Status>): Share<Calls, Event, Status>;
 }
 
 /** Nothing outlives the program: for tests, and for readers. */
-export function memoryStorage(): ClientStorage {
+export function memoryStorage(): OwnStorage {
   const stores = new Map<string, MemoryReplicaStore>();
   return {
     open: async (name) => {

@@ -1,13 +1,11 @@
-import { type Change, dotOf, type Priority } from '../core/change.ts';
 import { parseStamp, type Stamp } from '../core/hlc.ts';
 import type { EntityId, EntityType, NodeId } from '../core/ids.ts';
 import type { JsonObject } from '../core/json.ts';
 import type { VectorClock } from '../core/vector-clock.ts';
 import type { Served, StrongWritten } from '../sync/access.ts';
 import type { LinkState } from '../sync/machine.ts';
-import type { QueueStats, QueueStatus } from '../sync/offline-queue.ts';
+import type { QueueStats } from '../sync/offline-queue.ts';
 import type { NetworkReport, Plan } from '../sync/plan.ts';
-import type { QueuedChange } from '../sync/ports.ts';
 import type { View } from '../sync/replica-view.ts';
 import type { SyncSummary, Traffic } from '../sync/tally.ts';
 import type { Paused } from '../sync/wait.ts';
@@ -67,37 +65,9 @@ export interface EdgeStatus {
   readonly policyWarnings: readonly string[];
 }
 
-/** A change that waits here, as an operator sees it. */
-export interface QueueItem {
-  readonly changeId: string;
-  readonly entityType: EntityType;
-  readonly entityId: EntityId;
-  readonly operation: Change['operation'];
-  readonly status: QueueStatus;
-  readonly retryCount: number;
-  readonly queuedAt: number;
-  readonly lastAttempt: number | null;
-  readonly error: QueuedChange['error'];
-  readonly priority: Priority;
-  readonly bytes: number;
-  /** The counters between which earlier writes of the same record went into it. */
-  readonly covers?: readonly (readonly [from: number, to: number])[] | undefined;
-  readonly data?: JsonObject | undefined;
-}
-
 /** A record, as a reader gets it. */
 export function recordOf(entityId: EntityId, { data, version, stamp, synced }: View): EdgeRecord {
   return { entityId, data, version, updatedAt: writtenAtMs(stamp), synced };
-}
-
-/** A change that waits, as it is listed. */
-export function queueItemOf({ change, status, ...queued }: QueuedChange & { status: QueueStatus }): QueueItem {
-  const { id: changeId, entityType, entityId, operation, priority = 'normal', data } = change;
-  const { retryCount, queuedAtMs: queuedAt, lastAttemptMs: lastAttempt, bytes } = queued;
-  const error = queued.error ?? queued.failure ?? null;
-  const item = { changeId, entityType, entityId, operation, status, retryCount, queuedAt, lastAttempt, error };
-  const covers = queued.since === undefined ? {} : { covers: [[queued.since, dotOf(change).counter - 1] as const] };
-  return { ...item, priority, bytes, ...covers, ...(data === undefined ? {} : { data }) };
 }
 
 function writtenAtMs(stamp: Stamp): number {

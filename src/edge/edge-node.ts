@@ -31,6 +31,7 @@ import { MeasuredUpstream } from '../sync/measured-upstream.ts';
 import { NodeResolver } from '../sync/node-resolver.ts';
 import type { QueueStatus } from '../sync/offline-queue.ts';
 import { leastAtOnce, type NetworkReport, type Plan, planFor, reportOf } from '../sync/plan.ts';
+import { type QueueItem, queueItemOf } from '../sync/queue-item.ts';
 import { Relay } from '../sync/relay.ts';
 import { Replica } from '../sync/replica.ts';
 import { nodeOfSession } from '../sync/session-id.ts';
@@ -44,15 +45,7 @@ import { isForPokes, liveGrantOf } from '../transport/live-upgrade.ts';
 import { PokeSockets } from '../transport/poke-sockets.ts';
 import type { HistoryPlace, NodeRpc, Seen, SyncRpc } from '../transport/rpc.ts';
 import { answerClose } from '../transport/sockets.ts';
-import {
-  type EdgeList,
-  type EdgeRead,
-  type EdgeStatus,
-  type EdgeWritten,
-  type QueueItem,
-  queueItemOf,
-  recordOf,
-} from './answers.ts';
+import { type EdgeList, type EdgeRead, type EdgeStatus, type EdgeWritten, recordOf } from './answers.ts';
 import { LiveFeed } from './live-feed.ts';
 import { Quorum } from './quorum.ts';
 import { carrierFor, pokesFor, spaceOfNode, type UpstreamEnv, upstreamFor } from './upstream.ts';

@@ -1,9 +1,8 @@
-import { deflate, gzip, Inflate } from 'pako';
 import { SyncError } from './errors.ts';
 
 /** A message as it goes over the wire. */
 export interface Encoded {
-  readonly bytes: Uint8Array;
+  readonly bytes: Uint8Array<ArrayBuffer>;
   readonly encoding: 'identity' | Compression;
   /** Before compression. */
   readonly plainBytes: number;
@@ -13,55 +12,36 @@ export interface Encoded {
 export type Compression = 'deflate' | 'gzip';
 
 /** @param compression how to compress a text, where it has more than 1 KiB and that saves a tenth or more; undefined: not at all. */
-export function encodeText(text: string, compression: Compression | undefined): Encoded {
-  const plain = new TextEncoder().encode(text);
+export async function encodeText(text: string, compression: Compression | undefined): Promise<Encoded> {
+  const plain = Uint8Array.from(new TextEncoder().encode(text));
   const plainBytes = plain.byteLength;
   if (compression === undefined || plainBytes <= COMPRESS_FROM_BYTES)
     return { bytes: plain, encoding: 'identity', plainBytes };
-  const compressed = compression === 'gzip' ? gzip(plain) : deflate(plain);
-  return compressed.byteLength <= plainBytes * 0.9
-    ? { bytes: compressed, encoding: compression, plainBytes }
+  const smaller = await compressed(plain, compression);
+  return smaller.byteLength <= plainBytes * 0.9
+    ? { bytes: smaller, encoding: compression, plainBytes }
     : { bytes: plain, encoding: 'identity', plainBytes };
 }
 
 const COMPRESS_FROM_BYTES = 1024;
 
-/**
- * The text of a message.
- *
- * @throws SyncError `unsupported_encoding`; `too_large` as soon as it would inflate beyond `maxBytes`, and before it
- *   has; `bad_json` for what is neither zlib nor UTF-8.
- */
-export function decodeText(bytes: Uint8Array, encoding: string, maxBytes: number): string {
-  const plain = encoding === 'identity' || encoding === '' ? bytes : inflate(bytes, encoding, maxBytes);
-  if (plain.byteLength > maxBytes) throw tooLarge(maxBytes);
+/** Nothing but the platform's own is needed for it, so that a client brings none along. */
+async function compressed(plain: Uint8Array<ArrayBuffer>, format: Compression): Promise<Uint8Array<ArrayBuffer>> {
+  const stream = new Blob([plain]).stream().pipeThrough(new CompressionStream(format));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+/** The text of bytes. @throws SyncError `too_large`, and `bad_json` for what is no UTF-8 */
+export function decodeUtf8(bytes: Uint8Array, maxBytes: number): string {
+  if (bytes.byteLength > maxBytes) throw tooLarge(maxBytes);
   try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(plain);
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
     throw new SyncError('bad_json', 'the body is not UTF-8');
   }
 }
 
-function inflate(bytes: Uint8Array, encoding: string, maxBytes: number): Uint8Array {
-  if (encoding !== 'deflate') throw new SyncError('unsupported_encoding', `${encoding} is not understood here`);
-  const inflator = new Inflate({ chunkSize: CHUNK_BYTES });
-  const collect = inflator.onData.bind(inflator);
-  let total = 0;
-  inflator.onData = (chunk) => {
-    total += chunk.length;
-    if (total > maxBytes) throw tooLarge(maxBytes);
-    collect(chunk);
-  };
-  inflator.push(bytes, true);
-  if (inflator.err !== 0 || !(inflator.result instanceof Uint8Array)) {
-    throw new SyncError('bad_json', 'the body is not zlib');
-  }
-  return inflator.result;
-}
-
-const CHUNK_BYTES = 64 * 1024;
-
-function tooLarge(maxBytes: number): SyncError {
+export function tooLarge(maxBytes: number): SyncError {
   return new SyncError('too_large', `a body may have ${maxBytes} bytes, after inflation`);
 }
 

@@ -39,6 +39,9 @@ export const ERRORS = {
   quorum_timeout: { status: 504, title: 'Too few replicas answered in time', retry: 'same' },
   outcome_unknown: { status: 504, title: 'The cloud did not answer in time', retry: 'same' },
   queue_full: { status: 507, title: "The node's queue is full", retry: 'same' },
+  // A client's own, which no server answers with.
+  storage_full: { status: 507, title: 'The storage of this device is full', retry: 'same' },
+  storage_unavailable: { status: 503, title: 'The storage of this device cannot be used', retry: 'same' },
 } as const satisfies Record<
   string,
   { status: number; title: string; retry: 'same' | 'session' | 'auth' | 'upgrade' | 'never' }

@@ -42,6 +42,8 @@ export const LIMITS = {
   batchChanges: 500,
   /** What is remembered for who asks again: answers to idempotent writes, and sessions. `http.md`, section 2. */
   memoMs: 24 * 3600_000,
+  /** The last words on writes that a client can say again, to tabs that ask late. */
+  settlementsKept: 1_000,
   idempotencyKeyChars: 255,
   sessionNameChars: 255,
   /** How long a node has to let a session go that is wanted elsewhere. */

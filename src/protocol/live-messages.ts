@@ -1,4 +1,4 @@
-import * as z from 'zod';
+import * as z from 'zod/mini';
 import type { ErrorCode } from './errors.ts';
 import { LIMITS } from './limits.ts';
 import { count, entityType, nodeId } from './messages.ts';
@@ -12,7 +12,7 @@ export const BEARER_SUBPROTOCOL = 'causeway.bearer.';
 /** What a client sends: which types it wants; none named: all that its token may read. */
 export const subscribe = z.object({
   type: z.literal('subscribe'),
-  entityTypes: z.array(entityType).max(LIMITS.filterTypes).optional(),
+  entityTypes: z.optional(z.array(entityType).check(z.maxLength(LIMITS.filterTypes))),
 });
 
 /** A client may send this text, and is answered with the other one: the line still holds. To the letter, on any socket. */
@@ -20,7 +20,7 @@ export const PING = '{"type":"ping"}';
 export const PONG = '{"type":"pong"}';
 
 /** What the cloud sends to a node: there is something to pull. `source`: the node that has brought it all, and so knows. */
-export const poke = z.object({ type: z.literal('poke'), head: count, source: nodeId.optional() });
+export const poke = z.object({ type: z.literal('poke'), head: count, source: z.optional(nodeId) });
 export type Poke = z.infer<typeof poke>;
 
 /** What a server says before it ends a socket. */

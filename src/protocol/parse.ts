@@ -1,4 +1,4 @@
-import type * as z from 'zod';
+import * as z from 'zod/mini';
 import { type ErrorCode, SyncError } from './errors.ts';
 import { LIMITS } from './limits.ts';
 
@@ -7,8 +7,8 @@ import { LIMITS } from './limits.ts';
  *
  * @throws SyncError `bad_request`, or the code that the schema names for what is wrong, with the issues.
  */
-export function parseWith<T>(schema: z.ZodType<T>, value: unknown): T {
-  const parsed = schema.safeParse(value);
+export function parseWith<T>(schema: z.core.$ZodType<T>, value: unknown): T {
+  const parsed = z.safeParse(schema, value);
   if (parsed.success) return parsed.data;
   const issues = flat(parsed.error.issues)
     .slice(0, LIMITS.requestIssues)
@@ -22,7 +22,7 @@ export function parseWith<T>(schema: z.ZodType<T>, value: unknown): T {
  *
  * @throws SyncError `internal`
  */
-export function parseAnswer<T>(schema: z.ZodType<T>, value: unknown): T {
+export function parseAnswer<T>(schema: z.core.$ZodType<T>, value: unknown): T {
   try {
     return parseWith(schema, value);
   } catch (error) {
@@ -32,7 +32,7 @@ export function parseAnswer<T>(schema: z.ZodType<T>, value: unknown): T {
 
 /** What is wrong first, in one line, and the code for it. `whole`: what it is called that has all the fields. */
 export function firstIssue(
-  error: z.ZodError,
+  error: z.core.$ZodError,
   whole = 'the body',
 ): { readonly code: ErrorCode; readonly detail: string } {
   const [issue] = flat(error.issues);

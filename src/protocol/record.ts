@@ -1,5 +1,5 @@
 import type { JsonObject } from '../core/json.ts';
-import { jsonFault } from '../core/json-fault.ts';
+import { type JsonFault, jsonFault } from '../core/json-fault.ts';
 import { formatPath } from '../core/path.ts';
 import type { Policy } from '../core/policy.ts';
 import { type Issue, schemaIssues } from '../core/record-schema.ts';
@@ -22,7 +22,11 @@ export interface Refusal {
  */
 export function contentProblem(value: unknown, maxDepth: number): Refusal | undefined {
   const fault = jsonFault(value, maxDepth);
-  if (fault === undefined) return undefined;
+  return fault && refusalOf(fault);
+}
+
+/** As it is told. */
+export function refusalOf(fault: JsonFault): Refusal {
   if (fault.kind === 'too-deep') {
     return { code: 'too_deep', detail: `a record may be nested ${LIMITS.recordDepth} levels deep` };
   }

@@ -6,12 +6,24 @@ import { refusePromise } from './do-sqlite.ts';
 
 /** A replica in memory. A new `Replica` over the same store is one that was started again. */
 export class MemoryReplicaStore implements ReplicaStore {
-  readonly #journal = new Journal();
-  readonly #meta = new MemoryTable<1, ReplicaMeta>(this.#journal);
-  readonly #records = new MemoryTable<EntityKey, EntityVersion>(this.#journal);
-  readonly #queue = new MemoryTable<number, QueuedChange>(this.#journal);
-  readonly #staged = new MemoryTable<number, StagedPage>(this.#journal);
-  readonly #memos = new MemoryMemos(this.#journal);
+  readonly #journal: Journal;
+  readonly #meta: MemoryTable<1, ReplicaMeta>;
+  readonly #records: MemoryTable<EntityKey, EntityVersion>;
+  readonly #queue: MemoryTable<number, QueuedChange>;
+  readonly #staged: MemoryTable<number, StagedPage>;
+  readonly #memos: MemoryMemos;
+
+  /** @param rows what it begins with. @param commit told what each transaction has written. */
+  constructor(rows: Iterable<Row> = [], commit?: Commit) {
+    const journal = new Journal(commit);
+    const tables = Map.groupBy(rows, ({ table }) => table);
+    this.#journal = journal;
+    this.#meta = new MemoryTable(journal, 'meta', tables.get('meta'));
+    this.#records = new MemoryTable(journal, 'records', tables.get('records'));
+    this.#queue = new MemoryTable(journal, 'queue', tables.get('queue'));
+    this.#staged = new MemoryTable(journal, 'staged', tables.get('staged'));
+    this.#memos = new MemoryMemos(journal, tables.get('memos'));
+  }
 
   transaction<T>(body: () => T): T {
     return this.#journal.transaction(body);
@@ -41,7 +53,7 @@ export class MemoryReplicaStore implements ReplicaStore {
   }
 
   countRecords(): number {
-    return this.#records.keys().length;
+    return this.#records.size;
   }
 
   writeRecord(record: EntityVersion): void {
@@ -111,8 +123,8 @@ export class MemoryReplicaStore implements ReplicaStore {
 export class MemoryMemos implements MemoStore {
   readonly #memos: MemoryTable<string, Memo>;
 
-  constructor(journal: Journal) {
-    this.#memos = new MemoryTable(journal);
+  constructor(journal: Journal, rows?: readonly Row[]) {
+    this.#memos = new MemoryTable(journal, 'memos', rows);
   }
 
   readMemo(key: string): Memo | undefined {
@@ -132,37 +144,62 @@ function isSettled({ change, error }: QueuedChange, upTo: number): boolean {
   return error === null && dotOf(change).counter <= upTo;
 }
 
-/** How to take back what the transactions under way have done, newest last. */
+/** A row as a transaction left it; without a text it is gone. */
+export interface Row {
+  readonly table: string;
+  readonly key: string | number;
+  readonly text: string | undefined;
+}
+
+/** Is told of each transaction that wrote something, at its end; where it throws, the transaction is taken back. */
+export type Commit = (rows: readonly Row[]) => void;
+
+/** What the transactions under way have done, newest last, and how to take it back. */
 export class Journal {
-  readonly #undo: (() => void)[] = [];
+  readonly #done: { readonly row: Row; readonly undo: () => void }[] = [];
+  readonly #commit: Commit | undefined;
   #depth = 0;
 
+  constructor(commit?: Commit) {
+    this.#commit = commit;
+  }
+
   transaction<T>(body: () => T): T {
-    const start = this.#undo.length;
+    const start = this.#done.length;
     this.#depth += 1;
     try {
-      return refusePromise(body());
+      const result = refusePromise(body());
+      if (this.#depth === 1 && this.#done.length > 0) this.#commit?.(this.#done.map(({ row }) => row));
+      return result;
     } catch (error) {
-      for (const undo of this.#undo.splice(start).reverse()) undo();
+      for (const { undo } of this.#done.splice(start).reverse()) undo();
       throw error;
     } finally {
       this.#depth -= 1;
-      if (this.#depth === 0) this.#undo.length = 0;
+      if (this.#depth === 0) this.#done.length = 0;
     }
   }
 
-  record(undo: () => void): void {
-    if (this.#depth > 0) this.#undo.push(undo);
+  /** A write; outside of a transaction it is one by itself. */
+  write(row: Row, act: () => void, undo: () => void): void {
+    this.transaction(() => {
+      act();
+      this.#done.push({ row, undo });
+    });
   }
 }
 
 /** Values by key, kept as JSON texts as SQLite keeps them: what goes in or comes out is nobody else's. */
-export class MemoryTable<Key, Value> {
+export class MemoryTable<Key extends string | number, Value> {
   readonly #rows = new Map<Key, string>();
   readonly #journal: Journal;
+  readonly #name: string;
 
-  constructor(journal: Journal) {
+  /** @param name of its rows, for who is told of them. @param rows what it begins with. */
+  constructor(journal: Journal, name = '', rows: readonly Row[] = []) {
     this.#journal = journal;
+    this.#name = name;
+    for (const { key, text } of rows) if (text !== undefined) this.#rows.set(key as Key, text);
   }
 
   get(key: Key): Value | undefined {
@@ -179,18 +216,25 @@ export class MemoryTable<Key, Value> {
     return [...this.#rows.keys()];
   }
 
+  get size(): number {
+    return this.#rows.size;
+  }
+
   set(key: Key, value: Value): void {
     this.#put(key, JSON.stringify(value));
   }
 
   delete(key: Key): void {
-    this.#put(key, undefined);
+    if (this.#rows.has(key)) this.#put(key, undefined);
   }
 
   #put(key: Key, text: string | undefined): void {
     const before = this.#rows.get(key);
-    this.#journal.record(() => this.#replace(key, before));
-    this.#replace(key, text);
+    this.#journal.write(
+      { table: this.#name, key, text },
+      () => this.#replace(key, text),
+      () => this.#replace(key, before),
+    );
   }
 
   #replace(key: Key, text: string | undefined): void {

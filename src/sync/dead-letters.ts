@@ -11,6 +11,7 @@ import type { QueuedChange } from './ports.ts';
 import { changeBytes, sinceOf, transactionBytes } from './queued-change.ts';
 import type { ReplicaState } from './replica-state.ts';
 import type { ReplicaView } from './replica-view.ts';
+import type { Once } from './write.ts';
 
 /** What has become of a change: why it is dead, or `there` = the cloud has taken it; `waiting` = it has not said so. */
 export type Fate = 'there' | 'waiting' | NonNullable<QueuedChange['error']>;
@@ -47,11 +48,14 @@ export class DeadLetters {
    * Sends a dead change again, as a new one on the old one's base; with its transaction, if it was in one.
    *
    * @param data the record that it shall make instead.
+   * @param once by which it is known again: then it does nothing more, and answers the same.
    * @throws SyncError `not_found`, `not_dead`, `queue_full`; for `data` as a write, or a transaction. Nothing has changed
    *   then.
    */
-  retry(id: string, data: JsonObject | undefined): string {
+  retry(id: string, data: JsonObject | undefined, once?: Once): string {
     const { store, queue } = this.#state;
+    const done = this.#done(id, once)?.again;
+    if (done !== undefined) return done;
     const dead = this.#get(id);
     if (data !== undefined) checkRecord(data, this.#state.policyOf(dead.change));
     const all = queue.together(dead);
@@ -66,7 +70,7 @@ export class DeadLetters {
     for (const { change } of rows) this.#view.note(entityKey(change));
     store.transaction(() => {
       for (const row of rows) store.writeQueued(row);
-      this.#remember(all, rows);
+      this.#remember(all, rows, once);
     });
     for (const { change } of all) queue.remove(change.id);
     for (const row of rows) {
@@ -77,15 +81,21 @@ export class DeadLetters {
     return rows[all.indexOf(dead)]?.change.id ?? id;
   }
 
-  /** Gives a dead change up, with its transaction. @throws SyncError `not_found`, `not_dead` */
-  discard(id: string): void {
+  /** Gives a dead change up, with its transaction. @param once as for {@link retry}. @throws SyncError `not_found`, `not_dead` */
+  discard(id: string, once?: Once): void {
+    if (this.#done(id, once) !== undefined) return;
     const all = this.#state.queue.together(this.#get(id));
     this.#state.store.transaction(() => {
       for (const { slot } of all) this.#state.store.removeQueued(slot);
-      this.#remember(all, []);
+      this.#remember(all, [], once);
       this.#state.saveMeta({ counter: this.#state.counter });
     });
     for (const queued of all) this.#state.removed(queued);
+  }
+
+  #done(id: string, once: Once | undefined) {
+    const memo = this.#state.memos.get('dead', id);
+    return once !== undefined && memo?.by === once.key ? memo : undefined;
   }
 
   #get(id: string): QueuedChange {
@@ -124,13 +134,14 @@ export class DeadLetters {
   }
 
   /** Who asks for them later is told what became of them; of what had gone into one, too. */
-  #remember(all: readonly QueuedChange[], again: readonly QueuedChange[]): void {
+  #remember(all: readonly QueuedChange[], again: readonly QueuedChange[], once: Once | undefined): void {
     for (const [index, queued] of all.entries()) {
       const { change, error } = queued;
       if (error === null) continue;
       const { node, counter } = dotOf(change);
       for (let each = Math.max(sinceOf(queued), counter - LIMITS.deadCounters + 1); each <= counter; each += 1) {
-        const memo = { kind: 'dead', atMs: this.#state.nowMs(), error, again: again[index]?.change.id } as const;
+        const by = once?.key;
+        const memo = { kind: 'dead', atMs: this.#state.nowMs(), error, again: again[index]?.change.id, by } as const;
         this.#state.memos.put(formatDot({ node, counter: each }), memo);
       }
     }

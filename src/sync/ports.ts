@@ -77,11 +77,12 @@ export type Memo = { readonly atMs: number } & (
       /** At a node: when the cloud was last told that it is there; undefined: never. */
       readonly toldAtMs?: number | undefined;
     }
-  /** Why a change was refused that is no longer in the queue; `again`: as what it was sent again. */
+  /** Why a change was refused that is no longer in the queue; `again`: as what it was sent again; `by`: by which key. */
   | {
       readonly kind: 'dead';
       readonly error: NonNullable<QueuedChange['error']>;
       readonly again?: string | undefined;
+      readonly by?: string | undefined;
     }
   /** A batch of a node below, which is to go to the cloud as that node's; under the counter that stands for it here. */
   | {

@@ -234,13 +234,13 @@ export class Replica {
   }
 
   /** As {@link DeadLetters.retry}. */
-  retryDead(id: string, data?: JsonObject): string {
-    return this.#dead.retry(id, data);
+  retryDead(id: string, data?: JsonObject, once?: Once): string {
+    return this.#dead.retry(id, data, once);
   }
 
   /** As {@link DeadLetters.discard}. */
-  discardDead(id: string): void {
-    this.#dead.discard(id);
+  discardDead(id: string, once?: Once): void {
+    this.#dead.discard(id, once);
   }
 
   // --- sync ---

@@ -7,8 +7,8 @@ import type { Precondition } from '../core/precondition.ts';
 /** What a caller wants done to one entity. */
 export type Write = { readonly entityType: EntityType; readonly entityId: EntityId } & WriteContent & WriteOptions;
 
-export type WriteContent =
-  | { readonly kind: 'put'; readonly data: JsonObject }
+export type WriteContent<Data = JsonObject> =
+  | { readonly kind: 'put'; readonly data: Data }
   | { readonly kind: 'patch'; readonly operations: readonly Operation[] }
   | { readonly kind: 'merge-patch'; readonly patch: JsonObject }
   | { readonly kind: 'delete' };

@@ -1,5 +1,5 @@
-import * as z from 'zod';
-import { decodeText, encodeText } from '../protocol/codec.ts';
+import * as z from 'zod/mini';
+import { decodeUtf8, encodeText } from '../protocol/codec.ts';
 import { type ErrorCode, type ErrorDetails, isErrorCode, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { batchAnswer, connectAnswer, handshakeAnswer } from '../protocol/messages.ts';
@@ -24,7 +24,7 @@ export function httpUpstream(options: HttpUpstreamOptions): Upstream {
     path: string,
     sessionId: string | undefined,
     message: object,
-    schema: z.ZodType<T>,
+    schema: z.core.$ZodType<T>,
     compress = false,
   ) => {
     const { json, ...bytes } = await post(options, path, sessionId, JSON.stringify(message), compress);
@@ -63,7 +63,7 @@ async function post(
   message: string,
   compress: boolean,
 ): Promise<{ text: string; json: unknown } & MessageBytes> {
-  const { bytes, encoding, plainBytes } = encodeText(message, compress ? 'deflate' : undefined);
+  const { bytes, encoding, plainBytes } = await encodeText(message, compress ? 'deflate' : undefined);
   const headers = new Headers({ 'Content-Type': 'application/json', Authorization: `Bearer ${await token()}` });
   if (encoding !== 'identity') headers.set('Content-Encoding', encoding);
   if (sessionId !== undefined) headers.set('X-Session-Id', sessionId);
@@ -77,11 +77,12 @@ async function post(
   };
   const { signal } = timeout;
   const response = await inTime(bytes.byteLength, () =>
-    send(`${url}/sync/${path}`, { method: 'POST', headers, body: bytes, signal }),
+    // A copy: the types of browsers take none that threads might share.
+    send(`${url}/sync/${path}`, { method: 'POST', headers, body: bytes.slice(), signal }),
   );
   const { text, plainBytesDown } = await inTime(bytesOnWire(response) ?? LIMITS.pageBytes, async () => {
     const body = new Uint8Array(await response.arrayBuffer());
-    return { text: decodeText(body, 'identity', LIMITS.exchangeAnswerBytes), plainBytesDown: body.byteLength };
+    return { text: decodeUtf8(body, LIMITS.exchangeAnswerBytes), plainBytesDown: body.byteLength };
   });
   if (!response.ok) throw toError(response, text, clock.nowMs());
   const json = tryJson(text);
@@ -115,9 +116,9 @@ async function unreachableAsError<T>(body: () => Promise<T>): Promise<T> {
 
 const problem = z.object({
   code: z.string(),
-  detail: z.string().default(''),
-  retryAfterMs: z.number().optional(),
-  supported: z.array(z.number()).optional(),
+  detail: z._default(z.string(), ''),
+  retryAfterMs: z.optional(z.number()),
+  supported: z.optional(z.array(z.number())),
 });
 
 /** A problem document's failure; what is none came from something between here and the cloud. */

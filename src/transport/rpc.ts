@@ -106,7 +106,7 @@ export function rpcUpstream(getStub: () => SyncRpc, nodeId: NodeId, clock: Clock
   };
 }
 
-function metered<T>(request: string, answer: string, schema: z.ZodType<T>): Metered<T> {
+function metered<T>(request: string, answer: string, schema: z.core.$ZodType<T>): Metered<T> {
   const value = parseAnswer(schema, JSON.parse(answer));
   const [bytesUp, bytesDown] = [utf8Bytes(request), utf8Bytes(answer)];
   return { value, bytesUp, bytesDown, plainBytesUp: bytesUp, plainBytesDown: bytesDown };

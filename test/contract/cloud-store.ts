@@ -29,7 +29,7 @@ import {
 
 /** What every `CloudStore` does. */
 export function cloudStoreContract(name: string, withStore: WithStore<CloudStore>): void {
-  const rule = (title: string, check: (opened: Opened<CloudStore>) => void) => {
+  const rule = (title: string, check: (opened: Opened<CloudStore>) => void | Promise<void>) => {
     test(title, async () => {
       await withStore(check);
     });
@@ -46,7 +46,7 @@ export function cloudStoreContract(name: string, withStore: WithStore<CloudStore
       expect(store.readConflict('c1')).toBeUndefined();
     });
 
-    rule('meta comes back as it was written last, and there is one of it', ({ store, reopen }) => {
+    rule('meta comes back as it was written last, and there is one of it', async ({ store, reopen }) => {
       store.writeMeta(cloudMeta(1));
       const last = {
         ...cloudMeta(2 ** 53 - 1),
@@ -55,7 +55,7 @@ export function cloudStoreContract(name: string, withStore: WithStore<CloudStore
       };
       store.writeMeta(last);
       expect(store.readMeta()).toEqual(last);
-      expect(reopen().readMeta()).toEqual(last);
+      expect((await reopen()).readMeta()).toEqual(last);
     });
 
     rule('an entity is read by its key, and only by its key', ({ store }) => {
@@ -66,12 +66,12 @@ export function cloudStoreContract(name: string, withStore: WithStore<CloudStore
       expect(store.readEntity(keyOf('note', 'a'))).toBeUndefined();
     });
 
-    rule('the feed is in order of seq, as numbers, whatever was written first', ({ store, reopen }) => {
+    rule('the feed is in order of seq, as numbers, whatever was written first', async ({ store, reopen }) => {
       const seqs = [10, 9, 1, 100, 2 ** 31, 2 ** 53 - 1, 2];
       for (const seq of seqs) store.writeEntity(entity('task', `e${seq}`, { seq }, seq));
       const ordered = seqs.toSorted((a, b) => a - b);
       expect(store.readAfter(0, 100).map(seqOf)).toEqual(ordered);
-      expect(reopen().readAfter(0, 100).map(seqOf)).toEqual(ordered);
+      expect((await reopen()).readAfter(0, 100).map(seqOf)).toEqual(ordered);
     });
 
     rule('a page of the feed begins behind a seq, and has at most `limit` entities', ({ store }) => {
@@ -85,7 +85,7 @@ export function cloudStoreContract(name: string, withStore: WithStore<CloudStore
       expect(page(2 ** 53 - 1, 10)).toEqual([]);
     });
 
-    rule('an entity that changes again moves to its new place in the feed', ({ store, reopen }) => {
+    rule('an entity that changes again moves to its new place in the feed', async ({ store, reopen }) => {
       store.writeEntity(entity('task', 'a', { n: 1 }, 1));
       store.writeEntity(entity('task', 'b', { n: 1 }, 2));
       const next = { ...entity('task', 'a', { n: 2 }, 3), version: 'cloud:3', stamp: stampAt(99) };
@@ -93,7 +93,7 @@ export function cloudStoreContract(name: string, withStore: WithStore<CloudStore
       expect(store.readAfter(0, 10).map(idOf)).toEqual(['b', 'a']);
       expect(store.readAfter(2, 10)).toEqual([next]);
       expect(store.readEntity(keyOf('task', 'a'))).toEqual(next);
-      expect(reopen().readAfter(0, 10).map(seqOf)).toEqual([2, 3]);
+      expect((await reopen()).readAfter(0, 10).map(seqOf)).toEqual([2, 3]);
     });
 
     rule('a tombstone has its place in the feed, without data', ({ store }) => {
@@ -120,7 +120,7 @@ export function cloudStoreContract(name: string, withStore: WithStore<CloudStore
       expect(store.readAfter(0, 10)).toEqual([entity('task', 'a', { n: 2 }, 1)]);
     });
 
-    rule('a node comes back as it was written last', ({ store, reopen }) => {
+    rule('a node comes back as it was written last', async ({ store, reopen }) => {
       store.writeNode(nodeRecord('n1', 1));
       store.writeNode(nodeRecord('n2', 2));
       const last = fullNode('n1');
@@ -128,7 +128,7 @@ export function cloudStoreContract(name: string, withStore: WithStore<CloudStore
       expect(store.readNode(nodeOf('n1'))).toEqual(last);
       expect(store.readNode(nodeOf('N1'))).toBeUndefined();
       expect(store.listNodeIds('', 10)).toEqual(['n1', 'n2']);
-      expect(reopen().readNode(nodeOf('n1'))).toEqual(last);
+      expect((await reopen()).readNode(nodeOf('n1'))).toEqual(last);
     });
 
     rule('nodes are listed by the code units of their ids, behind `after`, at most `limit`', ({ store }) => {
@@ -142,7 +142,7 @@ export function cloudStoreContract(name: string, withStore: WithStore<CloudStore
       expect(list("' OR 1 = 1 --", 100)).toEqual(names);
     });
 
-    rule('what was said first of a refused change stays said', ({ store, reopen }) => {
+    rule('what was said first of a refused change stays said', async ({ store, reopen }) => {
       const issues = [{ path: 'a.b', message: 'no' }];
       const first: Refusal = { code: 'invalid_data', detail: "it's \0 \u{1F600}", issues };
       store.writeRefusal('n1:1', first);
@@ -150,12 +150,12 @@ export function cloudStoreContract(name: string, withStore: WithStore<CloudStore
       store.writeRefusal('n1:2', { code: 'forbidden', detail: '' });
       expect(store.readRefusal('n1:1')).toEqual(first);
       expect(store.readRefusal('n1:11')).toBeUndefined();
-      const again = reopen();
+      const again = await reopen();
       expect(again.readRefusal('n1:1')).toEqual(first);
       expect(again.readRefusal('n1:2')?.code).toBe('forbidden');
     });
 
-    rule('a conflict comes back as it was written last', ({ store, reopen }) => {
+    rule('a conflict comes back as it was written last', async ({ store, reopen }) => {
       store.writeConflict(conflict('c1'));
       const resolved: ConflictRecord = {
         ...conflict('c1', { status: 'resolved', revision: 2 }),
@@ -168,12 +168,12 @@ export function cloudStoreContract(name: string, withStore: WithStore<CloudStore
       expect(store.readConflict('c1')).toEqual(resolved);
       expect(store.readConflict('C1')).toBeUndefined();
       expect(store.listConflicts(everything)).toHaveLength(1);
-      expect(reopen().readConflict('c1')).toEqual(resolved);
+      expect((await reopen()).readConflict('c1')).toEqual(resolved);
     });
 
     rule(
       'the feed of conflicts is in order of revision, as numbers, whatever was written first',
-      ({ store, reopen }) => {
+      async ({ store, reopen }) => {
         const revisions = [10, 9, 1, 100, 2 ** 31, 2 ** 53 - 1, 2];
         for (const revision of revisions) store.writeConflict(conflict(`c${revision}`, { revision }));
         const ordered = revisions.toSorted((a, b) => a - b);
@@ -181,20 +181,20 @@ export function cloudStoreContract(name: string, withStore: WithStore<CloudStore
         expect(store.readConflictsAfter(9, 2).map(revisionOf)).toEqual([10, 100]);
         expect(store.readConflictsAfter(2 ** 53 - 1, 10)).toEqual([]);
         expect(store.readConflictsAfter(0, 0)).toEqual([]);
-        expect(reopen().readConflictsAfter(0, 100).map(revisionOf)).toEqual(ordered);
+        expect((await reopen()).readConflictsAfter(0, 100).map(revisionOf)).toEqual(ordered);
       },
     );
 
     rule(
       '[S8] a conflict that is written again moves to its new place in the feed of conflicts',
-      ({ store, reopen }) => {
+      async ({ store, reopen }) => {
         store.writeConflict(conflict('c1', { revision: 1 }));
         store.writeConflict(conflict('c2', { revision: 2 }));
         const next = conflict('c1', { revision: 3, status: 'resolved' });
         store.writeConflict(next);
         expect(store.readConflictsAfter(0, 10).map(nameOf)).toEqual(['c2', 'c1']);
         expect(store.readConflictsAfter(2, 10)).toEqual([next]);
-        expect(reopen().readConflictsAfter(0, 10).map(revisionOf)).toEqual([2, 3]);
+        expect((await reopen()).readConflictsAfter(0, 10).map(revisionOf)).toEqual([2, 3]);
       },
     );
 
@@ -259,7 +259,7 @@ export function cloudStoreContract(name: string, withStore: WithStore<CloudStore
       written: (store) => store.readAfter(0, 100).map(idOf),
     });
 
-    rule('a transaction that throws takes back every kind of write', ({ store, reopen }) => {
+    rule('a transaction that throws takes back every kind of write', async ({ store, reopen }) => {
       store.writeMeta(cloudMeta(2));
       store.writeEntity(entity('task', 'a', { n: 1 }, 1));
       store.writeEntity(entity('task', 'b', { n: 1 }, 2));
@@ -279,16 +279,16 @@ export function cloudStoreContract(name: string, withStore: WithStore<CloudStore
       };
       expect(() => store.transaction(fails)).toThrow(Deliberate);
       expect(viewOf(store)).toEqual(before);
-      const again = reopen();
+      const again = await reopen();
       expect(viewOf(again)).toEqual(before);
       expect(again.readRefusal('n1:1')).toBeUndefined();
     });
 
     for (const [title, data] of HOSTILE) {
-      rule(`keeps ${title} in data as they are`, ({ store, reopen }) => {
+      rule(`keeps ${title} in data as they are`, async ({ store, reopen }) => {
         store.writeEntity(entity('task', 'a', data));
         store.writeConflict(conflict('c1', { data }));
-        const again = reopen();
+        const again = await reopen();
         for (const read of [
           again.readEntity(keyOf('task', 'a'))?.data,
           again.readAfter(0, 1)[0]?.data,
@@ -301,13 +301,13 @@ export function cloudStoreContract(name: string, withStore: WithStore<CloudStore
       });
     }
 
-    rule('keeps the largest record, and a conflict that has it on every side', ({ store, reopen }) => {
+    rule('keeps the largest record, and a conflict that has it on every side', async ({ store, reopen }) => {
       const data = dataOfBytes(LIMITS.recordBytes);
       const largest = entity('task', 'a', data);
       store.writeEntity(largest);
       const disputed: ConflictRecord = { ...conflict('c1', { data }), base: { data } };
       store.writeConflict(disputed);
-      const again = reopen();
+      const again = await reopen();
       expect(JSON.stringify(again.readAfter(0, 10))).toBe(JSON.stringify([largest]));
       expect(JSON.stringify(again.readConflict('c1'))).toBe(JSON.stringify(disputed));
     });
@@ -341,11 +341,11 @@ export function cloudStoreContract(name: string, withStore: WithStore<CloudStore
 
     test('does what a trivial model does, whatever the order of the calls', async () => {
       const property = fc.asyncProperty(fc.array(cloudOp, { maxLength: 25 }), async (ops) => {
-        await withStore((opened) => {
+        await withStore(async (opened) => {
           let store = opened.store;
           let model = EMPTY_MODEL;
           for (const op of ops) {
-            if (op.kind === 'reopen') store = opened.reopen();
+            if (op.kind === 'reopen') store = await opened.reopen();
             else model = cloudStep(store, model, op);
             expect(viewOf(store)).toEqual(viewOfModel(model));
             for (const id of CHANGE_IDS) expect(store.readRefusal(id)).toEqual(model.refusals.get(id));

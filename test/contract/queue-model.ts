@@ -91,8 +91,8 @@ class Real {
     this.replica = this.#start();
   }
 
-  restart(): void {
-    this.store = this.#opened.reopen();
+  async restart(): Promise<void> {
+    this.store = await this.#opened.reopen();
     this.replica = this.#start();
     this.#session = undefined;
   }
@@ -197,17 +197,17 @@ function check(model: Model, real: Real): void {
   }
 }
 
-abstract class Step implements fc.Command<Model, Real> {
+abstract class Step implements fc.AsyncCommand<Model, Real> {
   check(_: Readonly<Model>): boolean {
     return true;
   }
 
-  run(model: Model, real: Real): void {
-    this.act(model, real);
+  async run(model: Model, real: Real): Promise<void> {
+    await this.act(model, real);
     check(model, real);
   }
 
-  abstract act(model: Model, real: Real): void;
+  abstract act(model: Model, real: Real): void | Promise<void>;
   abstract toString(): string;
 }
 
@@ -303,7 +303,7 @@ class Exchange extends Step {
     this.#said = said;
   }
 
-  act(model: Model, real: Real): void {
+  async act(model: Model, real: Real): Promise<void> {
     const { replica, world } = real;
     real.session();
     const cursor = replica.meta.cursor;
@@ -329,7 +329,7 @@ class Exchange extends Step {
       return;
     }
     if (this.#fate === 'restart') {
-      new Restart().act(model, real);
+      await new Restart().act(model, real);
       return;
     }
     replica.confirm(batch, answer, world.nowMs);
@@ -442,10 +442,10 @@ class Elsewhere extends Step {
 }
 
 class Restart extends Step {
-  act(model: Model, real: Real): void {
+  async act(model: Model, real: Real): Promise<void> {
     const before = real.replica.listQueue(undefined, 0, 1_000);
     real.replica.releaseBatch();
-    real.restart();
+    await real.restart();
     expect(real.replica.listQueue(undefined, 0, 1_000).items.map(({ change }) => change)).toEqual(
       before.items.map(({ change }) => change),
     );
@@ -513,13 +513,13 @@ class Wait extends Step {
 }
 
 /** At the end all goes; what is dead stays, and no counter is left open. */
-function drain(model: Model, real: Real): void {
+async function drain(model: Model, real: Real): Promise<void> {
   for (let rounds = 0; rounds < 200 && real.replica.isWaiting; rounds += 1) {
-    new Wait(LIMITS.backoffMs).run(model, real);
-    new Exchange('normal', 'answered', 'taken').run(model, real);
+    await new Wait(LIMITS.backoffMs).run(model, real);
+    await new Exchange('normal', 'answered', 'taken').run(model, real);
   }
   expect(model.rows.filter(({ isDead }) => !isDead)).toEqual([]);
-  new Exchange('normal', 'answered', 'taken').run(model, real);
+  await new Exchange('normal', 'answered', 'taken').run(model, real);
   if (model.counter > 0) {
     expect(real.world.cloudStore.readNode(NODE)?.received).toEqual({ upTo: model.counter, extra: [] });
   }
@@ -560,11 +560,11 @@ export function queueModel(name: string, withStore: WithStore<ReplicaStore>, num
     timeout: 60_000,
   }, async () => {
     const property = fc.asyncProperty(fc.commands(COMMANDS, { maxCommands: 60, size: 'max' }), async (commands) => {
-      await withStore((opened) => {
+      await withStore(async (opened) => {
         const model = new Model();
         const real = new Real(opened);
-        fc.modelRun(() => ({ model, real }), commands);
-        drain(model, real);
+        await fc.asyncModelRun(() => ({ model, real }), commands);
+        await drain(model, real);
       });
     });
     await fc.assert(property, { numRuns, seed: SEED });

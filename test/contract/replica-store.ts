@@ -21,15 +21,15 @@ import { memoRules } from './memos.ts';
 /** `reopen` ends the store that is open, and opens another one over what it left. */
 export interface Opened<Store> {
   readonly store: Store;
-  reopen(): Store;
+  reopen(): Store | Promise<Store>;
 }
 
 /** Runs a check on a fresh, empty store, wherever stores of that kind can be used, and clears up behind it. */
-export type WithStore<Store> = (check: (opened: Opened<Store>) => void) => void | Promise<void>;
+export type WithStore<Store> = (check: (opened: Opened<Store>) => void | Promise<void>) => void | Promise<void>;
 
 /** What every `ReplicaStore` does. */
 export function replicaStoreContract(name: string, withStore: WithStore<ReplicaStore>): void {
-  const rule = (title: string, check: (opened: Opened<ReplicaStore>) => void) => {
+  const rule = (title: string, check: (opened: Opened<ReplicaStore>) => void | Promise<void>) => {
     test(title, async () => {
       await withStore(check);
     });
@@ -42,7 +42,7 @@ export function replicaStoreContract(name: string, withStore: WithStore<ReplicaS
       expect(viewOf(store)).toEqual(EMPTY_VIEW);
     });
 
-    rule('meta comes back as it was written last, and there is one of it', ({ store, reopen }) => {
+    rule('meta comes back as it was written last, and there is one of it', async ({ store, reopen }) => {
       store.writeMeta(replicaMeta({ cursor: 1, settledAt: [[3, 3]] }));
       const last = replicaMeta({
         epoch: 'epoch-2',
@@ -66,7 +66,7 @@ export function replicaStoreContract(name: string, withStore: WithStore<ReplicaS
       });
       store.writeMeta(last);
       expect(store.readMeta()).toEqual(last);
-      expect(reopen().readMeta()).toEqual(last);
+      expect((await reopen()).readMeta()).toEqual(last);
     });
 
     rule('a record is read by its key, and only by its key', ({ store }) => {
@@ -100,14 +100,14 @@ export function replicaStoreContract(name: string, withStore: WithStore<ReplicaS
       expect(store.readRecord(keyOf('task', 'b'))?.data).toEqual({ n: 2 });
     });
 
-    rule('a removed record is gone, and removing what is not there does nothing', ({ store, reopen }) => {
+    rule('a removed record is gone, and removing what is not there does nothing', async ({ store, reopen }) => {
       store.writeRecord(entity('task', 'a', { n: 1 }));
       store.writeRecord(entity('task', 'b', { n: 2 }));
       store.removeRecord(keyOf('task', 'a'));
       store.removeRecord(keyOf('task', 'a'));
       store.removeRecord(keyOf('task', 'never'));
       expect(store.readRecord(keyOf('task', 'a'))).toBeUndefined();
-      expect(reopen().listRecords(typeOf('task'), '', 10).map(idOf)).toEqual(['b']);
+      expect((await reopen()).listRecords(typeOf('task'), '', 10).map(idOf)).toEqual(['b']);
     });
 
     rule('a list has the records of one type, by the code units of their ids', ({ store }) => {
@@ -151,11 +151,11 @@ export function replicaStoreContract(name: string, withStore: WithStore<ReplicaS
       expect(store.countRecords()).toBe(0);
     });
 
-    rule('the queue is in its order, by numbers', ({ store, reopen }) => {
+    rule('the queue is in its order, by numbers', async ({ store, reopen }) => {
       for (const counter of [10, 9, 2, 1, 100, 2 ** 53 - 1, 2 ** 31]) store.writeQueued(queuedChange(counter));
       const ordered = [1, 2, 9, 10, 100, 2 ** 31, 2 ** 53 - 1].map((counter) => queuedChange(counter));
       expect(store.readQueue(0)).toEqual(ordered);
-      expect(reopen().readQueue(0)).toEqual(ordered);
+      expect((await reopen()).readQueue(0)).toEqual(ordered);
     });
 
     rule('a queued change that is written again takes its own place', ({ store }) => {
@@ -165,19 +165,19 @@ export function replicaStoreContract(name: string, withStore: WithStore<ReplicaS
       expect(store.readQueue(0)).toEqual([queuedChange(1), dead, queuedChange(3)]);
     });
 
-    rule('a change that failed keeps how often, when and why', ({ store, reopen }) => {
+    rule('a change that failed keeps how often, when and why', async ({ store, reopen }) => {
       const failure = { code: 'internal', detail: "it's broken" } as const;
       const failed = { ...queuedChange(1), retryCount: 2, lastAttemptMs: 7, failure };
       store.writeQueued(failed);
-      expect(reopen().readQueue(0)).toEqual([failed]);
-      expect(reopen().settledSlots(1, 0, 10)).toEqual([slotOf(1)]);
+      expect((await reopen()).readQueue(0)).toEqual([failed]);
+      expect((await reopen()).settledSlots(1, 0, 10)).toEqual([slotOf(1)]);
     });
 
-    rule('what is settled is left out, and its slot is told; a dead change stays', ({ store, reopen }) => {
+    rule('what is settled is left out, and its slot is told; a dead change stays', async ({ store, reopen }) => {
       for (const counter of [1, 2, 3, 4]) store.writeQueued(queuedChange(counter));
       const dead = { ...queuedChange(2), error: { code: 'invalid_data', detail: '' } };
       store.writeQueued(dead);
-      const again = reopen();
+      const again = await reopen();
       expect(again.readQueue(3)).toEqual([dead, queuedChange(4)]);
       expect(again.settledSlots(3, 0, 10)).toEqual([slotOf(1), slotOf(3)]);
       expect(again.settledSlots(3, slotOf(1), 10)).toEqual([slotOf(3)]);
@@ -186,10 +186,10 @@ export function replicaStoreContract(name: string, withStore: WithStore<ReplicaS
       expect(again.lastSlot()).toBe(slotOf(4));
     });
 
-    rule('a slot holds one change: the one that was written to it last', ({ store, reopen }) => {
+    rule('a slot holds one change: the one that was written to it last', async ({ store, reopen }) => {
       store.writeQueued(queuedChange(1));
       store.writeQueued({ ...queuedChange(2), slot: slotOf(1) });
-      expect(reopen().readQueue(0)).toEqual([{ ...queuedChange(2), slot: slotOf(1) }]);
+      expect((await reopen()).readQueue(0)).toEqual([{ ...queuedChange(2), slot: slotOf(1) }]);
     });
 
     rule('a change leaves the queue by its slot, and only that one', ({ store }) => {
@@ -200,11 +200,11 @@ export function replicaStoreContract(name: string, withStore: WithStore<ReplicaS
       expect(store.readQueue(0)).toEqual([queuedChange(2), queuedChange(11)]);
     });
 
-    rule('staged pages come back in order, until they are cleared', ({ store, reopen }) => {
+    rule('staged pages come back in order, until they are cleared', async ({ store, reopen }) => {
       const pages = Array.from({ length: 12 }, (_, index) => stagedPage(index));
       for (const [index, page] of pages.entries()) store.writeStaged(index, page);
       expect([...store.readStaged()]).toEqual(pages);
-      const again = reopen();
+      const again = await reopen();
       expect([...again.readStaged()]).toEqual(pages);
       again.clearStaged();
       again.clearStaged();
@@ -234,7 +234,7 @@ export function replicaStoreContract(name: string, withStore: WithStore<ReplicaS
       written: (store) => store.listRecords(typeOf('task'), '', 100).map(idOf),
     });
 
-    rule('a transaction that throws takes back every kind of write', ({ store, reopen }) => {
+    rule('a transaction that throws takes back every kind of write', async ({ store, reopen }) => {
       fill(store);
       const before = viewOf(store);
       const fails = () => {
@@ -251,21 +251,21 @@ export function replicaStoreContract(name: string, withStore: WithStore<ReplicaS
       };
       expect(() => store.transaction(fails)).toThrow(Deliberate);
       expect(viewOf(store)).toEqual(before);
-      expect(viewOf(reopen())).toEqual(before);
+      expect(viewOf(await reopen())).toEqual(before);
     });
 
     for (const [title, data] of HOSTILE) {
-      rule(`keeps ${title} in data as they are`, ({ store, reopen }) => {
+      rule(`keeps ${title} in data as they are`, async ({ store, reopen }) => {
         store.writeRecord(entity('task', 'a', data));
         store.writeQueued(queuedChange(1, data));
         const read = [store.readRecord(keyOf('task', 'a'))?.data, store.readQueue(0)[0]?.change.data];
-        const again = reopen();
+        const again = await reopen();
         read.push(again.readRecord(keyOf('task', 'a'))?.data, again.readQueue(0)[0]?.change.data);
         for (const each of read) expect(JSON.stringify(each)).toBe(JSON.stringify(data));
       });
     }
 
-    rule('keeps the largest record, and the largest batch with the largest page', ({ store, reopen }) => {
+    rule('keeps the largest record, and the largest batch with the largest page', async ({ store, reopen }) => {
       store.writeRecord(entity('task', 'ascii', dataOfBytes(LIMITS.recordBytes)));
       store.writeRecord(entity('task', 'emoji', { text: '\u{1F600}'.repeat(LIMITS.recordBytes / 4 - 4) }));
       const page = stagedPage(0);
@@ -276,7 +276,7 @@ export function replicaStoreContract(name: string, withStore: WithStore<ReplicaS
       store.writeStaged(0, large);
       const before = viewOf(store);
       expect(JSON.stringify(before.staged)).toBe(JSON.stringify([large]));
-      expect(viewOf(reopen())).toEqual(before);
+      expect(viewOf(await reopen())).toEqual(before);
     });
 
     rule('nobody changes what is stored through what was passed in or handed out', ({ store }) => {
@@ -297,11 +297,11 @@ export function replicaStoreContract(name: string, withStore: WithStore<ReplicaS
 
     test('does what a trivial model does, whatever the order of the calls', async () => {
       const property = fc.asyncProperty(fc.array(replicaOp, { maxLength: 25 }), async (ops) => {
-        await withStore((opened) => {
+        await withStore(async (opened) => {
           let store = opened.store;
           let model = EMPTY_VIEW;
           for (const op of ops) {
-            if (op.kind === 'reopen') store = opened.reopen();
+            if (op.kind === 'reopen') store = await opened.reopen();
             else model = replicaStep(store, model, op);
             expect(viewOf(store)).toEqual(model);
           }
@@ -314,24 +314,24 @@ export function replicaStoreContract(name: string, withStore: WithStore<ReplicaS
 
 /** The rules of transactions, which are the same for every store; a write here is any that has an id. */
 export function transactionRules<Store extends Transactional>(
-  rule: (title: string, check: (opened: Opened<Store>) => void) => void,
+  rule: (title: string, check: (opened: Opened<Store>) => void | Promise<void>) => void,
   { write, written }: { write: (store: Store, id: string) => void; written: (store: Store) => string[] },
 ): void {
   const fail = (): never => {
     throw new Deliberate();
   };
 
-  rule('a transaction returns what its body does, and its writes are there together', ({ store, reopen }) => {
+  rule('a transaction returns what its body does, and its writes are there together', async ({ store, reopen }) => {
     const seen = store.transaction(() => {
       write(store, 'a');
       write(store, 'b');
       return written(store);
     });
     expect(seen).toEqual(['a', 'b']);
-    expect(written(reopen())).toEqual(['a', 'b']);
+    expect(written(await reopen())).toEqual(['a', 'b']);
   });
 
-  rule('a transaction that throws passes the error on and leaves nothing', ({ store, reopen }) => {
+  rule('a transaction that throws passes the error on and leaves nothing', async ({ store, reopen }) => {
     write(store, 'before');
     const error = new Deliberate();
     const body = () => {
@@ -340,26 +340,26 @@ export function transactionRules<Store extends Transactional>(
     };
     expect(thrownBy(() => store.transaction(body))).toBe(error);
     expect(written(store)).toEqual(['before']);
-    expect(written(reopen())).toEqual(['before']);
+    expect(written(await reopen())).toEqual(['before']);
   });
 
-  rule('after a transaction that failed the next one is like any other', ({ store, reopen }) => {
+  rule('after a transaction that failed the next one is like any other', async ({ store, reopen }) => {
     expect(() => store.transaction(fail)).toThrow(Deliberate);
     store.transaction(() => write(store, 'a'));
     write(store, 'b');
-    expect(written(reopen())).toEqual(['a', 'b']);
+    expect(written(await reopen())).toEqual(['a', 'b']);
   });
 
-  rule('an inner transaction is part of the outer one', ({ store, reopen }) => {
+  rule('an inner transaction is part of the outer one', async ({ store, reopen }) => {
     store.transaction(() => {
       write(store, 'a');
       store.transaction(() => write(store, 'b'));
       write(store, 'c');
     });
-    expect(written(reopen())).toEqual(['a', 'b', 'c']);
+    expect(written(await reopen())).toEqual(['a', 'b', 'c']);
   });
 
-  rule('an outer transaction that throws takes its inner ones back', ({ store, reopen }) => {
+  rule('an outer transaction that throws takes its inner ones back', async ({ store, reopen }) => {
     const body = () => {
       store.transaction(() => write(store, 'a'));
       store.transaction(() => store.transaction(() => write(store, 'b')));
@@ -367,10 +367,10 @@ export function transactionRules<Store extends Transactional>(
     };
     expect(() => store.transaction(body)).toThrow(Deliberate);
     expect(written(store)).toEqual([]);
-    expect(written(reopen())).toEqual([]);
+    expect(written(await reopen())).toEqual([]);
   });
 
-  rule('an inner transaction that is caught takes back itself only', ({ store, reopen }) => {
+  rule('an inner transaction that is caught takes back itself only', async ({ store, reopen }) => {
     store.transaction(() => {
       write(store, 'a');
       const inner = () => {
@@ -382,10 +382,10 @@ export function transactionRules<Store extends Transactional>(
       expect(written(store)).toEqual(['a']);
       store.transaction(() => write(store, 'd'));
     });
-    expect(written(reopen())).toEqual(['a', 'd']);
+    expect(written(await reopen())).toEqual(['a', 'd']);
   });
 
-  rule('a body that returns a promise is refused, and leaves nothing', ({ store, reopen }) => {
+  rule('a body that returns a promise is refused, and leaves nothing', async ({ store, reopen }) => {
     const later: () => unknown = async () => write(store, 'a');
     expect(() => store.transaction(later)).toThrow(/synchronous/);
     expect(written(store)).toEqual([]);
@@ -393,7 +393,7 @@ export function transactionRules<Store extends Transactional>(
       write(store, 'b');
       expect(() => store.transaction(later)).toThrow(/synchronous/);
     });
-    expect(written(reopen())).toEqual(['b']);
+    expect(written(await reopen())).toEqual(['b']);
   });
 }
 
@@ -545,7 +545,7 @@ export const HOSTILE: readonly (readonly [title: string, data: JsonObject])[] = 
 /** For any store and any failure that a test means to bring about. */
 export class Deliberate extends Error {}
 
-function typeOf(text: string): EntityType {
+export function typeOf(text: string): EntityType {
   return known(toEntityType(text), text);
 }
 

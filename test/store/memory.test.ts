@@ -7,7 +7,7 @@ import { replicaStoreContract, type WithStore } from '../contract/replica-store.
 
 const inMemory: WithStore<ReplicaStore> = (check) => {
   const store = new MemoryReplicaStore();
-  check({ store, reopen: () => store });
+  return check({ store, reopen: () => store });
 };
 
 replicaStoreContract('memory', inMemory);
@@ -15,5 +15,5 @@ queueModel('memory', inMemory, 200);
 
 cloudStoreContract('memory', (check) => {
   const store = new MemoryCloudStore();
-  check({ store, reopen: () => store });
+  return check({ store, reopen: () => store });
 });

@@ -100,21 +100,21 @@ describe('nodeSqlite', () => {
 });
 
 function inFile<Store>(open: (db: SqlDatabase) => Store): WithStore<Store> {
-  return (check) => {
-    inDirectory((directory) => {
-      const file = path.join(directory, 'store.db');
-      let db = nodeSqlite(file);
-      const reopen = () => {
-        db.close();
-        db = nodeSqlite(file);
-        return open(db);
-      };
-      try {
-        check({ store: open(db), reopen });
-      } finally {
-        db.close();
-      }
-    });
+  return async (check) => {
+    const directory = mkdtempSync(path.join(tmpdir(), 'causeway-store-'));
+    const file = path.join(directory, 'store.db');
+    let db = nodeSqlite(file);
+    const reopen = () => {
+      db.close();
+      db = nodeSqlite(file);
+      return open(db);
+    };
+    try {
+      await check({ store: open(db), reopen });
+    } finally {
+      db.close();
+      rmSync(directory, { recursive: true });
+    }
   };
 }
 

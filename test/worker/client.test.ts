@@ -1,33 +1,12 @@
-import { env, exports } from 'cloudflare:workers';
-import { sign } from 'hono/jwt';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { type ClientOptions, EdgeCloudClient, type Receipt } from '../../src/client/client.ts';
+import * as z from 'zod';
+import { EdgeCloudClient, type Receipt } from '../../src/client/client.ts';
 import { memoryStorage } from '../../src/client/storage.ts';
-import { freshSpace } from './space.ts';
-
-const FROM_CLOUD = 'http://localhost/v1';
-const FROM_EDGE = 'http://localhost/v1/edge/oslo';
-
-function began(endpoint = FROM_CLOUD) {
-  const { space, call, cloud } = freshSpace();
-  const tokenOf = (node: string, claims = {}) =>
-    sign({ space, role: 'node', node, sub: node, ...claims } as never, env.CAUSEWAY_SECRET, 'HS256');
-  const send: typeof fetch = (input, init) => exports.default.fetch(new Request(input as string, init as RequestInit));
-  const client = async (nodeId: string, options: Partial<ClientOptions> = {}) => {
-    const made = new EdgeCloudClient({
-      nodeId,
-      cloudEndpoint: endpoint,
-      token: () => tokenOf(nodeId),
-      fetch: send,
-      live: false,
-      ...options,
-    });
-    await made.initialize();
-    onTestFinished(() => made.close());
-    return made;
-  };
-  return { call, cloud, client, tokenOf };
-}
+import { syncStatusOf } from '../../src/client/sync-status.ts';
+import { definePolicies } from '../../src/core/define-policies.ts';
+import type { JsonObject } from '../../src/core/json.ts';
+import { policies } from '../../src/policies.ts';
+import { began, FROM_CLOUD, FROM_EDGE } from './clients.ts';
 
 describe.each([FROM_CLOUD, FROM_EDGE])('a client below %s', (endpoint) => {
   test('[S42] writes at once, and tells what the cloud made of it; another one reads it', async () => {
@@ -229,4 +208,118 @@ test('[S55] below an edge node that is cut off clients see each other’s writes
   await b.sync();
   expect((await b.list('note')).items.map(({ entityId }) => entityId)).toEqual(['x', 'y']);
   expect(b.status().queue.total).toBe(0);
+});
+
+test('[S51] what would not come back as it went is refused with its place; what is kept is a copy', async () => {
+  const { client } = began();
+  const a = await client('a');
+  await a.sync();
+  a.setNetwork({ online: false });
+  const circle: Record<string, unknown> = {};
+  circle['itself'] = [circle];
+  const wrong: [data: unknown, problem: string][] = [
+    [{ a: { b: undefined } }, 'a.b: undefined is not JSON'],
+    [{ a: [1, () => 1] }, 'a.1: a function is not JSON'],
+    [{ n: Number.NaN }, 'n: NaN is not JSON'],
+    [{ n: 1n }, 'n: a bigint is not JSON'],
+    [{ at: new Date() }, 'at: a Date is not JSON'],
+    [{ tags: new Set() }, 'tags: a Set is not JSON'],
+    [circle, 'itself.0: it is inside itself'],
+  ];
+  for (const [data, message] of wrong) {
+    const put = { entityType: 'note', entityId: 'x', kind: 'put', data: data as JsonObject } as const;
+    const set = [{ op: 'set', path: 'x', value: data as JsonObject }] as const;
+    const refusal = { code: 'invalid_data', message };
+    await expect(a.write('note', 'x', data as JsonObject)).rejects.toMatchObject(refusal);
+    await expect(a.transact([put])).rejects.toMatchObject(refusal);
+    await expect(a.patch('note', 'x', set)).rejects.toMatchObject({ ...refusal, message: `0.value.${message}` });
+  }
+  expect(a.status().queue.total).toBe(0);
+  const mine = { list: [1] };
+  await a.write('note', 'x', mine);
+  mine.list.push(2);
+  expect((await a.read('note', 'x'))?.data).toEqual({ list: [1] });
+});
+
+test('[S53] the status as a store is one object until something happens, also where no state changes', async () => {
+  const { client } = began();
+  const a = await client('a');
+  await a.sync();
+  const store = syncStatusOf(a);
+  const listener = vi.fn();
+  onTestFinished(store.subscribe(listener));
+  await Promise.resolve();
+  expect(listener).toHaveBeenCalledTimes(1);
+  // Over such a link a write waits for others.
+  a.setNetwork({ effectiveType: '3g' });
+  await a.sync();
+  const before = store.get();
+  expect(before).toMatchObject({ state: 'idle', queue: { pending: 0 } });
+  expect(store.get()).toBe(before);
+  listener.mockClear();
+  await a.transact(['x', 'y'].map((entityId) => ({ entityType: 'note', entityId, kind: 'put', data: {} })));
+  expect(store.get()).toMatchObject({ state: 'idle', queue: { pending: 2 } });
+  expect(listener).toHaveBeenCalledTimes(1);
+});
+
+describe('[S52] dead letters', () => {
+  const TYPE = 'checked';
+  const inUse: Record<string, unknown> = policies.types;
+
+  /** A client with what the cloud has refused: it learnt of the schema later. */
+  async function withDeadLetter() {
+    const { types } = definePolicies({ types: { [TYPE]: { schema: z.object({ n: z.number() }) } } });
+    Object.assign(inUse, types);
+    onTestFinished(() => void delete inUse[TYPE]);
+    const made = began();
+    const storage = memoryStorage();
+    const a = await made.client('a', { storage });
+    const { settled } = await a.write(TYPE, 'x', { n: 'one' });
+    expect(await settled).toMatchObject({ changeId: 'a:1', status: 'rejected', code: 'invalid_data' });
+    return { ...made, a, storage };
+  }
+
+  test('are listed, and sent again as they are or as something else; what became of it is told', async () => {
+    const { a, call } = await withDeadLetter();
+    const events: unknown[] = [];
+    a.on('settled', ({ changeId, status }) => events.push([changeId, status]));
+    a.on('deadLetter', ({ changeId }) => events.push(changeId));
+    expect(await a.deadLetters()).toMatchObject([
+      { changeId: 'a:1', entityType: TYPE, entityId: 'x', data: { n: 'one' }, error: { code: 'invalid_data' } },
+    ]);
+    expect(await a.read(TYPE, 'x')).toBeNull();
+    const again = await a.retryDead('a:1');
+    expect(await again.settled).toMatchObject({ changeId: 'a:2', status: 'rejected' });
+    const mended = await a.retryDead('a:2', { n: 1 });
+    expect(await mended.settled).toMatchObject({ changeId: 'a:3', status: 'applied' });
+    expect(events).toEqual([['a:2', 'rejected'], 'a:2', ['a:3', 'applied']]);
+    expect(await a.deadLetters()).toEqual([]);
+    expect((await call('GET', `data/${TYPE}/x`)).json['data']).toEqual({ n: 1 });
+  });
+
+  test('are discarded; what is none is told', async () => {
+    const { a } = await withDeadLetter();
+    await expect(a.retryDead('a:9')).rejects.toMatchObject({ code: 'not_found' });
+    await expect(a.retryDead('a:1', { at: new Date() } as never)).rejects.toMatchObject({ code: 'invalid_data' });
+    a.setNetwork({ online: false });
+    await a.write('note', 'y', {});
+    await expect(a.discardDead('a:2')).rejects.toMatchObject({ code: 'not_dead' });
+    await a.discardDead('a:1');
+    expect(await a.deadLetters()).toEqual([]);
+    expect(a.status().queue.total).toBe(1);
+  });
+
+  test('of an earlier start are told as well, and are there', async () => {
+    const { client } = await withDeadLetter();
+    const storage = memoryStorage();
+    const b = await client('b', { storage });
+    await b.sync();
+    b.setNetwork({ online: false });
+    await b.write(TYPE, 'y', { n: 'two' });
+    await b.close();
+    const again = await client('b', { storage });
+    const dead = new Promise((resolve) => again.on('deadLetter', resolve));
+    expect(await dead).toMatchObject({ changeId: 'b:1', status: 'rejected', code: 'invalid_data' });
+    expect(await again.deadLetters()).toHaveLength(1);
+  });
 });

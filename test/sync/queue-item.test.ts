@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { queueItemOf } from '../../src/edge/answers.ts';
-import { Node, World } from '../sync/world.ts';
+import { queueItemOf } from '../../src/sync/queue-item.ts';
+import { Node, World } from './world.ts';
 
 test('[S12] a dead letter names what went into it', async () => {
   const world = new World();
