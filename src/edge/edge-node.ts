@@ -170,7 +170,6 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
       above: carrierFor(env, space),
       isOnline: () => this.#link.online,
       kept: new KeptBatches(this.#replica, policies, clock),
-      epoch: () => this.#replica.meta.epoch,
       clock,
     });
     this.#below = new PokeSockets(ctx, clock, this.#replica.meta.cursor);

@@ -1,6 +1,7 @@
 import { type Change, dotOf } from '../core/change.ts';
 import { CLOUD, type NodeId } from '../core/ids.ts';
 import { type Policies, policyFor } from '../core/policy.ts';
+import { isWhole, unitsOf } from '../core/transaction.ts';
 import { SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import {
@@ -75,11 +76,12 @@ export class KeptBatches {
     const batch = parseWith(batchSchema, JSON.parse(text));
     checkAuthor(batch, sessionId, caller);
     const isAwaited = batch.changes.some(({ consistency }) => consistency === 'strong');
-    const fit = batch.changes.flatMap((envelope) => this.#readable(envelope, caller) ?? []);
-    // Who has been in no history can't tell later whether it is still the one that was meant.
-    if (fit.length === 0 || (isAwaited && wasSent) || this.#replica.meta.epoch === null) return undefined;
+    // Of a transaction all or nothing: of a part the cloud would have to say that it is no whole.
+    const readable = batch.changes.flatMap((envelope) => this.#readable(envelope, caller) ?? []);
+    const fit = unitsOf(readable).filter(isAll);
+    if (fit.length === 0 || (isAwaited && wasSent)) return undefined;
     if (batch.behind !== undefined && this.#last.get(batch.sourceNodeId) !== batch.behind) return undefined;
-    const changes = fit.filter((change) => !this.#keeps(change));
+    const changes = fit.filter((unit) => !unit.every((change) => this.#keeps(change))).flat();
     if (changes.length > 0 && !this.#keep(sessionId, { ...batch, changes }, caller)) return undefined;
     this.#last.set(batch.sourceNodeId, batch.batchId);
     return {
@@ -113,7 +115,9 @@ export class KeptBatches {
   #keeps(change: Change): boolean {
     if (!this.#replica.beside.has(change.id)) return false;
     const text = JSON.stringify(change);
-    return this.open().some(([, { batch }]) => batch.changes.some((one) => JSON.stringify(one) === text));
+    return this.open().some(([, { batch }]) =>
+      batch.changes.some((one) => one.id === change.id && JSON.stringify(one) === text),
+    );
   }
 
   #keep(
@@ -121,16 +125,13 @@ export class KeptBatches {
     batch: Omit<IncomingBatch, 'changes'> & { readonly changes: readonly Change[] },
     caller: Caller,
   ): boolean {
-    const {
-      memos,
-      meta: { epoch },
-    } = this.#replica;
+    const { memos } = this.#replica;
     const { batchId, sourceNodeId, targetNodeId, cursor, pending, report, changes } = batch;
     const sent = { batchId: `kept-${batchId}`, sourceNodeId, targetNodeId, cursor, pending, report, changes, limit: 1 };
     const bytes = utf8Bytes(JSON.stringify(changes));
     const before = [...this.#batches.values()].reduce((sum, one) => sum + one.bytes, 0);
     if (before + bytes > LIMITS.keptBytes) return false;
-    const kept: KeptBatch = { kind: 'kept', atMs: this.#clock.nowMs(), epoch, sessionId, caller, batch: sent, bytes };
+    const kept: KeptBatch = { kind: 'kept', atMs: this.#clock.nowMs(), sessionId, caller, batch: sent, bytes };
     const counter = this.#replica.showBeside(changes, (counter) => {
       memos.put(String(counter), kept);
       this.#saveList([...this.#batches.keys(), counter]);
@@ -153,6 +154,10 @@ export class KeptBatches {
     const policy = policyFor(this.#policies, change.entityType);
     return change.data !== undefined && recordProblem(change.data, policy) !== undefined ? undefined : change;
   }
+}
+
+function isAll(unit: readonly Change[]): boolean {
+  return unit.every(({ transaction }) => transaction === undefined || isWhole(transaction, unit.map(dotOf)));
 }
 
 function checkAuthor({ sourceNodeId, changes }: IncomingBatch, sessionId: string, caller: Caller): void {

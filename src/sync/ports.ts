@@ -87,8 +87,6 @@ export type Memo = { readonly atMs: number } & (
   /** A batch of a node below, which is to go to the cloud as that node's; under the counter that stands for it here. */
   | {
       readonly kind: 'kept';
-      /** Of the history that its bases are of. */
-      readonly epoch: string | null;
       readonly sessionId: string;
       readonly caller: Caller;
       readonly batch: Omit<Batch, 'changes'> & { readonly changes: readonly Change[] };

@@ -1,6 +1,4 @@
-import { dotOf } from '../core/change.ts';
 import type { NodeId } from '../core/ids.ts';
-import { entry } from '../core/vector-clock.ts';
 import { ERRORS, SyncError } from '../protocol/errors.ts';
 import { LIMITS } from '../protocol/limits.ts';
 import { batchAnswer, isFinal } from '../protocol/messages.ts';
@@ -27,7 +25,6 @@ export interface RelayOptions {
   readonly above: Carrier;
   readonly isOnline: () => boolean;
   readonly kept: KeptBatches;
-  readonly epoch: () => string | null;
   readonly clock: Clock;
 }
 
@@ -39,8 +36,6 @@ export interface RelayOptions {
  */
 export class Relay implements Carrier {
   readonly #options: RelayOptions;
-  /** Changes of which those who wrote them know what came of them. */
-  readonly #carried = new Set<string>();
   #bringing: Promise<void> | undefined;
   /** How often a batch did not get through, and when it was last tried. */
   readonly #tries = new Map<number, { readonly count: number; readonly triedAtMs: number }>();
@@ -69,28 +64,12 @@ export class Relay implements Carrier {
     try {
       const above = this.#above();
       await this.bring();
-      const text = await above.exchange(sessionId, batch, caller);
-      if (kept.all().length > 0) this.#noteCarried(text);
-      return text;
+      return await above.exchange(sessionId, batch, caller);
     } catch (error) {
       if (!(error instanceof SyncError) || error.code !== 'cloud_unavailable') throw error;
       const answer = kept.take(sessionId, batch, caller, wasSent);
       if (answer === undefined) throw error;
       return JSON.stringify(answer);
-    }
-  }
-
-  /** What is kept of a node's changes is of no use any more when the cloud has answered the node itself. */
-  #noteCarried(text: string): void {
-    const { results, vectorClock } = parseWith(batchAnswer, JSON.parse(text));
-    for (const { id } of results.filter(isFinal)) this.#carried.add(id);
-    const isThere = (id: string) => {
-      const { node, counter } = dotOf({ id });
-      return this.#carried.has(id) || counter <= entry(vectorClock, node);
-    };
-    const { kept } = this.#options;
-    for (const [counter, { batch }] of kept.open()) {
-      if (batch.changes.every(({ id }) => isThere(id))) kept.finish(counter);
     }
   }
 
@@ -100,8 +79,12 @@ export class Relay implements Carrier {
 
   /** How long until there is something to bring, ms; null: there is nothing. */
   get msUntilBringing(): number | null {
-    const waits = this.#options.kept.open().map(([counter]) => this.#msUntilTry(counter));
-    return waits.length === 0 ? null : Math.min(...waits);
+    // What goes behind something of its node waits for that.
+    const first = new Map<NodeId, number>();
+    for (const [counter, { batch }] of this.#options.kept.open()) {
+      if (!first.has(batch.sourceNodeId)) first.set(batch.sourceNodeId, this.#msUntilTry(counter));
+    }
+    return first.size === 0 ? null : Math.min(...first.values());
   }
 
   /** By a clock that was put back the pause would not end. */
@@ -148,26 +131,17 @@ export class Relay implements Carrier {
     kept.letGo();
     const left = new Set(kept.all().map(([counter]) => counter));
     for (const counter of this.#tries.keys()) if (!left.has(counter)) this.#tries.delete(counter);
-    if (left.size === 0) this.#carried.clear();
-  }
-
-  /** What a base says of another history means nothing in this one; and what waits for longer than a day comes by its writer. */
-  #isOver({ epoch, atMs }: KeptBatch): boolean {
-    return epoch !== this.#options.epoch() || Math.abs(this.#options.clock.nowMs() - atMs) > LIMITS.memoMs;
   }
 
   /**
-   * `done`: the tier above has spoken. `undecided`: what is left is between it and the writer, who has to come for that
-   * (to send more, or with another session). `later`: it can't take it now, or keeps it as well.
+   * `done`: the tier above has spoken, or keeps it as well. `undecided`: what is left is between it and the writer, who has
+   * to come for that (to send more, or with another session). `later`: it can't take it now.
    */
-  async #bringOne(one: KeptBatch): Promise<'done' | 'undecided' | 'later' | 'away'> {
-    const { sessionId, batch, caller } = one;
+  async #bringOne({ sessionId, batch, caller }: KeptBatch): Promise<'done' | 'undecided' | 'later' | 'away'> {
     const { above } = this.#options;
-    if (this.#isOver(one)) return 'undecided';
     try {
       const answer = parseWith(batchAnswer, JSON.parse(await above.exchange(sessionId, JSON.stringify(batch), caller)));
-      if (answer.kept) return 'later';
-      return answer.results.every(isFinal) ? 'done' : 'undecided';
+      return answer.kept || answer.results.every(isFinal) ? 'done' : 'undecided';
     } catch (error) {
       if (!(error instanceof SyncError)) throw error;
       if (error.code === 'cloud_unavailable') return 'away';

@@ -218,7 +218,6 @@ export class NodeHost implements Endpoint {
       above: watched(simulatedCarrier(way), this.#options.onUnbrought),
       isOnline: () => link.online,
       kept: new KeptBatches(replica, policies, clock),
-      epoch: () => replica.meta.epoch,
       clock,
     });
     this.process = { life, replica, link, access: new Access(replica, link, clock), relay, waker };

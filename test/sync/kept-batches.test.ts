@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
-import { CLOUD } from '../../src/core/ids.ts';
+import { CLOUD, type EntityType } from '../../src/core/ids.ts';
 import { SyncError } from '../../src/protocol/errors.ts';
 import { LIMITS } from '../../src/protocol/limits.ts';
 import { KeptBatches } from '../../src/sync/kept-batches.ts';
 import { type Carrier, Relay } from '../../src/sync/relay.ts';
-import { entityId, Node, TYPE, World } from './world.ts';
+import { entityId, entityType, Node, nodeId, TYPE, World } from './world.ts';
 
 /** A node between others and the cloud, or another one. */
 class Between extends Node {
@@ -12,6 +12,8 @@ class Between extends Node {
   relay!: Relay;
   readonly #world: World;
 
+  /** Called before each exchange that it carries or brings; what it throws is what that fails with. */
+  fails: (batchId: string) => void = () => undefined;
   /** Of what it carries. */
   answers: 'come' | 'lost' = 'come';
 
@@ -31,12 +33,14 @@ class Between extends Node {
       above: {
         connect: (request, caller) => above.connect(request, caller),
         handshake: (sessionId, request, caller) => above.handshake(sessionId, request, caller),
-        exchange: (sessionId, batch, caller) => above.exchange(sessionId, batch, caller).finally(() => this.#lose()),
+        exchange: async (sessionId, batch, caller) => {
+          this.fails(JSON.parse(batch).batchId);
+          return await above.exchange(sessionId, batch, caller).finally(() => this.#lose());
+        },
         disconnect: (sessionId, caller) => above.disconnect(sessionId, caller),
       },
       isOnline: () => this.link.online,
       kept: this.kept,
-      epoch: () => this.replica.meta.epoch,
       clock,
     });
   }
@@ -106,8 +110,9 @@ test('[S55] all that waits goes to the relay at once, however many batches that 
   await x.link.sync();
   expect(edge.replica.beside.size).toBe(10);
   // What it has, it keeps once.
+  const before = edge.kept.all().length;
   await x.link.sync();
-  expect(edge.replica.beside.size).toBe(10);
+  expect([edge.replica.beside.size, edge.kept.all().length]).toEqual([10, before]);
 });
 
 test('[S55] a relay that begins again shows and brings what it keeps', async () => {
@@ -231,7 +236,7 @@ test('[S55] [I7] of a strong write a relay keeps nothing: it has not happened, a
   await expect(strong()).rejects.toMatchObject({ code: 'outcome_unknown' });
 });
 
-test('[S55] what is of another history, or older than a day, is let go', async () => {
+test('[S55] what is of another history is let go: its writer sends it anew', async () => {
   const { world, edge, x } = await cutOff();
   x.put('a', { n: 1 });
   await x.link.sync();
@@ -241,3 +246,123 @@ test('[S55] what is of another history, or older than a day, is let go', async (
   await x.link.sync();
   expect(inCloud(world)).toEqual({ a: { n: 1 } });
 });
+
+test('[S55] [I5] what is kept goes before what others send through the relay, who may have seen it there', async () => {
+  const { world, edge, x, y } = await cutOff();
+  x.put('a', { n: 1 });
+  await x.link.sync();
+  edge.link.setOnline(true);
+  y.put('b', { n: 2 });
+  await y.link.sync();
+  expect(world.cloudStore.readAfter(0, 10).map(({ entityId }) => entityId)).toEqual(['a', 'b']);
+});
+
+/** Its cloud fails at what is brought, by a code. */
+async function thatFails(code: 'overloaded' | 'cloud_unavailable' | 'session_expired') {
+  const all = await cutOff();
+  const { edge, x } = all;
+  for (const id of ['a', 'b']) {
+    x.put(id, { id });
+    await x.link.sync();
+  }
+  let failures = 0;
+  edge.fails = (batchId) => {
+    if (!batchId.startsWith('kept-')) return;
+    failures += 1;
+    throw new SyncError(code, 'for the test');
+  };
+  await edge.comesBack();
+  return { ...all, failures: () => failures };
+}
+
+test('[S55] [I6] [I11] what can’t be brought now holds up nothing else, is shown, waits, and is brought later; nobody who saw it sees less', async () => {
+  const { world, edge, x, failures } = await thatFails('overloaded');
+  // Of one node no later batch goes before one that is stuck.
+  expect(failures()).toBe(1);
+  expect(edge.link.lastSummary?.success).toBe(true);
+  expect(edge.list()).toEqual({ a: { id: 'a' }, b: { id: 'b' } });
+  const seen = edge.replica.causalContext();
+  edge.put('own', { n: 1 });
+  await edge.link.sync();
+  expect(inCloud(world)).toEqual({ own: { n: 1 } });
+  const other = new Node(world, 'other');
+  const demand = { level: 'causal', after: seen, waitMs: 0, maxStalenessMs: undefined } as const;
+  await expect(other.access.satisfy(TYPE, demand)).rejects.toMatchObject({ code: 'causality_timeout' });
+  // There is a pause, and then there is something to do.
+  expect(edge.relay.msUntilBringing).toBeGreaterThan(0);
+  world.nowMs += LIMITS.backoffMs;
+  expect(edge.relay.msUntilBringing).toBe(0);
+  edge.fails = () => undefined;
+  await edge.link.sync();
+  expect(inCloud(world)).toEqual({ a: { id: 'a' }, b: { id: 'b' }, own: { n: 1 } });
+  expect([edge.relay.msUntilBringing, edge.kept.all().length]).toEqual([null, 0]);
+  await x.link.sync();
+  expect(x.replica.queueStats().total).toBe(0);
+});
+
+test('[S55] [I11] where the cloud goes away again, a relay sends nothing before what it keeps; what never gets through holds it up three times', async () => {
+  const { world, edge, failures } = await thatFails('cloud_unavailable');
+  edge.put('own', { n: 1 });
+  await edge.link.sync();
+  expect([failures(), inCloud(world)]).toEqual([2, {}]);
+  await edge.link.sync();
+  expect([failures(), inCloud(world)]).toEqual([3, { own: { n: 1 } }]);
+});
+
+test('[S55] what needs its writer is let go, with all that goes behind it', async () => {
+  const { world, edge, x, failures } = await thatFails('session_expired');
+  expect([failures(), edge.kept.all().length, inCloud(world)]).toEqual([1, 0, {}]);
+  edge.fails = () => undefined;
+  await x.link.sync();
+  expect(Object.keys(inCloud(world))).toEqual(['a', 'b']);
+});
+
+test('[S55] what goes behind something that its writer has to send again is not kept', async () => {
+  const { edge, x } = await cutOff();
+  for (const id of ['a', 'b', 'c', 'd']) x.put(id, { id });
+  let sent = 0;
+  x.beforeSend = () => {
+    sent += 1;
+    // The first batch has come to the cloud by now, which has more to say of it.
+    if (sent === 2) for (const [counter] of edge.kept.open()) edge.kept.finish(counter, true);
+  };
+  await x.link.sync();
+  expect(edge.kept.open()).toEqual([]);
+  await x.link.sync();
+  expect(edge.kept.open().flatMap(([, { batch }]) => batch.changes.map(({ entityId }) => entityId))).toEqual([
+    ...['a', 'b', 'c', 'd'],
+  ]);
+});
+
+test('[S55] [I8] of a transaction a relay keeps all or nothing', async () => {
+  const { world, edge, x } = await cutOff();
+  const put = (id: string, type: EntityType) =>
+    ({ entityType: type, entityId: entityId(id), kind: 'put', data: { id } }) as const;
+  x.grant = { writeTypes: [TYPE] };
+  x.replica.transact([put('a', TYPE), put('b', entityType('other'))], {});
+  x.put('c', { id: 'c' });
+  await x.link.sync();
+  expect(edge.list()).toEqual({ c: { id: 'c' } });
+  await edge.comesBack();
+  x.grant = {};
+  await x.link.sync({ all: true });
+  expect(Object.keys(inCloud(world)).sort()).toEqual(['a', 'b', 'c']);
+});
+
+test('[S55] [I9] nobody has a relay keep what is another’s', async () => {
+  const { edge, x } = await cutOff();
+  x.put('a', { n: 1 });
+  const batch = JSON.stringify({ ...x.replica.nextBatch('b', BOUNDS, []), report: undefined });
+  const session = x.replica.meta.session?.id ?? '';
+  const by = (node: string, id = session, text = batch) =>
+    edge.relay.exchange(id, text, { nodeId: nodeId(node), relay: false });
+  await expect(by('y')).rejects.toMatchObject({ code: 'session_mismatch' });
+  await expect(by('x', 'y.1')).rejects.toMatchObject({ code: 'session_mismatch' });
+  const others = batch.replaceAll('x:1', 'y:1').replace('"nodeId":"x"', '"nodeId":"y"');
+  await expect(by('x', session, others)).rejects.toMatchObject({ code: 'forbidden' });
+  expect(edge.replica.beside.size).toBe(0);
+  await by('x');
+  expect(edge.replica.beside.size).toBe(1);
+});
+
+const BOUNDS = { maxChanges: 10, maxBytes: 1_000_000, least: 'normal' } as const;
