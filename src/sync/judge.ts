@@ -305,7 +305,10 @@ class Judge {
     const entityId = renamedTo(this.#commit.node(change.nodeId as NodeId), change) ?? change.entityId;
     const before = this.#commit.entity(entityKey({ ...change, entityId }));
     const stamp = this.#stampFor(change, before);
-    const meant = { ...change, stamp, entityId, base: this.#baseOf(change, before) };
+    const { isReborn } = this.#commit.node(change.nodeId as NodeId);
+    // Who says to have seen its counters may have seen what it lost.
+    const { ownFrom = isReborn ? 1 : undefined } = change;
+    const meant = { ...change, stamp, entityId, ownFrom, base: this.#baseOf(change, before) };
     const result = decide(this.#commit, meant, this.#policyFor(change));
     if (!isFinal(result)) this.#defer(change);
     // A node that has not heard of the other id yet can't tell what became of it: it is sent the record.

@@ -82,7 +82,8 @@ export function withExchange<T extends NodeCondition>(
 export function withSession(node: NodeRecord, session: NodeSession, nowMs: number): NodeRecord {
   const isOfFormerLife = ({ life = session.life }: NodeSession) => session.life !== undefined && life !== session.life;
   const alive = node.sessions.filter((one) => one.expiresAtMs > nowMs && !isOfFormerLife(one));
-  return { ...node, sessions: [...alive, session].slice(-LIMITS.sessionsPerNode) };
+  const isReborn = node.isReborn ?? (node.sessions.some(isOfFormerLife) ? true : undefined);
+  return { ...node, isReborn, sessions: [...alive, session].slice(-LIMITS.sessionsPerNode) };
 }
 
 export function withoutSession(node: NodeRecord, id: string): NodeRecord {

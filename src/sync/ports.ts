@@ -283,6 +283,8 @@ export interface NodeRecord {
   readonly report?: NodeReport | undefined;
   /** Records that it created and that got another id, newest last. */
   readonly renames?: readonly Rename[] | undefined;
+  /** It has lost its storage: somebody may have seen what it had written under counters that it has given out again. */
+  readonly isReborn?: true | undefined;
 }
 
 /** A session, as the cloud remembers it. */

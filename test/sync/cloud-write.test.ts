@@ -213,3 +213,19 @@ describe('[I6] what a writer has seen and written over stays so, however late it
     expect(all.other.list()).toEqual({ x: { a: 4 } });
   });
 });
+
+test('[I6] what a node that lost its storage writes under a counter that had been seen is another write', async () => {
+  const world = new World({ policy: { conflict: 'lww' } });
+  const node = new Node(world, 'n');
+  await node.link.sync();
+  node.put('x', { lost: true });
+  const after = node.replica.causalContext();
+  node.restartEmpty();
+  await node.link.sync();
+  world.sequencer.commit((commit) => writeAtCloud(commit, put, { after }));
+  world.nowMs += 1_000;
+  node.put('x', { n: 1 });
+  await node.link.sync();
+  // Two that were created at the same time are merged.
+  expect(node.read('x')).toEqual({ by: 'cloud', n: 1 });
+});
