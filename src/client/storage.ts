@@ -1,3 +1,4 @@
+import { SyncError } from '../protocol/errors.ts';
 import { MemoryReplicaStore } from '../store/memory-replica-store.ts';
 import type { OpenStorage } from './open-storage.ts';
 import type { Member, Share } from './sharing.ts';
@@ -6,7 +7,7 @@ import type { Member, Share } from './sharing.ts';
 export type ClientStorage = OwnStorage | SharedStorage;
 
 export interface OwnStorage {
-  /** Opens what there is under a name; one client at a time. */
+  /** Opens what there is under a name; one client at a time. @throws SyncError `storage_unavailable` */
   open(name: string): Promise<OpenStorage>;
 }
 
@@ -18,11 +19,15 @@ export interface SharedStorage {
 /** Nothing outlives the program: for tests, and for readers. */
 export function memoryStorage(): OwnStorage {
   const stores = new Map<string, MemoryReplicaStore>();
+  const opened = new Set<string>();
   return {
     open: async (name) => {
+      if (opened.has(name))
+        throw new SyncError('storage_unavailable', `another client has the storage of ${name} open`);
       const store = stores.get(name) ?? new MemoryReplicaStore();
       stores.set(name, store);
-      return { store, durable: async () => undefined, close: async () => undefined };
+      opened.add(name);
+      return { store, durable: async () => undefined, close: async () => void opened.delete(name) };
     },
   };
 }

@@ -136,7 +136,7 @@ export class EdgeNode extends DurableObject<EdgeEnv> implements NodeRpc, SyncRpc
       logger,
       isLive: () => this.#isLive,
       plan: () => this.#plan(),
-      first: () => this.#relay.bring(),
+      first: () => this.#relay.beforeSync(),
       onState: () => this.#live.stateChanged(),
       onExchange: () => {
         this.#below.reached(this.#replica.meta.cursor);

@@ -121,6 +121,8 @@ export const LIMITS = {
   deadBytes: 16 * 1024 * 1024,
   /** What a relay keeps of what the nodes below wrote, while the cloud is out of reach. */
   keptBytes: 16 * 1024 * 1024,
+  /** In so many batches: each is an exchange of its own when it is brought. */
+  keptBatches: 1_000,
   /** Earlier decisions that a conflict keeps: more than people change their minds, and one page to read. */
   pastDecisions: 20,
   /** A conflict as JSON: a row holds at most 2 MB in D1 and in a Durable Object. Older decisions make room. */

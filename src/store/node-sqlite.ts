@@ -8,10 +8,20 @@ const MAX_STATEMENTS = 64;
 /**
  * SQLite in a file, or in memory (`:memory:`). What is committed to a file is durable when the call returns: write-ahead
  * log, synced at every commit. Made for one process that owns the file.
+ *
+ * @param isAlone nobody else can open the file from now on, until it is closed or the process ends.
  */
-export function nodeSqlite(path: string): SqlDatabase & { close(): void } {
+export function nodeSqlite(path: string, { isAlone = false } = {}): SqlDatabase & { close(): void } {
   const db = new DatabaseSync(path);
-  db.exec('PRAGMA journal_mode = WAL');
+  try {
+    // In this mode the lock that a write takes is kept.
+    if (isAlone) db.exec('PRAGMA locking_mode = EXCLUSIVE');
+    db.exec('PRAGMA journal_mode = WAL');
+    if (isAlone) db.exec('BEGIN IMMEDIATE; COMMIT');
+  } catch (error) {
+    db.close();
+    throw error;
+  }
   db.exec('PRAGMA synchronous = FULL');
   const prepare = statementCache(db);
   let depth = 0;

@@ -71,9 +71,13 @@ export class Beside {
     return this.#byEntity.get(key) ?? [];
   }
 
-  /** What a writer of the entity has seen, who has seen these. */
+  /**
+   * What a writer of the entity has seen, who has seen these. Operations are shown on what is here, which may be less than
+   * what they were made on: who has seen that has not seen what is below them.
+   */
   clockOf(key: EntityKey): VectorClock {
-    return this.of(key).reduce((clock, { change }) => {
+    const whole = this.of(key).filter(({ change }) => isWholeRecord(change));
+    return whole.reduce((clock, { change }) => {
       const { node, counter } = dotOf(change);
       return merge(clock, { [node]: counter });
     }, EMPTY_CLOCK);
@@ -85,4 +89,8 @@ export class Beside {
       return entityType === type ? [entityId] : [];
     });
   }
+}
+
+function isWholeRecord({ operation, data, operations }: Change): boolean {
+  return operation === 'delete' || (data !== undefined && operations === undefined);
 }

@@ -96,11 +96,15 @@ export class KeptBatches {
     };
   }
 
-  /** What is finished is confirmed by now, and so is let go. */
-  letGo(): void {
-    const counters = [...this.#done];
-    this.#done.clear();
+  /** Those that there is no more to do for. */
+  get finished(): readonly number[] {
+    return [...this.#done];
+  }
+
+  /** What came of these is confirmed. */
+  letGo(counters: readonly number[]): void {
     if (counters.length === 0) return;
+    for (const counter of counters) this.#done.delete(counter);
     const gone = this.all().filter(([counter]) => counters.includes(counter));
     const rest = this.all().filter(([counter]) => !counters.includes(counter));
     this.#replica.showNoMore(counters, () => {
@@ -130,7 +134,7 @@ export class KeptBatches {
     const sent = { batchId: `kept-${batchId}`, sourceNodeId, targetNodeId, cursor, pending, report, changes, limit: 1 };
     const bytes = utf8Bytes(JSON.stringify(changes));
     const before = [...this.#batches.values()].reduce((sum, one) => sum + one.bytes, 0);
-    if (before + bytes > LIMITS.keptBytes) return false;
+    if (before + bytes > LIMITS.keptBytes || this.#batches.size >= LIMITS.keptBatches) return false;
     const kept: KeptBatch = { kind: 'kept', atMs: this.#clock.nowMs(), sessionId, caller, batch: sent, bytes };
     const counter = this.#replica.showBeside(changes, (counter) => {
       memos.put(String(counter), kept);

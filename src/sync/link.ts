@@ -380,6 +380,8 @@ export class Link {
     // Of what somebody waits for, it keeps nothing: that has not happened.
     tally.unanswered.clear();
     if (replica.hasUnsent(this.#least(all))) return;
+    // That node is there, and takes what comes: it is asked again and again, and not less and less often.
+    this.#failures = Math.min(this.#failures, KEPT_FAILURES);
     throw new SyncError('cloud_unavailable', 'the node between is cut off from the cloud, and keeps what was sent');
   }
 
@@ -572,6 +574,9 @@ function isUnreachable({ code }: SyncError): boolean {
 export function cutOff(): SyncError {
   return new SyncError('cloud_unavailable', 'the node is cut off from the cloud', { retryAfterMs: CUT_OFF_RETRY_MS });
 }
+
+/** The pause is four seconds at most then. */
+const KEPT_FAILURES = 2;
 
 /** Nobody knows for how long a node is cut off; this is as long as the longest wait after a failure. */
 const CUT_OFF_RETRY_MS = 30_000;

@@ -37,6 +37,8 @@ export interface RelayOptions {
 export class Relay implements Carrier {
   readonly #options: RelayOptions;
   #bringing: Promise<void> | undefined;
+  /** What was brought before the sync that is under way. */
+  #beforeSync: readonly number[] = [];
   /** How often a batch did not get through, and when it was last tried. */
   readonly #tries = new Map<number, { readonly count: number; readonly triedAtMs: number }>();
 
@@ -46,10 +48,7 @@ export class Relay implements Carrier {
 
   /** @throws SyncError `cloud_unavailable`, and what the tier above throws; so do all of them. */
   async connect(request: string, caller: Caller): Promise<string> {
-    // Two that write under one name fork it.
-    if (caller.nodeId === this.#options.nodeId) {
-      throw new SyncError('forbidden', `${caller.nodeId} is this node itself; a node below needs a name of its own`);
-    }
+    this.#checkIsOther(caller);
     return await this.#above().connect(request, caller);
   }
 
@@ -60,6 +59,7 @@ export class Relay implements Carrier {
   /** Where the cloud can't be reached, what was sent is kept, and the answer says so. */
   async exchange(sessionId: string, batch: string, caller: Caller): Promise<string> {
     const { kept, isOnline } = this.#options;
+    this.#checkIsOther(caller);
     const wasSent = isOnline();
     try {
       const above = this.#above();
@@ -125,10 +125,17 @@ export class Relay implements Carrier {
     }
   }
 
-  /** What came of what was brought is confirmed here by now, and shown as that. */
+  /** Before this node asks for what is new. */
+  async beforeSync(): Promise<void> {
+    await this.bring();
+    this.#beforeSync = this.#options.kept.finished;
+  }
+
+  /** What came of what was brought before the node asked is confirmed here by now, and shown as that. */
   reachedHead(): void {
     const { kept } = this.#options;
-    kept.letGo();
+    kept.letGo(this.#beforeSync);
+    this.#beforeSync = [];
     const left = new Set(kept.all().map(([counter]) => counter));
     for (const counter of this.#tries.keys()) if (!left.has(counter)) this.#tries.delete(counter);
   }
@@ -137,8 +144,9 @@ export class Relay implements Carrier {
    * `done`: the tier above has spoken, or keeps it as well. `undecided`: what is left is between it and the writer, who has
    * to come for that (to send more, or with another session). `later`: it can't take it now.
    */
-  async #bringOne({ sessionId, batch, caller }: KeptBatch): Promise<'done' | 'undecided' | 'later' | 'away'> {
-    const { above } = this.#options;
+  async #bringOne({ sessionId, batch, caller, atMs }: KeptBatch): Promise<'done' | 'undecided' | 'later' | 'away'> {
+    const { above, clock } = this.#options;
+    if (Math.abs(clock.nowMs() - atMs) > LIMITS.memoMs) return 'undecided';
     try {
       const answer = parseWith(batchAnswer, JSON.parse(await above.exchange(sessionId, JSON.stringify(batch), caller)));
       return answer.kept || answer.results.every(isFinal) ? 'done' : 'undecided';
@@ -147,6 +155,12 @@ export class Relay implements Carrier {
       if (error.code === 'cloud_unavailable') return 'away';
       return ERRORS[error.code].retry === 'same' ? 'later' : 'undecided';
     }
+  }
+
+  /** Two that write under one name fork it. */
+  #checkIsOther({ nodeId }: Caller): void {
+    if (nodeId !== this.#options.nodeId) return;
+    throw new SyncError('forbidden', `${nodeId} is this node itself; a node below needs a name of its own`);
   }
 
   #above(): Carrier {

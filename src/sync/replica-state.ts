@@ -126,6 +126,11 @@ export class ReplicaState {
     this.#hlc = observe(this.#hlc, change.stamp, 0);
   }
 
+  /** What others wrote is shown here: what is written from now on comes after it. */
+  saw(changes: readonly Change[]): void {
+    for (const { stamp } of changes) this.#hlc = observe(this.#hlc, stamp, this.nowMs());
+  }
+
   /** All counters up to here are spent. */
   skipTo(counter: number): void {
     this.#counter = Math.max(this.#counter, counter);

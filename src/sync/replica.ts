@@ -330,6 +330,7 @@ export class Replica {
    */
   showBeside(changes: readonly Change[], also: (counter: number) => void): number {
     const counter = this.#state.counter + 1;
+    this.#state.saw(changes);
     for (const change of changes) this.#view.note(entityKey(change));
     this.#state.store.transaction(() => {
       this.#state.saveMeta({ counter });
@@ -343,7 +344,10 @@ export class Replica {
 
   /** Shows what was shown before the start. */
   showAgain(groups: Iterable<readonly [counter: number, changes: readonly Change[]]>): void {
-    for (const [counter, changes] of groups) this.beside.add(counter, changes);
+    for (const [counter, changes] of groups) {
+      this.#state.saw(changes);
+      this.beside.add(counter, changes);
+    }
   }
 
   /** What others wrote is shown no more: it is confirmed, or never will be. Its counters are void from now on. */

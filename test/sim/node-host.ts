@@ -195,7 +195,7 @@ export class NodeHost implements Endpoint {
       logger: { error: () => undefined },
       isLive: () => true,
       plan,
-      first: () => relay.bring(),
+      first: () => relay.beforeSync(),
       onEnd: () => {
         if (link.lastSummary?.success) relay.reachedHead();
         waker.schedule();

@@ -52,7 +52,7 @@ class Between extends Node {
   override restart(): void {
     super.restart();
     if (this.above !== undefined) this.begin();
-    this.first = () => this.relay.bring();
+    this.first = () => this.relay.beforeSync();
     this.heard = (what) => {
       if (what === 'end' && this.link.lastSummary?.success) this.relay.reachedHead();
     };
@@ -66,8 +66,8 @@ class Between extends Node {
 }
 
 /** `x` and `y` below `edge`, which all have been in the space, and now `edge` is cut off. */
-async function cutOff() {
-  const world = new World({ policy: { conflict: 'lww' } });
+async function cutOff(conflict: 'lww' | 'merge' = 'lww') {
+  const world = new World({ policy: { conflict } });
   const edge = new Between(world, 'edge');
   const [x, y] = [new Node(world, 'x'), new Node(world, 'y')];
   for (const node of [x, y]) node.above = edge.relay;
@@ -255,6 +255,52 @@ test('[S55] [I5] what is kept goes before what others send through the relay, wh
   y.put('b', { n: 2 });
   await y.link.sync();
   expect(world.cloudStore.readAfter(0, 10).map(({ entityId }) => entityId)).toEqual(['a', 'b']);
+});
+
+test('[S55] a relay that keeps what it is sent is asked again and again, and not less and less often', async () => {
+  const { world, x } = await cutOff();
+  for (let n = 0; n < 8; n += 1) {
+    x.put(`r${n}`, { n });
+    await x.link.sync();
+  }
+  expect((x.link.nextAttemptAtMs ?? 0) - world.nowMs).toBeLessThanOrEqual(4_000);
+});
+
+test('[S55] [I1] who writes at a relay on operations that it shows has not seen what these were made on', async () => {
+  const { world, edge, x } = await cutOff('merge');
+  edge.link.setOnline(true);
+  x.put('a', { n: 0 });
+  await x.link.sync();
+  await edge.link.sync();
+  const z = new Node(world, 'z');
+  await z.link.sync();
+  z.write('a', { kind: 'patch', operations: [{ op: 'set', path: 'precious', value: 1 }] });
+  await z.link.sync();
+  await x.link.sync();
+  edge.link.setOnline(false);
+  x.write('a', { kind: 'patch', operations: [{ op: 'increment', path: 'n', value: 1 }] });
+  await x.link.sync();
+  expect(edge.read('a')).toEqual({ n: 1 });
+  edge.put('a', { n: 1, mine: 1 });
+  await edge.comesBack();
+  for (const node of [x, edge, x]) await node.link.sync();
+  expect(inCloud(world)).toMatchObject({ a: { precious: 1, mine: 1 } });
+});
+
+test('[S55] [I6] what is written after it was seen at a relay comes after it, though its clock was ahead', async () => {
+  const { world, edge, x } = await cutOff();
+  const late = new Node(world, 'late', 30_000);
+  late.above = edge.relay;
+  edge.link.setOnline(true);
+  await late.link.sync();
+  edge.link.setOnline(false);
+  late.put('a', { n: 1 });
+  await late.link.sync();
+  const [kept] = [...edge.replica.beside.all()];
+  const own = edge.put('b', { n: 2 });
+  const stamp = [...edge.replica.queued()].find(({ change }) => change.id === own)?.change.stamp ?? '';
+  expect(stamp > (kept?.change.stamp ?? '')).toBe(true);
+  expect(x.read('a')).toBeUndefined();
 });
 
 /** Its cloud fails at what is brought, by a code. */
