@@ -11,6 +11,8 @@ export const policies = definePolicies({
     'sensor-data': { consistency: 'eventual', maxStalenessMs: 60_000, conflict: 'lww' },
     /** Settings of a person, changed on several devices, often in different fields. */
     'user-config': { consistency: 'session', conflict: 'merge' },
+    /** Of `examples/field-notes`: two people who change different fields of a note both have their way. */
+    'field-notes': { conflict: 'merge' },
     /** What must not be wrong, and is worth waiting for. */
     transactions: { consistency: 'strong', conflict: 'custom', custom: keepSettled },
   },
