@@ -2,7 +2,7 @@ import { assert } from '../core/assert.ts';
 import { type Change, dotOf } from '../core/change.ts';
 import { formatDot } from '../core/dot.ts';
 import { has } from '../core/dot-set.ts';
-import { type HlcState, observe, type Stamp, stampOf, tick } from '../core/hlc.ts';
+import { type HlcState, observe, parseStamp, type Stamp, stampOf, tick } from '../core/hlc.ts';
 import { CLOUD, type EntityType, entityKey, type NodeId } from '../core/ids.ts';
 import { type Policies, type Policy, policyFor } from '../core/policy.ts';
 import { entry } from '../core/vector-clock.ts';
@@ -126,9 +126,13 @@ export class ReplicaState {
     this.#hlc = observe(this.#hlc, change.stamp, 0);
   }
 
-  /** What others wrote is shown here: what is written from now on comes after it. */
+  /** What others wrote is shown here: what is written from now on comes after it, unless that is of no honest clock. */
   saw(changes: readonly Change[]): void {
-    for (const { stamp } of changes) this.#hlc = observe(this.#hlc, stamp, this.nowMs());
+    const nowMs = this.nowMs();
+    for (const { stamp } of changes) {
+      const { wallMs = 0 } = parseStamp(stamp) ?? {};
+      if (wallMs < nowMs + LIMITS.maxClockDriftMs) this.#hlc = observe(this.#hlc, stamp, nowMs);
+    }
   }
 
   /** All counters up to here are spent. */

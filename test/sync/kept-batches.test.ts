@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { parseStamp } from '../../src/core/hlc.ts';
 import { CLOUD, type EntityType } from '../../src/core/ids.ts';
 import { SyncError } from '../../src/protocol/errors.ts';
 import { LIMITS } from '../../src/protocol/limits.ts';
@@ -409,6 +410,18 @@ test('[S55] [I9] nobody has a relay keep what is another’s', async () => {
   expect(edge.replica.beside.size).toBe(0);
   await by('x');
   expect(edge.replica.beside.size).toBe(1);
+});
+
+test('[S55] [I10] a stamp of no honest clock moves no clock of the relay that keeps it', async () => {
+  const { world, edge, x } = await cutOff();
+  x.put('a', { n: 1 });
+  const batch = JSON.stringify({ ...x.replica.nextBatch('b', BOUNDS, []), report: undefined });
+  const text = batch.replace(/"stamp":"[0-9a-f]{12}/, '"stamp":"0fffffffffff');
+  await edge.relay.exchange(x.replica.meta.session?.id ?? '', text, { nodeId: x.nodeId, relay: false });
+  expect(edge.read('a')).toEqual({ n: 1 });
+  edge.put('b', { n: 2 });
+  const [own] = [...edge.replica.queued()];
+  expect(parseStamp(own?.change.stamp ?? '')?.wallMs).toBe(world.nowMs);
 });
 
 const BOUNDS = { maxChanges: 10, maxBytes: 1_000_000, least: 'normal' } as const;
