@@ -145,11 +145,12 @@ export class Ops {
     this.#byVersion.set(version, op);
   }
 
-  /** It waits under another dot from now on. */
-  rename(op: Op, dot: string): void {
+  /** It waits under another dot from now on, with the stamp that it had; that may be one that a cloud put right. */
+  rename(op: Op, { id, stamp }: Pick<Change, 'id' | 'stamp'>): void {
     this.#byDot.delete(nameOf(op));
-    op.dot = dot;
+    op.dot = id;
     this.add(op);
+    this.restamp(op, stamp);
   }
 
   /** It is kept with the stamp that the cloud took it with, and known by both. */

@@ -111,7 +111,7 @@ export class Rows {
       trace.count(`outcome: ${isRetried ? 'dead change sent again' : 'renumbered'}`);
       if (isRetried) op.isRetried = true;
       else op.isRenumbered = true;
-      if (earlier.stamp === later.stamp) ops.rename(op, later.id);
+      if (earlier.stamp === later.stamp) ops.rename(op, later);
       else ops.absorb(op, ops.waiting(later));
       return;
     }
