@@ -171,6 +171,8 @@ export class Ops {
       if (op.fate?.epoch === null) continue;
       if (op.fate !== undefined) op.formerFates.push(op.fate);
       if (op.fate !== undefined && !isKept(op)) op.isLost = true;
+      // No node keeps a strong write to give it back: what has its name from now on is another, or nobody was told of it.
+      if (op.fate !== undefined && op.stamp === undefined) this.#byDot.delete(nameOf(op));
       // What is dead is not sent again by itself.
       if (op.fate?.status !== 'rejected') op.fate = undefined;
     }

@@ -58,17 +58,21 @@ export class Fields {
     const after = seq === undefined ? before : this.#space().history.at(key, seq);
     if (after === undefined) return;
     const decidedAt = { ...change, stamp: (stamp ?? change.stamp) as Stamp };
-    const isRepeated = (path: string, value: JsonValue) => {
+    const wasThere = (path: string, value: JsonValue) => {
       const there = before && at(before, path);
-      return change.operations === undefined && there !== undefined && jsonEqual(there, value);
+      return there !== undefined && jsonEqual(there, value);
     };
     const untouched = this.#untouched(change, key, before);
     const taken = untouched.find(([path, { value }]) => !jsonEqual(at(after, path) ?? null, value));
     if (taken !== undefined) throw new Violation('I3', `${change.id} took ${key} ${taken[0]} back without writing it`);
     const settings = new Map(untouched);
     for (const [path, value] of valuesSet(change)) {
-      const mine = { value, stamp: stampOf(decidedAt, path), op, seq: after.seq, isRepeated: isRepeated(path, value) };
-      const stays = this.#whatStays(`${key} ${path}`, mine, this.#settings(key, before).get(path), at(after, path));
+      const other = this.#settings(key, before).get(path);
+      // Whose the value is that was there already, nobody knows.
+      if (other === undefined && wasThere(path, value)) continue;
+      const isRepeated = change.operations === undefined && wasThere(path, value);
+      const mine = { value, stamp: stampOf(decidedAt, path), op, seq: after.seq, isRepeated };
+      const stays = this.#whatStays(`${key} ${path}`, mine, other, at(after, path));
       if (stays !== undefined) settings.set(path, stays);
     }
     this.#known.set(key, { seq: after.seq, settings });
@@ -92,8 +96,6 @@ export class Fields {
     value: JsonValue | undefined,
   ): Setting | undefined {
     const isThere = (setting: Setting) => value !== undefined && jsonEqual(value, setting.value);
-    // Whose the value is that was there already, nobody knows.
-    if (other === undefined && mine.isRepeated) return undefined;
     if (other === undefined || knows(mine.op, other.op, other.seq) || knows(other.op, mine.op)) {
       // Of two that gave the same value it is of the one that had seen the other.
       const isOlder = other !== undefined && knows(other.op, mine.op) && !knows(mine.op, other.op, other.seq);
