@@ -105,7 +105,7 @@ export class Fields {
     const [later, earlier] = mine.stamp > other.stamp ? [mine, other] : [other, mine];
     if (isThere(later)) return later;
     const detail = `${place} should be of ${later.op.dot} at ${later.stamp}, not of ${earlier.op.dot} at ${earlier.stamp}`;
-    if (mayMistake(mine.op, other.op)) return undefined;
+    if (mayMistake(mine.op, other.op) || mayMistake(other.op, mine.op)) return undefined;
     // What repeats a value is no write of it: the value's time stays that of who gave it first.
     if (later.isRepeated) this.#space().trace.count('excused: a repeated value gives way');
     else throw new Violation('I3', detail);
