@@ -51,7 +51,12 @@ export class Decisions {
     for (const change of changes) {
       const result = results.get(change.id);
       if (result === undefined) throw new Violation('I1', `the cloud said nothing of ${change.id}`);
-      this.#take(change, result, head);
+      const together = changes.filter(
+        ({ transaction }) => transaction !== undefined && transaction === change.transaction,
+      );
+      // What refused its transaction is held to account by itself.
+      const isRefusedWith = together.some(({ id }) => isOwnRefusal(results.get(id)));
+      this.#take(change, result, head, result.code === 'transaction_refused' && isRefusedWith);
       head = Math.max(head, result.seq ?? 0);
     }
     // Within a batch all is there at once.
@@ -71,7 +76,7 @@ export class Decisions {
     return [];
   }
 
-  #take(change: Change, result: ChangeResult, head: number): void {
+  #take(change: Change, result: ChangeResult, head: number, isRefusedWith: boolean): void {
     const { trace, name } = this.#space();
     const what = `${entityKey(change)} ${change.operation} on ${JSON.stringify(change.base)}`;
     trace.note(`${name} ${change.id} ${what}: ${result.status} ${result.seq ?? ''}`);
@@ -93,15 +98,15 @@ export class Decisions {
       case 'rejected':
       case 'renamed':
         // Both are said again where the answer was lost.
-        if (!this.#decided.has(change.id)) this.#decide(change, result, head);
+        if (!this.#decided.has(change.id)) this.#decide(change, result, head, isRefusedWith);
         break;
       default:
         require(!this.#decided.has(change.id), 'I2', () => `${change.id} was decided again: ${result.status}`);
-        this.#decide(change, result, head);
+        this.#decide(change, result, head, isRefusedWith);
     }
   }
 
-  #decide(change: Change, result: ChangeResult, head: number): void {
+  #decide(change: Change, result: ChangeResult, head: number, isRefusedWith: boolean): void {
     const space = this.#space();
     const { ops, history, cloud } = space;
     this.#decided.add(change.id);
@@ -109,7 +114,7 @@ export class Decisions {
     const formerFate = op.formerFates.at(-1);
     const wasApplied = formerFate !== undefined && formerFate.status !== 'rejected';
     const isRefused = result.status === 'rejected';
-    if (isRefused && wasApplied) {
+    if (isRefused && wasApplied && !isRefusedWith) {
       const excuse = result.code === 'internal' ? 'the cloud failed' : 'behind a refused one';
       const isExcused = result.code === 'internal' || ops.isBehindRefused(op);
       require(isExcused, 'I1', () => `${op.dot} was given back, and refused: ${result.code} ${result.detail}`);
@@ -235,6 +240,10 @@ function keysWith(key: EntityKey, changes: readonly Change[]): ReadonlySet<Entit
     }
   }
   return keys;
+}
+
+function isOwnRefusal(result: ChangeResult | undefined): boolean {
+  return result?.status === 'rejected' && result.code !== 'transaction_refused';
 }
 
 function isStrong({ consistency }: Change): boolean {

@@ -23,6 +23,8 @@ interface Setting {
   readonly seq: number;
   /** It came with a whole record, and was there already. */
   readonly isRepeated: boolean;
+  /** What its writer had seen there, and wrote over. */
+  readonly over: Setting | undefined;
 }
 
 type Settings = ReadonlyMap<string, Setting>;
@@ -71,7 +73,8 @@ export class Fields {
       // Whose the value is that was there already, nobody knows.
       if (other === undefined && wasThere(path, value)) continue;
       const isRepeated = change.operations === undefined && wasThere(path, value);
-      const mine = { value, stamp: stampOf(decidedAt, path), op, seq: after.seq, isRepeated };
+      const over = other !== undefined && knows(op, other.op, other.seq) ? other : undefined;
+      const mine = { value, stamp: stampOf(decidedAt, path), op, seq: after.seq, isRepeated, over };
       const stays = this.#whatStays(`${key} ${path}`, mine, other, at(after, path));
       if (stays !== undefined) settings.set(path, stays);
     }
@@ -96,9 +99,10 @@ export class Fields {
     value: JsonValue | undefined,
   ): Setting | undefined {
     const isThere = (setting: Setting) => value !== undefined && jsonEqual(value, setting.value);
-    if (other === undefined || knows(mine.op, other.op, other.seq) || knows(other.op, mine.op)) {
+    const isKnown = other !== undefined && isOver(other, mine.op);
+    if (other === undefined || mine.over !== undefined || isKnown) {
       // Of two that gave the same value it is of the one that had seen the other.
-      const isOlder = other !== undefined && knows(other.op, mine.op) && !knows(mine.op, other.op, other.seq);
+      const isOlder = isKnown && mine.over === undefined;
       return (isOlder ? [other, mine] : [mine, other]).find((setting) => setting !== undefined && isThere(setting));
     }
     this.#space().trace.count('conflict: two set one path');
@@ -111,6 +115,11 @@ export class Fields {
     else throw new Violation('I3', detail);
     return isThere(earlier) ? earlier : undefined;
   }
+}
+
+/** Whether who gave a value had seen a write, or had seen a value whose writer had. */
+function isOver({ op, over }: Setting, write: Op): boolean {
+  return knows(op, write) || (over !== undefined && isOver(over, write));
 }
 
 /** The values that a change sets, each at a path that it writes once. */
