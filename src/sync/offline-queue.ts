@@ -180,15 +180,25 @@ export class OfflineQueue {
     if (before !== undefined) this.#unlink(before);
     this.#changes.set(id, queued);
     this.#link(queued);
-    this.#nextOrder = Math.max(this.#nextOrder, queued.order + 1);
     if (hasFailed(queued)) this.#failed.set(id, queued);
     else this.#failed.delete(id);
-    // A Map keeps the place of a key that it has.
     const priority = priorityOf(queued.change);
-    if (queued.error === null) this.#waiting[priority].set(queued.order, queued);
+    if (queued.error === null) this.#wait(priority, queued);
+    this.#nextOrder = Math.max(this.#nextOrder, queued.order + 1);
     for (const other of PRIORITIES) {
       if (other !== priority || queued.error !== null) this.#waiting[other].delete(queued.order);
     }
+  }
+
+  /** A Map keeps the place of a key that it has; one that presses more than before comes between others. */
+  #wait(priority: Priority, queued: QueuedChange): void {
+    const waiting = this.#waiting[priority];
+    const isBetween = queued.order < this.#nextOrder && !waiting.has(queued.order);
+    waiting.set(queued.order, queued);
+    if (!isBetween) return;
+    const inOrder = [...waiting].sort(([a], [b]) => a - b);
+    waiting.clear();
+    for (const [order, one] of inOrder) waiting.set(order, one);
   }
 
   remove(id: string): void {

@@ -173,12 +173,14 @@ export class Decisions {
     require(isInOrder, 'I5', () => `${change.id} was overtaken by ${newest}, of the same node and entity`);
   }
 
-  /** Whether the cloud failed at a write that waits, or at one before it that it waits for. */
+  /** Whether the cloud failed at a write that waits, or at one that it waits for: of its records, or of their transactions. */
   #hasFailed({ nodeId, key }: Op): boolean {
     const node = this.#space().nodes.find((one) => one.nodeId === nodeId);
-    const rows = node === undefined ? [] : [...this.#rows.of(node).values()];
-    return rows.some(({ queued: { change, retryCount, error } }) => {
-      return entityKey(change) === key && error === null && (retryCount > 0 || this.#failed.has(change.id));
+    const rows = node === undefined ? [] : [...this.#rows.of(node).values()].map(({ queued }) => queued);
+    const waiting = rows.filter(({ error }) => error === null);
+    const keys = keysWith(key, this.#waitingAt(nodeId));
+    return waiting.some(({ change, retryCount }) => {
+      return keys.has(entityKey(change)) && (retryCount > 0 || this.#failed.has(change.id));
     });
   }
 
