@@ -30,11 +30,12 @@ export class Ledger {
 
   /** The node's disk is gone, and with it what waited there, also what nobody was told of. */
   lostDisk(node: NodeHost): void {
-    const { ops } = this.#space();
+    const { ops, cloud } = this.#space();
     const waiting = [...this.#rows.of(node).values()].filter(({ settledAtMs }) => settledAtMs === undefined);
     const untold = waiting.map(({ queued }) => ops.waiting(queued.change));
     for (const op of new Set([...setOf(this.#open, node), ...setOf(this.#closed, node), ...untold])) {
-      if (op.fate === undefined) ops.lose(op);
+      // What only a lost cloud had decided is known to nobody any more.
+      if (op.fate === undefined || op.fate.epoch !== cloud.epoch) ops.lose(op);
     }
     this.#open.delete(node);
     this.#closed.delete(node);
