@@ -89,9 +89,7 @@ export class Requests {
     const key = entityKey(write);
     const floor = this.#checks.registers.floor(key);
     const begin = this.#checks.strong.begin();
-    // A node that never reached the cloud does so first; its write has no dot before.
-    if (process.replica.meta.epoch === null) await process.link.sync();
-    if (process.replica.meta.epoch === null) throw new SyncError('cloud_unavailable', 'the node has never been there');
+    await reachCloud(process);
     const counterBefore = entry(process.replica.vectorClock(), node.nodeId);
     const answer = process.access.writeStrong(write, turn.token, access.waitMs);
     const counter = entry(process.replica.vectorClock(), node.nodeId);
@@ -124,6 +122,7 @@ export class Requests {
       }
       return;
     }
+    await reachCloud(process);
     const counterBefore = entry(process.replica.vectorClock(), node.nodeId);
     const answer = process.access.transactStrong(writes, turn.token, access.waitMs);
     const counter = entry(process.replica.vectorClock(), node.nodeId);
@@ -207,6 +206,12 @@ export class Requests {
     trace.note(`${op.writer} wrote ${op.dot} ${op.key}`);
     trace.count(`outcome: ${op.stamp === undefined ? 'strong' : 'eventual'} write`);
   }
+}
+
+/** A node that never reached the cloud does so before a strong write; that has no dot before, and is made on what came. */
+async function reachCloud({ replica, link }: NodeProcess): Promise<void> {
+  if (replica.meta.epoch === null) await link.sync();
+  if (replica.meta.epoch === null) throw new SyncError('cloud_unavailable', 'the node has never been there');
 }
 
 function whoIn({ turn, node }: Request) {
